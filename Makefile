@@ -1,0 +1,54 @@
+# Builds and installs the tandem extension through PGXS.
+#
+#   make                build the module
+#   make install        install module, control file and extension scripts
+#   make check-sql      regress and isolation tests on a temporary server
+#   make check-tap      crash, restart and standby tests
+#   make lint           layer, export and test-list checks, clang-format, clang-tidy
+#
+# TANDEM_STOP_POINTS=1 compiles in the named stop points that the race and crash tests use.
+
+MODULE_big = tandem
+EXTENSION  = tandem
+DATA       = $(wildcard extension/tandem--*.sql)
+
+SOURCES = $(sort $(wildcard src/*.cpp src/*/*.cpp))
+OBJS    = $(SOURCES:.cpp=.o)
+
+PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default")))'
+PG_CXXFLAGS = -std=c++17 -fvisibility=hidden -fvisibility-inlines-hidden -Wextra \
+              -Wno-unused-parameter -Wno-missing-field-initializers -MMD -MP
+SHLIB_LINK += -lstdc++ -Wl,--exclude-libs,ALL
+
+ifdef TANDEM_STOP_POINTS
+PG_CPPFLAGS += -DTANDEM_STOP_POINTS
+endif
+
+REGRESS        = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS   = --inputdir=$(srcdir) --outputdir=$(srcdir)/build/regress
+ISOLATION      = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=$(srcdir)/build/isolation
+TAP_TESTS      = 1
+PROVE_TESTS    = $(sort $(wildcard test/tap/*.pl))
+
+EXTRA_CLEAN = $(OBJS:.o=.d) build tmp_check
+
+# JIT inlining gains nothing here (the kernels are chosen at run time and call no server code) and its
+# bitcode would make clang a build dependency and double the build time.
+override with_llvm = no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# g++ gives internal-linkage objects in inline functions a "unique" binding, which defeats dlclose and
+# leaks symbols past -fvisibility=hidden; clang has no such binding and no such flag.
+ifneq ($(shell $(CXX) --version 2>/dev/null | grep -ci clang),0)
+else
+override CXXFLAGS += -fno-gnu-unique
+endif
+
+# C-only warnings that the server's own flags contain and a C++ compiler refuses or ignores.
+override CXXFLAGS := $(filter-out -Wdeclaration-after-statement -Wmissing-prototypes,$(CXXFLAGS))
+
+-include $(OBJS:.o=.d)

@@ -1,0 +1,33 @@
+#pragma once
+// Distance kernels over float32 vectors, chosen once for the CPU that runs them.
+
+#include <cstddef>
+
+#include "base/span.hpp"
+
+namespace tandem::vec {
+
+struct DotAndNorm {
+  float dot;           ///< sum of a[i] * b[i]
+  float norm_squared;  ///< sum of b[i] * b[i]; bit-equal to inner_product(b, b)
+};
+
+/// One instruction set's kernels. a and b: n float32 each, any alignment, n >= 0 (n = 0 gives 0).
+/// Lanes accumulate in float32 and are reduced in double, then rounded to float32 once, so that sums of
+/// integers below 2^24 per lane are exact. Symmetric in a and b to the bit. Overflow gives infinity as float32
+/// arithmetic does. Thread-safe.
+struct DistanceKernels {
+  const char* name;  ///< "avx512", "avx2", "neon" or "portable"
+  float (*l2_squared)(const float* a, const float* b, std::size_t n);
+  float (*inner_product)(const float* a, const float* b, std::size_t n);
+  float (*l1)(const float* a, const float* b, std::size_t n);
+  DotAndNorm (*dot_and_norm)(const float* a, const float* b, std::size_t n);
+};
+
+/// The best kernels for this CPU; resolved at the first call.
+[[nodiscard]] const DistanceKernels& Kernels() noexcept;
+
+/// Every kernel set that this CPU can run, best first; for tests and benches.
+[[nodiscard]] base::Span<const DistanceKernels* const> AvailableKernels() noexcept;
+
+}  // namespace tandem::vec
