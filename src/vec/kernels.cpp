@@ -1,0 +1,47 @@
+// Chooses the kernel set for this CPU.
+
+#include "vec/kernels.hpp"
+
+#include "vec/kernels_internal.hpp"
+
+namespace tandem::vec {
+namespace {
+
+struct AvailableSets {
+  const DistanceKernels* sets[3] = {};
+  std::size_t count = 0;
+
+  void Append(const DistanceKernels& kernels) noexcept { sets[count++] = &kernels; }
+};
+
+AvailableSets DetectSets() noexcept {
+  AvailableSets available;
+#if defined(__x86_64__)
+  // The builtin asks XGETBV too, so that a set is offered only if the operating system saves its registers.
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f")) available.Append(internal::kAvx512Kernels);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) available.Append(internal::kAvx2Kernels);
+#endif
+#if defined(__aarch64__)
+  available.Append(internal::kNeonKernels);
+#endif
+  available.Append(internal::kPortableKernels);
+  return available;
+}
+
+const AvailableSets& Sets() noexcept {
+  static const AvailableSets sets = DetectSets();
+  return sets;
+}
+
+}  // namespace
+
+const DistanceKernels& Kernels() noexcept {
+  return *Sets().sets[0];
+}
+
+base::Span<const DistanceKernels* const> AvailableKernels() noexcept {
+  return {Sets().sets, Sets().count};
+}
+
+}  // namespace tandem::vec

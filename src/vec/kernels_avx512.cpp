@@ -1,0 +1,68 @@
+// Kernels for x86-64 with AVX-512 Foundation (Skylake-SP, Zen 4 and later).
+
+#if defined(__x86_64__)
+
+// GCC 12 takes the deliberately undefined operands inside its own AVX-512 header for a mistake.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include <cstddef>
+
+#include "vec/kernels_internal.hpp"
+
+// See kernels_avx2.cpp for why a target region, and why GCC's is never closed.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#else
+#pragma GCC target("avx512f")
+#endif
+
+namespace tandem::vec {
+namespace {
+
+struct Simd {
+  using Register = __m512;
+  static constexpr std::size_t kLanes = 16;
+
+  static Register Zero() { return _mm512_setzero_ps(); }
+  static Register Load(const float* from) { return _mm512_loadu_ps(from); }
+
+  static Register LoadFirst(const float* from, std::size_t count) {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), from);
+  }
+
+  static Register Add(Register a, Register b) { return _mm512_add_ps(a, b); }
+  static Register Sub(Register a, Register b) { return _mm512_sub_ps(a, b); }
+  static Register Abs(Register a) { return _mm512_abs_ps(a); }
+  static Register MulAdd(Register a, Register b, Register sum) { return _mm512_fmadd_ps(a, b, sum); }
+
+  static double ReduceInDouble(Register sum0, Register sum1, Register sum2, Register sum3) {
+    const Register sum = Add(Add(sum0, sum1), Add(sum2, sum3));
+    const __m256 low = _mm512_castps512_ps256(sum);
+    const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sum), 1));
+    const __m512d octets = _mm512_add_pd(_mm512_cvtps_pd(low), _mm512_cvtps_pd(high));
+    const __m256d quads = _mm256_add_pd(_mm512_castpd512_pd256(octets), _mm512_extractf64x4_pd(octets, 1));
+    const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(quads), _mm256_extractf128_pd(quads, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)));
+  }
+};
+
+}  // namespace
+}  // namespace tandem::vec
+
+#include "vec/kernels_loops.hpp"
+
+namespace tandem::vec::internal {
+const DistanceKernels kAvx512Kernels = MakeKernels("avx512");
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif  // __x86_64__

@@ -1,0 +1,129 @@
+// The loops that every instruction set shares, over the `Simd` operations that the including file defined
+// just before, inside its own target region. Deliberately without #pragma once and in an unnamed namespace:
+// each inclusion compiles its own copy for its own instruction set. Nothing of the standard library may be
+// called here: an inline function instantiated under AVX-512 could be the copy that the linker keeps for
+// callers that run on lesser CPUs.
+//
+// Simd provides: Register, kLanes, Zero, Load, LoadFirst (the rest reads as zero and touches no memory),
+// Add, Sub, Abs, MulAdd, and ReduceInDouble, which leaves at least 16 lanes before it widens to double.
+//
+// Four accumulators: fused multiply-add has a latency of 4 cycles and two can start per cycle, but the loads
+// (two per step, two per cycle) allow only one step per cycle, so four in flight saturate the core.
+
+namespace tandem::vec {
+namespace {
+
+struct SquaredDifference {
+  static Simd::Register Step(Simd::Register a, Simd::Register b, Simd::Register sum) {
+    const Simd::Register difference = Simd::Sub(a, b);
+    return Simd::MulAdd(difference, difference, sum);
+  }
+};
+
+struct Product {
+  static Simd::Register Step(Simd::Register a, Simd::Register b, Simd::Register sum) {
+    return Simd::MulAdd(a, b, sum);
+  }
+};
+
+struct AbsoluteDifference {
+  static Simd::Register Step(Simd::Register a, Simd::Register b, Simd::Register sum) {
+    return Simd::Add(sum, Simd::Abs(Simd::Sub(a, b)));
+  }
+};
+
+/// Four running sums that take turns. An aggregate without initialisers: a constructor that the compiler makes
+/// up would lie outside the target region.
+struct FourSums {
+  Simd::Register sum0;
+  Simd::Register sum1;
+  Simd::Register sum2;
+  Simd::Register sum3;
+
+  [[nodiscard]] static FourSums Zero() {
+    return {Simd::Zero(), Simd::Zero(), Simd::Zero(), Simd::Zero()};
+  }
+
+  /// The one rounding at the end.
+  [[nodiscard]] float Result() const {
+    return static_cast<float>(Simd::ReduceInDouble(sum0, sum1, sum2, sum3));
+  }
+};
+
+template <typename Term>
+float Accumulate(const float* a, const float* b, std::size_t n) {
+  constexpr std::size_t kLanes = Simd::kLanes;
+  FourSums sums = FourSums::Zero();
+  std::size_t i = 0;
+  for (; n - i >= 4 * kLanes; i += 4 * kLanes) {
+    sums.sum0 = Term::Step(Simd::Load(a + i), Simd::Load(b + i), sums.sum0);
+    sums.sum1 = Term::Step(Simd::Load(a + i + kLanes), Simd::Load(b + i + kLanes), sums.sum1);
+    sums.sum2 = Term::Step(Simd::Load(a + i + 2 * kLanes), Simd::Load(b + i + 2 * kLanes), sums.sum2);
+    sums.sum3 = Term::Step(Simd::Load(a + i + 3 * kLanes), Simd::Load(b + i + 3 * kLanes), sums.sum3);
+  }
+  if (n - i >= 2 * kLanes) {
+    sums.sum0 = Term::Step(Simd::Load(a + i), Simd::Load(b + i), sums.sum0);
+    sums.sum1 = Term::Step(Simd::Load(a + i + kLanes), Simd::Load(b + i + kLanes), sums.sum1);
+    i += 2 * kLanes;
+  }
+  if (n - i >= kLanes) {
+    sums.sum2 = Term::Step(Simd::Load(a + i), Simd::Load(b + i), sums.sum2);
+    i += kLanes;
+  }
+  if (n != i) {
+    sums.sum3 = Term::Step(Simd::LoadFirst(a + i, n - i), Simd::LoadFirst(b + i, n - i), sums.sum3);
+  }
+  return sums.Result();
+}
+
+/// Accumulate<Product> for (a, b) and for (b, b) in one pass. Both must keep the order of additions of
+/// Accumulate, or the bit-equality that kernels.hpp promises is gone.
+DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
+  constexpr std::size_t kLanes = Simd::kLanes;
+  FourSums dot = FourSums::Zero();
+  FourSums norm = FourSums::Zero();
+  std::size_t i = 0;
+  for (; n - i >= 4 * kLanes; i += 4 * kLanes) {
+    const Simd::Register b0 = Simd::Load(b + i);
+    const Simd::Register b1 = Simd::Load(b + i + kLanes);
+    const Simd::Register b2 = Simd::Load(b + i + 2 * kLanes);
+    const Simd::Register b3 = Simd::Load(b + i + 3 * kLanes);
+    dot.sum0 = Product::Step(Simd::Load(a + i), b0, dot.sum0);
+    dot.sum1 = Product::Step(Simd::Load(a + i + kLanes), b1, dot.sum1);
+    dot.sum2 = Product::Step(Simd::Load(a + i + 2 * kLanes), b2, dot.sum2);
+    dot.sum3 = Product::Step(Simd::Load(a + i + 3 * kLanes), b3, dot.sum3);
+    norm.sum0 = Product::Step(b0, b0, norm.sum0);
+    norm.sum1 = Product::Step(b1, b1, norm.sum1);
+    norm.sum2 = Product::Step(b2, b2, norm.sum2);
+    norm.sum3 = Product::Step(b3, b3, norm.sum3);
+  }
+  if (n - i >= 2 * kLanes) {
+    const Simd::Register b0 = Simd::Load(b + i);
+    const Simd::Register b1 = Simd::Load(b + i + kLanes);
+    dot.sum0 = Product::Step(Simd::Load(a + i), b0, dot.sum0);
+    dot.sum1 = Product::Step(Simd::Load(a + i + kLanes), b1, dot.sum1);
+    norm.sum0 = Product::Step(b0, b0, norm.sum0);
+    norm.sum1 = Product::Step(b1, b1, norm.sum1);
+    i += 2 * kLanes;
+  }
+  if (n - i >= kLanes) {
+    const Simd::Register b2 = Simd::Load(b + i);
+    dot.sum2 = Product::Step(Simd::Load(a + i), b2, dot.sum2);
+    norm.sum2 = Product::Step(b2, b2, norm.sum2);
+    i += kLanes;
+  }
+  if (n != i) {
+    const Simd::Register b3 = Simd::LoadFirst(b + i, n - i);
+    dot.sum3 = Product::Step(Simd::LoadFirst(a + i, n - i), b3, dot.sum3);
+    norm.sum3 = Product::Step(b3, b3, norm.sum3);
+  }
+  return {dot.Result(), norm.Result()};
+}
+
+constexpr DistanceKernels MakeKernels(const char* name) {
+  return {name, Accumulate<SquaredDifference>, Accumulate<Product>, Accumulate<AbsoluteDifference>,
+          AccumulateDotAndNorm};
+}
+
+}  // namespace
+}  // namespace tandem::vec
