@@ -1,0 +1,227 @@
+#include "vec/text.hpp"
+
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <system_error>
+
+namespace tandem::vec {
+namespace {
+
+bool IsSpace(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+bool IsDigit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+/// Value of a hexadecimal digit, -1 for any other character.
+int HexDigit(char c) noexcept {
+  if (IsDigit(c)) return c - '0';
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+const char* SkipSpaces(const char* at, const char* end) noexcept {
+  while (at != end && IsSpace(*at)) ++at;
+  return at;
+}
+
+/// Does [at, end) begin with `word` (lower-case letters), in any case?
+bool StartsWithWord(const char* at, const char* end, const char* word) noexcept {
+  for (; *word != '\0'; ++word, ++at) {
+    if (at == end || static_cast<char>(*at | 0x20) != *word) return false;
+  }
+  return true;
+}
+
+struct Number {
+  TextFault fault = TextFault::kSyntax;
+  float value = 0.0F;
+  const char* end = nullptr;  ///< first byte after the number
+};
+
+// Powers of ten that a double holds exactly.
+constexpr double kExactPowersOfTen[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+constexpr int kLargestExactPower = 22;
+constexpr int kDigitsWithoutOverflow = 18;  // any number of so many decimal digits fits 63 bits
+constexpr std::uint64_t kExactDoubleIntegers = std::uint64_t{1} << 53;
+
+/// Rounds a correctly rounded double to float32 as if the exact decimal had been rounded directly. That fails only
+/// where the double is exactly half-way between two floats (the decimal may lie on either side) and where the
+/// result is not a normal float; returns false there.
+bool RoundToFloat(double value, float* result) noexcept {
+  constexpr std::uint64_t kDroppedBits = (std::uint64_t{1} << 29) - 1;
+  constexpr std::uint64_t kHalfway = std::uint64_t{1} << 28;
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & kDroppedBits) == kHalfway) return false;
+  if (value != 0.0 && (value < static_cast<double>(std::numeric_limits<float>::min()) ||
+                       value > static_cast<double>(std::numeric_limits<float>::max()))) {
+    return false;
+  }
+  *result = static_cast<float>(value);
+  return true;
+}
+
+/// The common case: an unsigned decimal number of up to 18 digits whose digits, as an integer, and power of ten are
+/// both exact doubles, so that one multiplication or division rounds correctly (Clinger, "How to read floating
+/// point numbers accurately", PLDI 1990). Returns false, without judging the text, for anything else.
+bool ParseShortDecimal(const char* at, const char* end, Number* number) noexcept {
+  std::uint64_t digits = 0;
+  const char* const start = at;
+  for (; at != end && IsDigit(*at); ++at) digits = digits * 10 + static_cast<std::uint64_t>(*at - '0');
+  std::ptrdiff_t digit_count = at - start;
+  int power = 0;
+  if (at != end && *at == '.') {
+    const char* const fraction = ++at;
+    for (; at != end && IsDigit(*at); ++at) digits = digits * 10 + static_cast<std::uint64_t>(*at - '0');
+    power = -static_cast<int>(at - fraction < 1000 ? at - fraction : 1000);
+    digit_count += at - fraction;
+  }
+  if (digit_count == 0 || digit_count > kDigitsWithoutOverflow) return false;
+  if (at != end && (*at | 0x20) == 'e') {
+    const char* exponent = at + 1;
+    const bool negative = exponent != end && *exponent == '-';
+    if (exponent != end && (*exponent == '-' || *exponent == '+')) ++exponent;
+    int value = 0;
+    const char* const first = exponent;
+    for (; exponent != end && IsDigit(*exponent); ++exponent) {
+      if (exponent - first == 3) return false;  // far outside the exact powers
+      value = value * 10 + (*exponent - '0');
+    }
+    if (exponent == first) return false;  // "1e": the exponent is not one
+    power += negative ? -value : value;
+    at = exponent;
+  } else if (at != end && (*at | 0x20) == 'x') {
+    return false;  // perhaps hexadecimal
+  }
+  if (digits >= kExactDoubleIntegers || power < -kLargestExactPower || power > kLargestExactPower) return false;
+  const auto mantissa = static_cast<double>(digits);
+  const double value = power < 0 ? mantissa / kExactPowersOfTen[-power] : mantissa * kExactPowersOfTen[power];
+  if (!RoundToFloat(value, &number->value)) return false;
+  number->fault = TextFault::kNone;
+  number->end = at;
+  return true;
+}
+
+/// Tells overflow from underflow for a number that std::from_chars calls out of range: is its magnitude above one?
+/// [at, end) is exactly the number, without sign or "0x". Position of the first significant digit and exponent
+/// decide; either is hundreds away from the border, so that rounding does not matter.
+bool IsAboveOne(const char* at, const char* end, bool hexadecimal) noexcept {
+  constexpr std::int64_t kExponentCap = std::int64_t{1} << 40;  // beyond any digit count of a 1 GB text
+  const std::int64_t digit_weight = hexadecimal ? 4 : 1;
+  const char exponent_letter = hexadecimal ? 'p' : 'e';
+  bool seen_point = false;
+  bool seen_significant = false;
+  std::int64_t magnitude = 0;  // digits before the point from the first significant one; negative: zeros after it
+  for (; at != end && static_cast<char>(*at | 0x20) != exponent_letter; ++at) {
+    if (*at == '.') {
+      seen_point = true;
+      continue;
+    }
+    seen_significant = seen_significant || *at != '0';
+    if (seen_significant && !seen_point) ++magnitude;
+    if (!seen_significant && seen_point) --magnitude;
+  }
+  std::int64_t exponent = 0;
+  bool negative = false;
+  if (at != end) {
+    ++at;
+    negative = at != end && *at == '-';
+    if (at != end && (*at == '-' || *at == '+')) ++at;
+    for (; at != end && exponent < kExponentCap; ++at) exponent = exponent * 10 + (*at - '0');
+  }
+  if (!seen_significant) return false;
+  return magnitude * digit_weight + (negative ? -exponent : exponent) > 0;
+}
+
+/// Any unsigned number, through the standard library.
+Number ParseMagnitude(const char* at, const char* end) noexcept {
+  Number number;
+  number.end = at;
+  if (StartsWithWord(at, end, "nan")) {
+    number.fault = TextFault::kElementNotANumber;
+    return number;
+  }
+  if (StartsWithWord(at, end, "inf")) {
+    number.fault = TextFault::kElementInfinite;
+    return number;
+  }
+  bool hexadecimal = end - at > 2 && at[0] == '0' && static_cast<char>(at[1] | 0x20) == 'x';
+  if (hexadecimal) {
+    // "0x" alone, or before something else, is the number zero followed by that something.
+    const bool digit_follows = HexDigit(at[2]) >= 0 || (at[2] == '.' && end - at > 3 && HexDigit(at[3]) >= 0);
+    if (digit_follows) {
+      at += 2;
+    } else {
+      hexadecimal = false;
+    }
+  }
+  // from_chars would accept a minus sign here, after the one that the caller consumed.
+  if (at == end || *at == '-') return number;
+  const auto [stop, error] =
+      std::from_chars(at, end, number.value, hexadecimal ? std::chars_format::hex : std::chars_format::general);
+  if (error == std::errc::invalid_argument) return number;
+  number.end = stop;
+  if (error == std::errc::result_out_of_range) {
+    if (IsAboveOne(at, stop, hexadecimal)) {
+      number.fault = TextFault::kElementOutOfRange;
+      return number;
+    }
+    number.value = 0.0F;
+  } else if (number.value > std::numeric_limits<float>::max()) {
+    number.fault = TextFault::kElementOutOfRange;  // some libraries return infinity without an error
+    return number;
+  }
+  number.fault = TextFault::kNone;
+  return number;
+}
+
+/// One element at `at`, which is neither the end nor white space.
+Number ParseElement(const char* at, const char* end) noexcept {
+  const bool negative = *at == '-';
+  const char* const magnitude = negative || *at == '+' ? at + 1 : at;
+  Number number;
+  if (!ParseShortDecimal(magnitude, end, &number)) number = ParseMagnitude(magnitude, end);
+  if (negative) number.value = -number.value;
+  return number;
+}
+
+TextResult Fault(TextFault fault) noexcept {
+  TextResult result;
+  result.fault = fault;
+  return result;
+}
+
+}  // namespace
+
+TextResult ParseVector(base::Span<const char> text, base::Span<float> elements) noexcept {
+  const char* const end = text.end();
+  const char* at = SkipSpaces(text.begin(), end);
+  if (at == end || *at != '[') return Fault(TextFault::kNoOpeningBracket);
+  at = SkipSpaces(at + 1, end);
+  if (at != end && *at == ']') return Fault(TextFault::kEmpty);
+
+  TextResult result;
+  for (;;) {
+    if (result.dimensions == elements.size()) return Fault(TextFault::kTooManyElements);
+    at = SkipSpaces(at, end);
+    if (at == end) return Fault(TextFault::kSyntax);
+    const Number number = ParseElement(at, end);
+    if (number.fault != TextFault::kNone) {
+      result.fault = number.fault;
+      result.offset = static_cast<std::size_t>(at - text.begin());
+      result.length = static_cast<std::size_t>(number.end - at);
+      return result;
+    }
+    elements[result.dimensions++] = number.value;
+    at = SkipSpaces(number.end, end);
+    if (at == end) return Fault(TextFault::kSyntax);
+    const char separator = *at++;
+    if (separator == ']') break;
+    if (separator != ',') return Fault(TextFault::kSyntax);
+  }
+  return SkipSpaces(at, end) == end ? result : Fault(TextFault::kJunkAfterEnd);
+}
+
+}  // namespace tandem::vec

@@ -1,0 +1,39 @@
+#pragma once
+// The binary wire form of a vector: int16 dimensions, int16 zero, dimensions x float32, all big-endian.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/span.hpp"
+
+namespace tandem::vec {
+
+constexpr std::size_t kWireHeaderBytes = 4;
+
+[[nodiscard]] constexpr std::size_t WireBytes(std::size_t dimensions) noexcept {
+  return kWireHeaderBytes + dimensions * sizeof(float);
+}
+
+struct WireHeader {
+  std::uint16_t dimensions;  ///< as sent; the caller checks the range
+  std::uint16_t reserved;    ///< zero in every valid message
+};
+
+/// bytes: kWireHeaderBytes at least.
+[[nodiscard]] WireHeader DecodeWireHeader(base::Span<const unsigned char> bytes) noexcept;
+
+/// What the first unusable element is.
+enum class ElementFault : unsigned char { kNone, kNotANumber, kInfinite };
+
+/// Decodes what follows the header into `elements`; reads exactly 4 bytes for each of them, at any alignment.
+/// On a fault the contents of `elements` are unspecified.
+[[nodiscard]] ElementFault DecodeWireElements(base::Span<const unsigned char> bytes,
+                                           base::Span<float> elements) noexcept;
+
+/// Writes WireBytes(elements.size()) bytes to `bytes`.
+void EncodeWire(base::Span<const float> elements, unsigned char* bytes) noexcept;
+
+/// First NaN or infinity among `elements`.
+[[nodiscard]] ElementFault FindNonFinite(base::Span<const float> elements) noexcept;
+
+}  // namespace tandem::vec
