@@ -159,7 +159,12 @@ tandem__drop_old_servers() {
 
 # Files below the named paths, NUL-separated and sorted, without what builds and editors leave behind.
 tandem__list_files() {
-  find "$@" \( -name .git -o -name build -o -name tmp_check -o -name results -o -name __pycache__ \) -prune -o \
+  local path present=()
+  for path; do
+    if [[ -e $path ]]; then present+=("$path"); fi
+  done
+  ((${#present[@]} > 0)) || return 0
+  find "${present[@]}" \( -name .git -o -name build -o -name tmp_check -o -name results -o -name __pycache__ \) -prune -o \
     -type f ! -name '*.o' ! -name '*.d' ! -name '*.so' ! -name '*.bc' ! -name '.*.sw?' ! -name '*~' -print0 | sort -z
 }
 
@@ -245,7 +250,7 @@ tandem__initdb() {
 }
 
 tandem__configure() {
-  local keep=$1 sockets=$tandem__run_dir/s setting port
+  local keep=$1 sockets=$tandem__run_dir/s quote="'" setting port
   shift
   # The system's limit for a socket's path is 107 bytes.
   if ((${#sockets} > 85)); then
@@ -255,11 +260,11 @@ tandem__configure() {
   fi
   port=$(tandem__free_port)
   {
-    printf "port = %d\nunix_socket_directories = '%s'\n" "$port" "${sockets//\'/\'\'}"
+    printf "port = %d\nunix_socket_directories = '%s'\n" "$port" "$sockets"
     printf "listen_addresses = ''\n"
     if [[ -z $keep ]]; then printf 'fsync = off\nfull_page_writes = on\n'; fi
-    for setting; do
-      printf "%s = '%s'\n" "${setting%%=*}" "$(sed "s/'/''/g" <<<"${setting#*=}")"
+    for setting in "${@//$quote/$quote$quote}"; do
+      printf "%s = '%s'\n" "${setting%%=*}" "${setting#*=}"
     done
   } | tandem_as_server_user tee "$tandem__run_dir/data/tandem.conf" >/dev/null
   # shellcheck disable=SC2016  # expanded by the inner shell
