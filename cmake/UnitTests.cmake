@@ -1,0 +1,25 @@
+# One test program per room, from test/unit/<room>/*_test.cpp.
+
+include(GoogleTest)
+
+if(CMAKE_CROSSCOMPILING)
+  # Debian packages GoogleTest's library for the build machine only, its source for all.
+  set(INSTALL_GTEST OFF)
+  set(BUILD_GMOCK OFF)
+  add_subdirectory(/usr/src/googletest ${PROJECT_BINARY_DIR}/googletest EXCLUDE_FROM_ALL)
+  if(NOT TARGET GTest::gtest_main)
+    add_library(GTest::gtest_main ALIAS gtest_main)
+  endif()
+else()
+  find_package(GTest REQUIRED)
+endif()
+
+foreach(room IN LISTS TANDEM_CORE_ROOMS)
+  file(GLOB room_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/unit/${room}/*_test.cpp)
+  if(room_tests)
+    add_executable(unit_${room} ${room_tests})
+    target_include_directories(unit_${room} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+    target_link_libraries(unit_${room} PRIVATE tandem_core tandem_flags GTest::gtest_main)
+    gtest_discover_tests(unit_${room} TEST_PREFIX ${room}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+  endif()
+endforeach()
