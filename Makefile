@@ -17,7 +17,7 @@ OBJS    = $(SOURCES:.cpp=.o)
 
 PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++17 -fvisibility=hidden -fvisibility-inlines-hidden -Wextra \
-              -Wno-unused-parameter -Wno-missing-field-initializers -MMD -MP
+              -Wno-unused-parameter -Wno-missing-field-initializers -Wno-register -MMD -MP
 SHLIB_LINK += -lstdc++ -Wl,--exclude-libs,ALL
 
 ifdef TANDEM_STOP_POINTS

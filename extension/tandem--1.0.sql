@@ -377,3 +377,54 @@ CREATE OPERATOR CLASS vector_ops
 	OPERATOR 4 >=,
 	OPERATOR 5 >,
 	FUNCTION 1 vector_cmp(vector, vector);
+
+-- Section 7: access method -------------------------------------------------------------------------------------------
+
+CREATE FUNCTION tandem_handler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION tandem_handler(internal) IS 'tandem index access method handler';
+
+CREATE ACCESS METHOD tandem TYPE INDEX HANDLER tandem_handler;
+
+COMMENT ON ACCESS METHOD tandem IS 'vector similarity index: append-only flat relation and graph segments';
+
+CREATE FUNCTION tandem_vector_l2_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_vector_l2_metric(internal) IS 'operator class support: Euclidean distance';
+
+CREATE FUNCTION tandem_vector_ip_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_vector_ip_metric(internal) IS 'operator class support: negative inner product';
+
+CREATE FUNCTION tandem_vector_cosine_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_vector_cosine_metric(internal) IS 'operator class support: cosine distance';
+
+CREATE FUNCTION tandem_vector_l1_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_vector_l1_metric(internal) IS 'operator class support: taxicab distance';
+
+CREATE OPERATOR CLASS vector_l2_ops
+	FOR TYPE vector USING tandem AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_vector_l2_metric(internal);
+
+CREATE OPERATOR CLASS vector_ip_ops
+	FOR TYPE vector USING tandem AS
+	OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_vector_ip_metric(internal);
+
+CREATE OPERATOR CLASS vector_cosine_ops
+	FOR TYPE vector USING tandem AS
+	OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_vector_cosine_metric(internal);
+
+CREATE OPERATOR CLASS vector_l1_ops
+	FOR TYPE vector USING tandem AS
+	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_vector_l1_metric(internal);

@@ -11,6 +11,7 @@
 extern "C" {
 #include "commands/vacuum.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -24,6 +25,30 @@ inline void VacuumDelayPoint() {
   vacuum_delay_point(false);
 #else
   vacuum_delay_point();
+#endif
+}
+
+/// Pins `buffer` if it still holds `block`; cheaper than looking the block up.
+[[nodiscard]] inline bool ReadRecentPage(Relation relation, BlockNumber block, Buffer buffer) {
+#if PG_VERSION_NUM >= 160000
+  return ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, buffer);
+#else
+  return ReadRecentBuffer(relation->rd_node, MAIN_FORKNUM, block, buffer);
+#endif
+}
+
+/// Extends the main fork with zero pages to at least `blocks` blocks. Takes the relation extension lock: no
+/// buffer content lock may be held.
+inline void ExtendRelationTo(Relation relation, BlockNumber blocks) {
+#if PG_VERSION_NUM >= 160000
+  const Buffer buffer = ExtendBufferedRelTo(BMR_REL(relation), MAIN_FORKNUM, nullptr, EB_CREATE_FORK_IF_NEEDED,
+                                            blocks, RBM_NORMAL);
+  ReleaseBuffer(buffer);
+#else
+  LockRelationForExtension(relation, ExclusiveLock);
+  for (BlockNumber size = RelationGetNumberOfBlocks(relation); size < blocks; size++)
+    ReleaseBuffer(ReadBufferExtended(relation, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr));
+  UnlockRelationForExtension(relation, ExclusiveLock);
 #endif
 }
 

@@ -25,6 +25,16 @@ static_assert(offsetof(VectorDatum, values) == 8, "pgvector's layout");
   return reinterpret_cast<const VectorDatum*>(PG_DETOAST_DATUM(datum));
 }
 
+/// DetoastVector() for a value that goes into or is compared with an index of `dimensions` dimensions.
+/// Raises ERRCODE_DATA_EXCEPTION if it has another number of them.
+[[nodiscard]] inline const VectorDatum* DetoastIndexedVector(Datum datum, int dimensions) {
+  const VectorDatum* vector = DetoastVector(datum);
+  if (vector->dimensions != dimensions)
+    ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                    errmsg("different vector dimensions %d and %d", dimensions, vector->dimensions)));
+  return vector;
+}
+
 /// New zeroed-header vector in the current memory context; values are left uninitialised.
 [[nodiscard]] inline VectorDatum* NewVector(int dimensions) {
   auto* vector = static_cast<VectorDatum*>(palloc(VectorDatumBytes(dimensions)));

@@ -1,0 +1,102 @@
+// CREATE INDEX and REINDEX: copies the heap's vectors into a new flat relation.
+
+#include "pg/compat.hpp"
+
+#include "am/callbacks.hpp"
+#include "pg/vector_datum.hpp"
+#include "storage/flat_relation.hpp"
+
+extern "C" {
+#include "access/tableam.h"
+#include "access/xloginsert.h"
+#include "catalog/index.h"
+#include "commands/progress.h"
+#include "utils/backend_progress.h"
+}
+
+namespace tandem::am {
+
+namespace {
+
+/// Sub-phases of pg_stat_progress_create_index; 1 is the server's "initializing".
+constexpr int64 kPhaseLoad = 2;
+constexpr int64 kPhaseWrite = 3;
+
+struct BuildState {
+  storage::FlatBuilder* builder;
+  MemoryContext row_context;
+  int dimensions;
+  int64 rows;
+};
+
+storage::IndexShape ShapeOf(Relation index) {
+  const int32 typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+  if (typmod < 1)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("column does not have dimensions"),
+                    errhint("Give the column's type its number of dimensions, as in vector(3), or index an "
+                            "expression that casts to one.")));
+  return {MetricOf(index), static_cast<uint32>(typmod)};
+}
+
+void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/, void* state) {
+  auto* build = static_cast<BuildState*>(state);
+  const MemoryContext old_context = MemoryContextSwitchTo(build->row_context);
+  const float* vector = nullptr;
+  if (!isnull[0]) vector = pg::DetoastIndexedVector(values[0], build->dimensions)->values;
+  storage::AddToFlatBuild(build->builder, *tid, vector);
+  build->rows++;
+  pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, build->rows);
+  MemoryContextSwitchTo(old_context);
+  MemoryContextReset(build->row_context);
+}
+
+}  // namespace
+
+IndexBuildResult* Build(Relation heap, Relation index, IndexInfo* info) {
+  const storage::IndexShape shape = ShapeOf(index);
+  BuildState build = {};
+  build.builder = storage::BeginFlatBuild(index, shape);
+  build.dimensions = static_cast<int>(shape.dimensions);
+  build.row_context = AllocSetContextCreate(CurrentMemoryContext, "tandem build row", ALLOCSET_DEFAULT_SIZES);
+
+  pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseLoad);
+  const double heap_rows = table_index_build_scan(heap, index, info, true, true, AddHeapRow, &build, nullptr);
+  pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseWrite);
+  storage::FinishFlatBuild(build.builder);
+  MemoryContextDelete(build.row_context);
+
+  auto* result = static_cast<IndexBuildResult*>(palloc(sizeof(IndexBuildResult)));
+  result->heap_tuples = heap_rows;
+  result->index_tuples = static_cast<double>(build.rows);
+  return result;
+}
+
+/// Writes the init fork of an unlogged index: an empty index, copied over the main fork after a crash. Logged
+/// here, since nothing else logs an unlogged relation's pages (H22).
+void BuildEmpty(Relation index) {
+  const storage::IndexShape shape = ShapeOf(index);
+  const uint64 incarnation = storage::NewIncarnation();
+  const Buffer buffer = ReadBufferExtended(index, INIT_FORKNUM, P_NEW, RBM_NORMAL, nullptr);
+  LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+  START_CRIT_SECTION();
+  storage::InitMetaPage(BufferGetPage(buffer), shape, incarnation);
+  MarkBufferDirty(buffer);
+  log_newpage_buffer(buffer, true);
+  END_CRIT_SECTION();
+  UnlockReleaseBuffer(buffer);
+}
+
+char* BuildPhaseName(int64 phase) {
+  switch (phase) {
+    case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
+      return pstrdup("initializing");
+    case kPhaseLoad:
+      return pstrdup("loading tuples");
+    case kPhaseWrite:
+      return pstrdup("writing index");
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace tandem::am

@@ -1,0 +1,53 @@
+#pragma once
+// The index access method's callbacks, one file per family; handler.cpp puts them together.
+
+#include "pg/pg.hpp"
+
+extern "C" {
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+}
+
+#include "vec/metric.hpp"
+
+namespace tandem::am {
+
+/// The amgetprocs number of the function that names an operator class's metric: takes and returns internal,
+/// the result is a `const vec::Metric*`.
+constexpr uint16 kMetricProc = 1;
+constexpr uint16 kSupportProcs = 1;
+/// The only strategy number: the distance operator, FOR ORDER BY.
+constexpr uint16 kDistanceStrategy = 1;
+
+[[nodiscard]] vec::Metric MetricOf(Relation index);
+
+// build.cpp
+IndexBuildResult* Build(Relation heap, Relation index, IndexInfo* info);
+void BuildEmpty(Relation index);
+char* BuildPhaseName(int64 phase);
+
+// insert.cpp
+bool Insert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relation heap,
+            IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo* info);
+
+// vacuum.cpp
+IndexBulkDeleteResult* BulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
+                                  IndexBulkDeleteCallback callback, void* callback_state);
+IndexBulkDeleteResult* VacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);
+
+// cost.cpp
+void CostEstimate(PlannerInfo* root, IndexPath* path, double loop_count, Cost* startup_cost, Cost* total_cost,
+                  Selectivity* selectivity, double* correlation, double* pages);
+
+// validate.cpp
+bool Validate(Oid opclass);
+
+// scan.cpp
+IndexScanDesc BeginScan(Relation index, int nkeys, int norderbys);
+void Rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
+bool GetTuple(IndexScanDesc scan, ScanDirection direction);
+void EndScan(IndexScanDesc scan);
+
+}  // namespace tandem::am

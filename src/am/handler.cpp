@@ -1,0 +1,91 @@
+// Puts the access method's callbacks together.
+
+#include "pg/compat.hpp"
+
+#include "am/callbacks.hpp"
+#include "am/options.hpp"
+
+extern "C" {
+PGDLLEXPORT Datum tandem_handler(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_vector_cosine_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_vector_l1_metric(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(tandem_handler);
+PG_FUNCTION_INFO_V1(tandem_vector_l2_metric);
+PG_FUNCTION_INFO_V1(tandem_vector_ip_metric);
+PG_FUNCTION_INFO_V1(tandem_vector_cosine_metric);
+PG_FUNCTION_INFO_V1(tandem_vector_l1_metric);
+}
+
+namespace tandem::am {
+
+static const vec::Metric kL2Metric = vec::Metric::kL2;
+static const vec::Metric kInnerProductMetric = vec::Metric::kInnerProduct;
+static const vec::Metric kCosineMetric = vec::Metric::kCosine;
+static const vec::Metric kL1Metric = vec::Metric::kL1;
+
+vec::Metric MetricOf(Relation index) {
+  FmgrInfo* info = index_getprocinfo(index, 1, kMetricProc);
+  const Datum metric = FunctionCall1Coll(info, InvalidOid, PointerGetDatum(nullptr));
+  return *static_cast<const vec::Metric*>(static_cast<const void*>(DatumGetPointer(metric)));
+}
+
+static Datum MetricDatum(const vec::Metric& metric) { return PointerGetDatum(&metric); }
+
+}  // namespace tandem::am
+
+using namespace tandem;
+
+Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kL2Metric); }
+Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kInnerProductMetric); }
+Datum tandem_vector_cosine_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kCosineMetric); }
+Datum tandem_vector_l1_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kL1Metric); }
+
+Datum tandem_handler(PG_FUNCTION_ARGS) {
+  IndexAmRoutine* routine = makeNode(IndexAmRoutine);
+  routine->amstrategies = 0;
+  routine->amsupport = am::kSupportProcs;
+  routine->amoptsprocnum = 0;
+  routine->amcanorder = false;
+  routine->amcanorderbyop = true;
+  routine->amcanbackward = false;
+  routine->amcanunique = false;
+  routine->amcanmulticol = false;
+  routine->amoptionalkey = true;
+  routine->amsearcharray = false;
+  routine->amsearchnulls = false;
+  routine->amstorage = false;
+  routine->amclusterable = false;
+  routine->ampredlocks = false;
+  routine->amcanparallel = false;
+  routine->amcaninclude = false;
+  routine->amusemaintenanceworkmem = false;
+  // Bulk delete may run in a parallel vacuum worker: it only sets flags on pages.
+  routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+  routine->amkeytype = InvalidOid;
+
+  routine->ambuild = am::Build;
+  routine->ambuildempty = am::BuildEmpty;
+  routine->aminsert = am::Insert;
+  routine->ambulkdelete = am::BulkDelete;
+  routine->amvacuumcleanup = am::VacuumCleanup;
+  routine->amcanreturn = nullptr;
+  routine->amcostestimate = am::CostEstimate;
+  routine->amoptions = am::ParseIndexOptions;
+  routine->amproperty = nullptr;
+  routine->ambuildphasename = am::BuildPhaseName;
+  routine->amvalidate = am::Validate;
+  routine->amadjustmembers = nullptr;
+  routine->ambeginscan = am::BeginScan;
+  routine->amrescan = am::Rescan;
+  routine->amgettuple = am::GetTuple;
+  routine->amgetbitmap = nullptr;
+  routine->amendscan = am::EndScan;
+  routine->ammarkpos = nullptr;
+  routine->amrestrpos = nullptr;
+  routine->amestimateparallelscan = nullptr;
+  routine->aminitparallelscan = nullptr;
+  routine->amparallelrescan = nullptr;
+  PG_RETURN_POINTER(routine);
+}

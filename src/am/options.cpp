@@ -1,0 +1,103 @@
+#include "pg/pg.hpp"
+
+#include "am/options.hpp"
+
+extern "C" {
+#include "access/reloptions.h"
+}
+
+namespace tandem::am {
+
+namespace {
+
+relopt_kind option_kind;
+
+// Bounds: m as in Malkov and Yashunin 2018, section 4.1 (5 to 48 is reasonable), widened to what hnswlib takes;
+// ef_* up to what pgvector's users may already have in their scripts.
+constexpr int kMinM = 4;
+constexpr int kMaxM = 100;
+constexpr int kMinEf = 1;
+constexpr int kMaxEf = 1000;
+constexpr int kMinEfConstruction = 4;
+
+// The server wants non-const arrays.
+relopt_enum_elt_def strategy_values[] = {
+    {"flat", static_cast<int>(Strategy::kFlat)},
+    {"hnsw_batch", static_cast<int>(Strategy::kHnswBatch)},
+    {"hnsw_inline", static_cast<int>(Strategy::kHnswInline)},
+    {nullptr, 0},
+};
+
+enum Codec : int { kCodecAuto, kCodecFloat32, kCodecFp16, kCodecSq8, kCodecSq4 };
+
+relopt_enum_elt_def codec_values[] = {
+    {"auto", kCodecAuto}, {"float32", kCodecFloat32}, {"fp16", kCodecFp16},
+    {"sq8", kCodecSq8},   {"sq4", kCodecSq4},         {nullptr, 0},
+};
+
+void RejectWithFlat(const char* name, int value) {
+  if (value == kUnset) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+           errmsg("storage parameter \"%s\" does not apply to strategy \"flat\"", name),
+           errhint("Choose an hnsw strategy, or remove the parameter: leave it out of WITH (…), or use "
+                   "ALTER INDEX … RESET (%s) first.",
+                   name)));
+}
+
+void CheckTogether(const IndexOptions& options) {
+  switch (options.strategy) {
+    case Strategy::kFlat:
+      RejectWithFlat("m", options.m);
+      RejectWithFlat("ef_construction", options.ef_construction);
+      RejectWithFlat("ef_search", options.ef_search);
+      RejectWithFlat("codec", options.codec);
+      return;
+    case Strategy::kHnswBatch:
+    case Strategy::kHnswInline:
+      ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                      errmsg("strategy \"%s\" is not available yet", StrategyName(options.strategy)),
+                      errhint("Use strategy = 'flat', which answers exactly.")));
+  }
+}
+
+}  // namespace
+
+const char* StrategyName(Strategy strategy) {
+  return strategy_values[static_cast<int>(strategy)].string_val;
+}
+
+void RegisterIndexOptions() {
+  option_kind = add_reloption_kind();
+  add_enum_reloption(option_kind, "strategy", "How the index takes inserts and answers searches.", strategy_values,
+                     static_cast<int>(Strategy::kFlat),
+                     "Valid values are \"flat\", \"hnsw_batch\" and \"hnsw_inline\".", AccessExclusiveLock);
+  add_int_reloption(option_kind, "m", "Links of a graph node on the upper levels; twice as many on the lowest.",
+                    kUnset, kMinM, kMaxM, AccessExclusiveLock);
+  add_int_reloption(option_kind, "ef_construction", "Candidates kept while a graph is built.", kUnset,
+                    kMinEfConstruction, kMaxEf, AccessExclusiveLock);
+  add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf, kMaxEf,
+                    AccessExclusiveLock);
+  add_enum_reloption(option_kind, "codec", "How vectors are encoded in graph segments.", codec_values, kUnset,
+                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".", AccessExclusiveLock);
+}
+
+bytea* ParseIndexOptions(Datum reloptions, bool validate) {
+  static const relopt_parse_elt table[] = {
+      {"strategy", RELOPT_TYPE_ENUM, offsetof(IndexOptions, strategy)},
+      {"m", RELOPT_TYPE_INT, offsetof(IndexOptions, m)},
+      {"ef_construction", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_construction)},
+      {"ef_search", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_search)},
+      {"codec", RELOPT_TYPE_ENUM, offsetof(IndexOptions, codec)},
+  };
+  void* options = build_reloptions(reloptions, validate, option_kind, sizeof(IndexOptions), table, lengthof(table));
+  if (validate && options != nullptr) CheckTogether(*static_cast<IndexOptions*>(options));
+  return static_cast<bytea*>(options);
+}
+
+Strategy StrategyOf(Relation index) {
+  const auto* options = reinterpret_cast<const IndexOptions*>(index->rd_options);
+  return options != nullptr ? options->strategy : Strategy::kFlat;
+}
+
+}  // namespace tandem::am

@@ -1,0 +1,39 @@
+#pragma once
+// Storage parameters of a tandem index: WITH (strategy = …).
+
+#include "pg/pg.hpp"
+
+namespace tandem::am {
+
+/// The one choice that decides how an index works (docs/ARCHITECTURE.md, "Strategies").
+enum class Strategy : int {
+  kFlat,        ///< append, search exactly
+  kHnswBatch,   ///< append; the background worker builds graphs
+  kHnswInline,  ///< append; the inserting backend builds graphs
+};
+
+[[nodiscard]] const char* StrategyName(Strategy strategy);
+
+/// As parsed by the server. Numbers are kUnset when not given; only then may they go with strategy flat.
+struct IndexOptions {
+  int32 vl_len_;  ///< varlena header, never touched directly
+  Strategy strategy;
+  int m;
+  int ef_construction;
+  int ef_search;
+  int codec;
+};
+
+constexpr int kUnset = -1;
+
+/// Registers the options; once per backend, at load.
+void RegisterIndexOptions();
+
+/// amoptions: parses, and if `validate` checks that the options go together. Options of an existing index are
+/// never rejected (H33): an index that cannot be opened cannot be dropped either.
+[[nodiscard]] bytea* ParseIndexOptions(Datum reloptions, bool validate);
+
+/// The index's strategy; kFlat when no option was given.
+[[nodiscard]] Strategy StrategyOf(Relation index);
+
+}  // namespace tandem::am

@@ -1,0 +1,99 @@
+#include "pg/compat.hpp"
+
+#include "am/callbacks.hpp"
+#include "pg/vector_datum.hpp"
+#include "storage/flat_relation.hpp"
+
+extern "C" {
+#include "access/relscan.h"
+#include "catalog/pg_type.h"
+#include "pgstat.h"
+#include "utils/snapmgr.h"
+}
+
+namespace tandem::am {
+
+namespace {
+
+struct ScanState {
+  MemoryContext context;
+  storage::FlatScan* flat;
+  bool started;
+};
+
+/// The query of the scan's ORDER BY, or nullptr if it is NULL or there is none.
+const float* QueryOf(IndexScanDesc scan) {
+  if (scan->numberOfOrderBys == 0 || (scan->orderByData[0].sk_flags & SK_ISNULL) != 0) return nullptr;
+  const auto dimensions = static_cast<int>(storage::GetIndexCache(scan->indexRelation)->directory.dimensions);
+  return pg::DetoastIndexedVector(scan->orderByData[0].sk_argument, dimensions)->values;
+}
+
+void StartScan(IndexScanDesc scan, ScanState* state) {
+  // A row's TID may be reused while the scan runs; only a snapshot older than the scan makes that harmless.
+  if (!IsMVCCSnapshot(scan->xs_snapshot))
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("access method \"tandem\" supports only MVCC snapshots")));
+  pgstat_count_index_scan(scan->indexRelation);
+  const MemoryContext old_context = MemoryContextSwitchTo(state->context);
+  storage::StartFlatScan(state->flat, QueryOf(scan));
+  MemoryContextSwitchTo(old_context);
+  state->started = true;
+}
+
+void SetOrderByValue(IndexScanDesc scan, const storage::ScanRow& row) {
+  if (scan->numberOfOrderBys == 0) return;
+  scan->xs_orderbyvals[0] = Float8GetDatum(row.distance);
+  scan->xs_orderbynulls[0] = row.is_null;
+  // Distances are the operator's own, to the last bit: nothing to reorder.
+  scan->xs_recheckorderby = false;
+}
+
+}  // namespace
+
+IndexScanDesc BeginScan(Relation index, int nkeys, int norderbys) {
+  IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+  auto* state = static_cast<ScanState*>(palloc0(sizeof(ScanState)));
+  state->context = AllocSetContextCreate(CurrentMemoryContext, "tandem scan", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(state->context);
+  state->flat = storage::BeginFlatScan(index);
+  MemoryContextSwitchTo(old_context);
+  scan->opaque = state;
+  if (norderbys > 0) {
+    scan->xs_orderbyvals = static_cast<Datum*>(palloc0(sizeof(Datum) * static_cast<Size>(norderbys)));
+    scan->xs_orderbynulls = static_cast<bool*>(palloc0(sizeof(bool) * static_cast<Size>(norderbys)));
+  }
+  return scan;
+}
+
+void Rescan(IndexScanDesc scan, ScanKey keys, int /*nkeys*/, ScanKey orderbys, int /*norderbys*/) {
+  auto* state = static_cast<ScanState*>(scan->opaque);
+  state->started = false;
+  if (keys != nullptr && scan->numberOfKeys > 0)
+    std::memmove(scan->keyData, keys, static_cast<Size>(scan->numberOfKeys) * sizeof(ScanKeyData));
+  if (orderbys != nullptr && scan->numberOfOrderBys > 0)
+    std::memmove(scan->orderByData, orderbys, static_cast<Size>(scan->numberOfOrderBys) * sizeof(ScanKeyData));
+}
+
+bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
+  auto* state = static_cast<ScanState*>(scan->opaque);
+  if (!ScanDirectionIsForward(direction))
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("access method \"tandem\" does not support backward scans")));
+  if (!state->started) StartScan(scan, state);
+  storage::ScanRow row;
+  if (!storage::NextFlatRow(state->flat, &row)) return false;
+  scan->xs_heaptid = row.tid;
+  scan->xs_recheck = false;
+  SetOrderByValue(scan, row);
+  return true;
+}
+
+void EndScan(IndexScanDesc scan) {
+  auto* state = static_cast<ScanState*>(scan->opaque);
+  storage::EndFlatScan(state->flat);
+  MemoryContextDelete(state->context);
+  pfree(state);
+  scan->opaque = nullptr;
+}
+
+}  // namespace tandem::am

@@ -1,0 +1,22 @@
+#pragma once
+// Named stop points: places where a test can hold, fail or kill a process, so that races and crashes are
+// staged instead of awaited. Compiled in with TANDEM_STOP_POINTS only; otherwise nothing is left of them.
+//
+// A session arms them with the setting tandem.stop_points, a comma-separated list of NAME=ACTION:
+//   error   raise an error
+//   crash   kill -9 this very process (the server then recovers)
+//   wait    wait until the file NAME.go appears in the data directory's folder tandem_stop_points,
+//           after creating NAME.reached there; ends by itself after 60 s, or when the query is cancelled
+//           where no lock holds interrupts off
+
+namespace tandem::pg {
+
+#ifdef TANDEM_STOP_POINTS
+void RegisterStopPoints();
+void StopPoint(const char* name);
+#else
+inline void RegisterStopPoints() {}
+inline void StopPoint(const char* /*name*/) {}
+#endif
+
+}  // namespace tandem::pg

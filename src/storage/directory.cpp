@@ -1,0 +1,302 @@
+#include "pg/compat.hpp"
+
+#include "storage/directory.hpp"
+
+#include "storage/wal.hpp"
+
+extern "C" {
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+}
+
+namespace tandem::storage {
+
+// ---- Reading the directory ----
+
+static void ReportNotOurs(Relation index, BlockNumber block, const char* what) {
+  ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+                  errmsg("index \"%s\" has a bad page at block %u: %s", RelationGetRelationName(index), block, what),
+                  errhint("Rebuild the index with REINDEX.")));
+}
+
+void CheckPage(Relation index, BlockNumber block, Page page, PageKind kind, uint32 ordinal,
+               uint64 incarnation) {
+  const PageTrailer* trailer = Trailer(page);
+  if (likely(trailer->page_id == kPageId && trailer->kind == static_cast<uint16>(kind) &&
+             trailer->ordinal == ordinal && trailer->incarnation == incarnation))
+    return;
+  if (PageIsNew(page)) ReportNotOurs(index, block, "it is empty");
+  if (trailer->page_id != kPageId) ReportNotOurs(index, block, "it is not a page of this access method");
+  if (trailer->incarnation != incarnation) ReportNotOurs(index, block, "it belongs to an earlier build");
+  ReportNotOurs(index, block, "it is another page than the directory says");
+}
+
+static void CheckMeta(Relation index, Page page) {
+  if (PageIsNew(page) || Trailer(page)->page_id != kPageId ||
+      Trailer(page)->kind != static_cast<uint16>(PageKind::kMeta) || Meta(page)->magic != kMagic)
+    ReportNotOurs(index, 0, "it is not a tandem meta page");
+  if (Meta(page)->format_version != kFormatVersion)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("index \"%s\" has format version %u, this library reads version %u",
+                           RelationGetRelationName(index), Meta(page)->format_version, kFormatVersion),
+                    errhint("Rebuild the index with REINDEX.")));
+}
+
+void ReadMeta(Relation index, MetaPage* meta) {
+  const Buffer buffer = ReadPage(index, 0);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  const Page page = BufferGetPage(buffer);
+  CheckMeta(index, page);
+  std::memcpy(meta, Meta(page), sizeof(MetaPage));
+  UnlockReleaseBuffer(buffer);
+}
+
+/// Copies the first blocks of a stream's extents to `blocks`.
+static void ReadStreamMap(Relation index, const MetaPage& meta, Stream stream, BlockNumber* blocks) {
+  const StreamMap& map = meta.streams[stream];
+  const uint32 in_meta = Min(map.extents, kInlineExtents);
+  std::memcpy(blocks, map.first_block, in_meta * sizeof(BlockNumber));
+  for (uint32 done = in_meta; done < map.extents;) {
+    const uint32 leaf = (done - kInlineExtents) / kLeafExtents;
+    const uint32 count = Min(map.extents - done, kLeafExtents);
+    const Buffer buffer = ReadPage(index, map.leaf[leaf]);
+    LockBuffer(buffer, BUFFER_LOCK_SHARE);
+    const Page page = BufferGetPage(buffer);
+    CheckPage(index, map.leaf[leaf], page, PageKind::kDirectory, leaf, meta.incarnation);
+    std::memcpy(blocks + done, Payload(page), count * sizeof(BlockNumber));
+    UnlockReleaseBuffer(buffer);
+    done += count;
+  }
+}
+
+/// Reads the whole directory into one chunk whose DirectoryView starts `header` bytes in.
+static char* ReadDirectory(Relation index, MemoryContext context, std::size_t header) {
+  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  ReadMeta(index, meta);
+  std::size_t extents = 0;
+  for (const StreamMap& map : meta->streams) extents += map.extents;
+  auto* chunk = static_cast<char*>(MemoryContextAllocZero(
+      context, header + offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber)));
+  auto* view = reinterpret_cast<DirectoryView*>(chunk + header);
+  view->incarnation = meta->incarnation;
+  view->dimensions = meta->dimensions;
+  view->row_bytes = meta->row_bytes;
+  view->metric = static_cast<vec::Metric>(meta->metric);
+  uint32 next = 0;
+  for (int s = 0; s < kStreams; s++) {
+    view->streams[s] = {meta->streams[s].extents, next};
+    ReadStreamMap(index, *meta, static_cast<Stream>(s), view->blocks + next);
+    next += meta->streams[s].extents;
+  }
+  pfree(meta);
+  return chunk;
+}
+
+IndexCache* GetIndexCache(Relation index) {
+  if (likely(index->rd_amcache != nullptr)) return static_cast<IndexCache*>(index->rd_amcache);
+  return ReloadIndexCache(index);
+}
+
+IndexCache* ReloadIndexCache(Relation index) {
+  // The chunk is complete before it is hung up: reading may fail, and may process invalidations.
+  auto* fresh = reinterpret_cast<IndexCache*>(
+      ReadDirectory(index, index->rd_indexcxt, offsetof(IndexCache, directory)));
+  fresh->known_blocks = RelationGetNumberOfBlocks(index);
+  if (index->rd_amcache != nullptr) {
+    const auto* old = static_cast<const IndexCache*>(index->rd_amcache);
+    if (old->directory.incarnation == fresh->directory.incarnation) {
+      std::memcpy(fresh->tail_page, old->tail_page, sizeof fresh->tail_page);
+      std::memcpy(fresh->tail_found, old->tail_found, sizeof fresh->tail_found);
+      fresh->recent_head = old->recent_head;
+      fresh->recent_vector = old->recent_vector;
+    }
+    pfree(index->rd_amcache);
+  }
+  index->rd_amcache = fresh;
+  return fresh;
+}
+
+void ForgetIndexCache(Relation index) {
+  if (index->rd_amcache != nullptr) pfree(index->rd_amcache);
+  index->rd_amcache = nullptr;
+}
+
+DirectoryView* CopyDirectory(const DirectoryView& directory) {
+  std::size_t extents = 0;
+  for (const StreamView& stream : directory.streams) extents += stream.extents;
+  const std::size_t bytes = offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
+  auto* copy = static_cast<DirectoryView*>(palloc(bytes));
+  std::memcpy(static_cast<void*>(copy), &directory, bytes);
+  return copy;
+}
+
+Buffer ReadPage(Relation index, BlockNumber block, Buffer recent, BufferAccessStrategy strategy) {
+  if (BufferIsValid(recent) && pg::ReadRecentPage(index, block, recent)) return recent;
+  return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+}
+
+// ---- Handing out blocks ----
+
+void EnsureBlock(Relation index, BlockNumber block) {
+  if (RelationGetNumberOfBlocks(index) > block) return;
+  pg::ExtendRelationTo(index, block + 1);
+}
+
+/// True if the extent's entry lies in a leaf that does not exist yet.
+static bool NeedsNewLeaf(uint32 extent) {
+  return extent >= kInlineExtents && (extent - kInlineExtents) % kLeafExtents == 0;
+}
+
+static void ReportDirectoryFull(Relation index) {
+  ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                  errmsg("index \"%s\" cannot grow any further", RelationGetRelationName(index)),
+                  errhint("Partition the table, or rebuild the index with REINDEX if many of its rows are dead.")));
+}
+
+/// Does the work of AllocateExtent() if the meta page still is as `seen`; false if it changed meanwhile.
+static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, const MetaPage& seen) {
+  const bool in_leaf = extent >= kInlineExtents;
+  const bool new_leaf = NeedsNewLeaf(extent);
+  const uint32 leaf = in_leaf ? (extent - kInlineExtents) / kLeafExtents : 0;
+  const BlockNumber leaf_block = !in_leaf ? InvalidBlockNumber
+                                 : new_leaf ? seen.high_water : seen.streams[stream].leaf[leaf];
+
+  const Buffer meta_buffer = ReadPage(index, 0);
+  LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
+  const Page meta_page = BufferGetPage(meta_buffer);
+  MetaPage* meta = Meta(meta_page);
+  if (meta->streams[stream].extents != extent || meta->high_water != seen.high_water) {
+    UnlockReleaseBuffer(meta_buffer);
+    return false;
+  }
+  Buffer leaf_buffer = InvalidBuffer;
+  if (in_leaf) {
+    leaf_buffer = ReadPage(index, leaf_block);
+    LockBuffer(leaf_buffer, BUFFER_LOCK_EXCLUSIVE);
+    if (!new_leaf)
+      CheckPage(index, leaf_block, BufferGetPage(leaf_buffer), PageKind::kDirectory, leaf, meta->incarnation);
+  }
+
+  // Before this record: the extent does not exist. After it: it is the stream's, and its blocks read as empty
+  // until a row is written, whether the file has them or not.
+  PageChanges changes(index);
+  START_CRIT_SECTION();
+  const BlockNumber first = meta->high_water + (new_leaf ? 1 : 0);
+  StreamMap& map = meta->streams[stream];
+  const int meta_number = changes.AddPage(meta_buffer, PageChanges::ImageMode::kDelta);
+  const auto touch_meta = [&](const void* field, std::size_t length) {
+    changes.Touch(meta_number, static_cast<uint32>(static_cast<const char*>(field) - static_cast<char*>(meta_page)),
+                  static_cast<uint32>(length));
+  };
+  if (in_leaf) {
+    const Page leaf_page = BufferGetPage(leaf_buffer);
+    const uint32 slot = (extent - kInlineExtents) % kLeafExtents;
+    if (new_leaf) {
+      InitPage(leaf_page, PageKind::kDirectory, leaf, meta->incarnation);
+      map.leaf[leaf] = leaf_block;
+      touch_meta(&map.leaf[leaf], sizeof map.leaf[leaf]);
+    }
+    reinterpret_cast<BlockNumber*>(Payload(leaf_page))[slot] = first;
+    SetUsedPayload(leaf_page, (slot + 1) * sizeof(BlockNumber));
+    const int leaf_number = changes.AddPage(
+        leaf_buffer, new_leaf ? PageChanges::ImageMode::kFullImage : PageChanges::ImageMode::kDelta);
+    changes.TouchLower(leaf_number);
+    changes.Touch(leaf_number, kPayloadOffset + slot * static_cast<uint32>(sizeof(BlockNumber)),
+                  sizeof(BlockNumber));
+  } else {
+    map.first_block[extent] = first;
+    touch_meta(&map.first_block[extent], sizeof map.first_block[extent]);
+  }
+  map.extents = extent + 1;
+  touch_meta(&map.extents, sizeof map.extents);
+  meta->high_water = first + PagesOfExtent(extent);
+  touch_meta(&meta->high_water, sizeof meta->high_water);
+  changes.Log();
+  END_CRIT_SECTION();
+
+  if (in_leaf) UnlockReleaseBuffer(leaf_buffer);
+  UnlockReleaseBuffer(meta_buffer);
+  return true;
+}
+
+void AllocateExtent(Relation index, Stream stream, uint32 extent) {
+  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    ReadMeta(index, meta);
+    if (meta->streams[stream].extents > extent) break;
+    if (meta->streams[stream].extents != extent)
+      elog(ERROR, "extent %u of index \"%s\" asked for out of order", extent, RelationGetRelationName(index));
+    const uint64 last_block = static_cast<uint64>(meta->high_water) + PagesOfExtent(extent) + 1;
+    if (extent >= kMaxExtents || last_block >= MaxBlockNumber) ReportDirectoryFull(index);
+    // The file grows first: running out of disk here leaves nothing behind but zero pages.
+    const BlockNumber last =
+        meta->high_water + PagesOfExtent(extent) - 1 + (NeedsNewLeaf(extent) ? 1 : 0);
+    EnsureBlock(index, last);
+    if (TryAllocateExtent(index, stream, extent, *meta)) break;
+  }
+  pfree(meta);
+}
+
+// ---- The tail ----
+
+/// Rows on page `page` of a heads stream; 0 for a page that does not exist yet.
+static uint32 CountOnPage(Relation index, const DirectoryView& view, Stream stream, uint32 page,
+                          BlockNumber file_blocks) {
+  const BlockNumber block = view.BlockOf(stream, page);
+  if (block == InvalidBlockNumber || block >= file_blocks) return 0;
+  const Buffer buffer = ReadPage(index, block);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  const Page head_page = BufferGetPage(buffer);
+  uint32 count = 0;
+  if (!PageIsNew(head_page)) {
+    CheckPage(index, block, head_page, KindOfStream(stream), page, view.incarnation);
+    count = HeadCount(head_page);
+  }
+  UnlockReleaseBuffer(buffer);
+  return count;
+}
+
+void FindTail(Relation index, Stream stream) {
+  IndexCache* cache = GetIndexCache(index);
+  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
+  for (;;) {
+    // Pages fill in order, so "page n is in use" is true up to the tail and false beyond: gallop, then halve.
+    const DirectoryView& view = cache->directory;
+    const uint32 known = view.PagesKnown(stream);
+    uint32 in_use = cache->tail_page[stream];
+    uint32 step = 1;
+    while (in_use + step < known && CountOnPage(index, view, stream, in_use + step, file_blocks) > 0) {
+      in_use += step;
+      step *= 2;
+    }
+    uint32 empty = Min(in_use + step, known);
+    while (empty - in_use > 1 && empty > in_use) {
+      const uint32 middle = in_use + (empty - in_use) / 2;
+      if (CountOnPage(index, view, stream, middle, file_blocks) > 0)
+        in_use = middle;
+      else
+        empty = middle;
+    }
+    cache->tail_page[stream] = in_use;
+    cache->tail_found[stream] = true;
+    // Only when the last page of the last known extent is full can there be extents we have not heard of.
+    if (known > 0 && (in_use + 1 < known ||
+                      CountOnPage(index, view, stream, in_use, file_blocks) < kHeadsPerPage))
+      return;
+    cache = ReloadIndexCache(index);
+    if (cache->directory.PagesKnown(stream) == known) return;
+  }
+}
+
+uint64 CountRows(Relation index, Stream stream) {
+  FindTail(index, stream);
+  const IndexCache* cache = GetIndexCache(index);
+  const uint32 page = cache->tail_page[stream];
+  const uint32 count =
+      CountOnPage(index, cache->directory, stream, page, RelationGetNumberOfBlocks(index));
+  return static_cast<uint64>(page) * kHeadsPerPage + count;
+}
+
+}  // namespace tandem::storage

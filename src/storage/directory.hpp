@@ -1,0 +1,98 @@
+#pragma once
+// The directory: which block holds page n of a stream, and how more blocks are had.
+//
+// Lock order, for all of storage/ (README.md gives the argument):
+//   head page  ->  vector pages, ascending        an append, VACUUM (head page alone), a scan (one at a time)
+//   meta page  ->  directory leaf                 handing out an extent
+// The two chains never meet: extents are handed out, and the file is extended, with no content lock held.
+
+#include "storage/page_format.hpp"
+
+#include "vec/metric.hpp"
+
+extern "C" {
+#include "storage/buf.h"
+}
+
+namespace tandem::storage {
+
+/// One stream's extents as read from the directory.
+struct StreamView {
+  uint32 extents;            ///< extents handed out
+  uint32 first_block_index;  ///< where they start in DirectoryView::blocks
+};
+
+/// A copy of the directory: one palloc'd chunk. Extents are only ever added while an index lives, so a view
+/// stays right for the pages it knows; a newer one may know more.
+struct DirectoryView {
+  uint64 incarnation;
+  uint32 dimensions;
+  uint32 row_bytes;
+  vec::Metric metric;
+  StreamView streams[kStreams];
+  BlockNumber blocks[FLEXIBLE_ARRAY_MEMBER];
+
+  [[nodiscard]] uint32 PagesKnown(Stream stream) const {
+    return FirstPageOfExtent(streams[stream].extents);
+  }
+
+  /// Block of page `page`, or InvalidBlockNumber when the view has no such extent.
+  [[nodiscard]] BlockNumber BlockOf(Stream stream, uint32 page) const {
+    const PagePlace place = PlaceOfPage(page);
+    const StreamView& view = streams[stream];
+    if (place.extent >= view.extents) return InvalidBlockNumber;
+    return blocks[view.first_block_index + place.extent] + place.offset;
+  }
+};
+
+/// What a backend remembers of an index between calls, in rd_amcache (dropped with any relcache invalidation).
+/// Everything here is a copy or a hint: reading it never needs a lock, being out of date never loses a row.
+struct IndexCache {
+  BlockNumber known_blocks;        ///< the file has at least so many blocks
+  uint32 tail_page[kStreams];      ///< heads streams: a page at or before the last one in use
+  bool tail_found[kStreams];       ///< tail_page was looked for, not merely zero
+  Buffer recent_head;              ///< buffers last seen to hold the tail pages
+  Buffer recent_vector;
+  DirectoryView directory;         ///< last: variable length
+};
+
+/// The backend's cache of `index`; read from the meta page when there is none.
+/// Raises ERRCODE_INDEX_CORRUPTED when block 0 is not a meta page of this format.
+[[nodiscard]] IndexCache* GetIndexCache(Relation index);
+
+/// Forgets and reads again, keeping the hints if the incarnation is the same.
+IndexCache* ReloadIndexCache(Relation index);
+
+/// Drops the cache: the relation's contents are about to be replaced.
+void ForgetIndexCache(Relation index);
+
+/// A copy of the directory in the current memory context: a scan's view.
+[[nodiscard]] DirectoryView* CopyDirectory(const DirectoryView& directory);
+
+/// Copies the meta page's payload. Raises ERRCODE_INDEX_CORRUPTED as GetIndexCache().
+void ReadMeta(Relation index, MetaPage* meta);
+
+/// Hands out extent number `extent` of `stream`, unless somebody else did meanwhile. Logged; WAL-logged
+/// high-water mark, so that neither a short file after a crash nor a long one hands blocks out twice.
+/// Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the directory is full.
+void AllocateExtent(Relation index, Stream stream, uint32 extent);
+
+/// Makes the file long enough to hold `block`; new blocks are all zero. No content lock may be held.
+void EnsureBlock(Relation index, BlockNumber block);
+
+/// Reads and pins a page, trying the buffer that held it last time first.
+[[nodiscard]] Buffer ReadPage(Relation index, BlockNumber block, Buffer recent = InvalidBuffer,
+                              BufferAccessStrategy strategy = nullptr);
+
+/// Raises ERRCODE_INDEX_CORRUPTED unless the page carries the expected trailer. The page must not be new.
+void CheckPage(Relation index, BlockNumber block, Page page, PageKind kind, uint32 ordinal,
+               uint64 incarnation);
+
+/// Number of rows in a heads stream: what a scan that starts now must look at. Reads O(log pages) pages, one
+/// or two when the backend remembers the tail.
+[[nodiscard]] uint64 CountRows(Relation index, Stream stream);
+
+/// Refreshes cache->tail_page[stream] to the last page in use (0 if none).
+void FindTail(Relation index, Stream stream);
+
+}  // namespace tandem::storage

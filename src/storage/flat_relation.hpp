@@ -1,0 +1,102 @@
+#pragma once
+// The flat relation: an append-only sequence of rows, exact by nature. Row id = ordinal.
+
+#include "storage/directory.hpp"
+
+#include "base/span.hpp"
+#include "policy/top_candidates.hpp"
+#include "vec/metric.hpp"
+
+extern "C" {
+#include "access/genam.h"
+}
+
+namespace tandem::storage {
+
+// ---- Creating ----
+
+/// What an index is, fixed at build.
+struct IndexShape {
+  vec::Metric metric;
+  uint32 dimensions;
+};
+
+/// Formats `page` as the meta page of an empty index.
+void InitMetaPage(Page page, const IndexShape& shape, uint64 incarnation);
+
+/// A random number that no earlier life of any index file has had (H11).
+[[nodiscard]] uint64 NewIncarnation();
+
+/// Writes a whole new index through the buffer manager, without WAL until Finish() logs every page at once.
+/// The index must be new and invisible to everybody else.
+class FlatBuilder;
+
+[[nodiscard]] FlatBuilder* BeginFlatBuild(Relation index, const IndexShape& shape);
+/// values: `dimensions` floats, or nullptr for a NULL vector.
+void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const float* values);
+/// Writes what is left, the directory and the meta page; logs all pages if the relation needs WAL.
+void FinishFlatBuild(FlatBuilder* builder);
+
+// ---- Appending ----
+
+/// Appends one row; returns once it is logged, so that the caller's commit makes it durable.
+/// values: as many floats as the index has dimensions, or nullptr for a NULL vector. The row becomes visible to
+/// scans in the order of row ids; a failed append consumes no row id.
+void AppendRow(Relation index, const ItemPointerData& tid, const float* values);
+
+// ---- Scanning ----
+
+/// Exact ordered scan, resumable: rows come in ascending distance, each exactly once, NaN distances after all
+/// others and rows without a vector last. Reads all vectors once for the first rows; every further pass, over
+/// growing batches bounded by work_mem, only when the caller asks for more than the batch before held.
+struct FlatScan;
+
+/// One row from a scan. `distance` is the operator's own value, NaN or, if `is_null`, meaningless.
+struct ScanRow {
+  ItemPointerData tid;
+  double distance;
+  bool is_null;
+};
+
+/// Allocates scan state in the current memory context, which must outlive the scan.
+[[nodiscard]] FlatScan* BeginFlatScan(Relation index);
+
+/// (Re)starts the scan: takes a view of the index as of now. query: `dimensions` floats, copied; nullptr means
+/// no order (every row with a NULL distance).
+void StartFlatScan(FlatScan* scan, const float* query);
+
+/// Fetches the next row; false at the end.
+[[nodiscard]] bool NextFlatRow(FlatScan* scan, ScanRow* row);
+
+void EndFlatScan(FlatScan* scan);
+
+/// Counters of a scan since it was begun.
+struct FlatScanCounters {
+  uint64 passes;      ///< full passes over the vectors
+  uint64 distances;   ///< distances computed
+};
+[[nodiscard]] FlatScanCounters CountersOf(const FlatScan* scan);
+
+// ---- Vacuuming ----
+
+/// Marks every row that `callback` says is dead; WAL-logged before it returns. Reads row heads only.
+/// Adds to stats: tuples_removed, num_index_tuples.
+void MarkDeadRows(Relation index, BufferAccessStrategy strategy, IndexBulkDeleteResult* stats,
+                  IndexBulkDeleteCallback callback, void* callback_state);
+
+// ---- Looking ----
+
+/// Rows of one heads stream.
+struct RowCounts {
+  uint64 rows;
+  uint64 dead;  ///< tombstones
+};
+
+/// Counts by reading every head page.
+[[nodiscard]] RowCounts CountHeads(Relation index, Stream stream);
+
+/// Calls `visit` for each row head of `stream` in row-id order, with no lock held.
+using HeadVisitor = void (*)(void* state, uint64 row, const RowHead& head);
+void VisitHeads(Relation index, Stream stream, HeadVisitor visit, void* state);
+
+}  // namespace tandem::storage
