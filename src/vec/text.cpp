@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <system_error>
 
@@ -39,74 +38,9 @@ struct Number {
   const char* end = nullptr;  ///< first byte after the number
 };
 
-// Powers of ten that a double holds exactly.
-constexpr double kExactPowersOfTen[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-constexpr int kLargestExactPower = 22;
-constexpr int kDigitsWithoutOverflow = 18;  // any number of so many decimal digits fits 63 bits
-constexpr std::uint64_t kExactDoubleIntegers = std::uint64_t{1} << 53;
-
-/// Rounds a correctly rounded double to float32 as if the exact decimal had been rounded directly. That fails only
-/// where the double is exactly half-way between two floats (the decimal may lie on either side) and where the
-/// result is not a normal float; returns false there.
-bool RoundToFloat(double value, float* result) noexcept {
-  constexpr std::uint64_t kDroppedBits = (std::uint64_t{1} << 29) - 1;
-  constexpr std::uint64_t kHalfway = std::uint64_t{1} << 28;
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  if ((bits & kDroppedBits) == kHalfway) return false;
-  if (value != 0.0 && (value < static_cast<double>(std::numeric_limits<float>::min()) ||
-                       value > static_cast<double>(std::numeric_limits<float>::max()))) {
-    return false;
-  }
-  *result = static_cast<float>(value);
-  return true;
-}
-
-/// The common case: an unsigned decimal number of up to 18 digits whose digits, as an integer, and power of ten are
-/// both exact doubles, so that one multiplication or division rounds correctly (Clinger, "How to read floating
-/// point numbers accurately", PLDI 1990). Returns false, without judging the text, for anything else.
-bool ParseShortDecimal(const char* at, const char* end, Number* number) noexcept {
-  std::uint64_t digits = 0;
-  const char* const start = at;
-  for (; at != end && IsDigit(*at); ++at) digits = digits * 10 + static_cast<std::uint64_t>(*at - '0');
-  std::ptrdiff_t digit_count = at - start;
-  int power = 0;
-  if (at != end && *at == '.') {
-    const char* const fraction = ++at;
-    for (; at != end && IsDigit(*at); ++at) digits = digits * 10 + static_cast<std::uint64_t>(*at - '0');
-    power = -static_cast<int>(at - fraction < 1000 ? at - fraction : 1000);
-    digit_count += at - fraction;
-  }
-  if (digit_count == 0 || digit_count > kDigitsWithoutOverflow) return false;
-  if (at != end && (*at | 0x20) == 'e') {
-    const char* exponent = at + 1;
-    const bool negative = exponent != end && *exponent == '-';
-    if (exponent != end && (*exponent == '-' || *exponent == '+')) ++exponent;
-    int value = 0;
-    const char* const first = exponent;
-    for (; exponent != end && IsDigit(*exponent); ++exponent) {
-      if (exponent - first == 3) return false;  // far outside the exact powers
-      value = value * 10 + (*exponent - '0');
-    }
-    if (exponent == first) return false;  // "1e": the exponent is not one
-    power += negative ? -value : value;
-    at = exponent;
-  } else if (at != end && (*at | 0x20) == 'x') {
-    return false;  // perhaps hexadecimal
-  }
-  if (digits >= kExactDoubleIntegers || power < -kLargestExactPower || power > kLargestExactPower) return false;
-  const auto mantissa = static_cast<double>(digits);
-  const double value = power < 0 ? mantissa / kExactPowersOfTen[-power] : mantissa * kExactPowersOfTen[power];
-  if (!RoundToFloat(value, &number->value)) return false;
-  number->fault = TextFault::kNone;
-  number->end = at;
-  return true;
-}
-
 /// Tells overflow from underflow for a number that std::from_chars calls out of range: is its magnitude above one?
 /// [at, end) is exactly the number, without sign or "0x". Position of the first significant digit and exponent
-/// decide; either is hundreds away from the border, so that rounding does not matter.
+/// decide; either is tens away from the border, so that rounding does not matter.
 bool IsAboveOne(const char* at, const char* end, bool hexadecimal) noexcept {
   constexpr std::int64_t kExponentCap = std::int64_t{1} << 40;  // beyond any digit count of a 1 GB text
   const std::int64_t digit_weight = hexadecimal ? 4 : 1;
@@ -135,7 +69,8 @@ bool IsAboveOne(const char* at, const char* end, bool hexadecimal) noexcept {
   return magnitude * digit_weight + (negative ? -exponent : exponent) > 0;
 }
 
-/// Any unsigned number, through the standard library.
+/// Any unsigned number. A hand-written path for short decimals in front of from_chars saved 3 ns of
+/// 16 for 9 digits (strtof takes 47) and cost 14 ns for long ones.
 Number ParseMagnitude(const char* at, const char* end) noexcept {
   Number number;
   number.end = at;
@@ -181,8 +116,7 @@ Number ParseMagnitude(const char* at, const char* end) noexcept {
 Number ParseElement(const char* at, const char* end) noexcept {
   const bool negative = *at == '-';
   const char* const magnitude = negative || *at == '+' ? at + 1 : at;
-  Number number;
-  if (!ParseShortDecimal(magnitude, end, &number)) number = ParseMagnitude(magnitude, end);
+  Number number = ParseMagnitude(magnitude, end);
   if (negative) number.value = -number.value;
   return number;
 }
