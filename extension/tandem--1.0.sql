@@ -428,3 +428,45 @@ CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING tandem AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
 	FUNCTION 1 tandem_vector_l1_metric(internal);
+
+-- Section 8: looking at an index -------------------------------------------------------------------------------------
+
+CREATE FUNCTION tandem_verify(index regclass, heap_check boolean DEFAULT false,
+		OUT block bigint, OUT problem text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_verify(regclass, boolean) IS
+	'walks every page of a tandem index and returns what is wrong; with heap_check compares it with the table';
+
+CREATE FUNCTION tandem_rows(index regclass,
+		OUT row_id bigint, OUT ctid tid, OUT dead boolean, OUT has_vector boolean)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_rows(regclass) IS 'row heads of a tandem index: heap TID and whether VACUUM marked it dead';
+
+CREATE FUNCTION tandem_index_info(index regclass,
+		OUT strategy text, OUT metric text, OUT dimensions integer, OUT rows bigint, OUT null_rows bigint,
+		OUT dead_rows bigint, OUT head_bytes bigint, OUT vector_bytes bigint, OUT total_bytes bigint)
+	RETURNS record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_index_info(regclass) IS 'one row of view tandem_index_stats';
+
+CREATE VIEW tandem_index_stats AS
+	SELECT n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
+		i.strategy, i.metric, i.dimensions, i.rows, i.null_rows, i.dead_rows,
+		i.head_bytes, i.vector_bytes, i.total_bytes
+	FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_am a ON a.oid = c.relam
+		JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
+		JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+		LATERAL tandem_index_info(c.oid) i
+	WHERE a.amname = 'tandem' AND c.relkind = 'i';
+
+COMMENT ON VIEW tandem_index_stats IS
+	'rows, sizes and settings of tandem indexes; NULL while an index is locked. dead_rows: as of the last VACUUM';
+
+GRANT SELECT ON tandem_index_stats TO PUBLIC;

@@ -9,9 +9,12 @@
 #endif
 
 extern "C" {
+#include "catalog/pg_class.h"
 #include "commands/vacuum.h"
+#include "funcapi.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -51,5 +54,17 @@ inline void ExtendRelationTo(Relation relation, BlockNumber blocks) {
   UnlockRelationForExtension(relation, ExclusiveLock);
 #endif
 }
+
+/// True if `role` owns the relation, or is a superuser.
+[[nodiscard]] inline bool OwnsRelation(Oid relation, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(RelationRelationId, relation, role);
+#else
+  return pg_class_ownercheck(relation, role);
+#endif
+}
+
+/// Prepares a set-returning function's tuplestore in its ReturnSetInfo.
+inline void InitMaterializedResult(FunctionCallInfo fcinfo) { InitMaterializedSRF(fcinfo, 0); }
 
 }  // namespace tandem::pg

@@ -1,0 +1,371 @@
+#include "pg/compat.hpp"
+
+#include "storage/verify.hpp"
+
+#include <algorithm>
+
+#include "pg/vector_datum.hpp"
+#include "storage/flat_relation.hpp"
+
+extern "C" {
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "nodes/execnodes.h"
+#include "utils/snapmgr.h"
+}
+
+namespace tandem::storage {
+
+namespace {
+
+/// Where problems go.
+struct Reporter {
+  ProblemSink sink;
+  void* state;
+
+  void Say(BlockNumber block, const char* format, ...) const __attribute__((format(printf, 3, 4))) {
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    (std::vsnprintf)(text, sizeof text, format, args);
+    va_end(args);
+    sink(state, block, text);
+  }
+};
+
+/// Copies block `block` to `image`. False, with a report, when the file has no such block.
+bool CopyBlock(Relation index, BlockNumber block, BlockNumber file_blocks, char* image) {
+  if (block >= file_blocks) return false;
+  const Buffer buffer = ReadPage(index, block);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  std::memcpy(image, BufferGetPage(buffer), BLCKSZ);
+  UnlockReleaseBuffer(buffer);
+  return true;
+}
+
+/// Checks what all pages have in common. False if the page's contents make no sense.
+bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind kind, uint32 ordinal,
+                uint64 incarnation) {
+  const auto* header = reinterpret_cast<PageHeader>(image);
+  const PageTrailer* trailer = Trailer(image);
+  if (header->pd_special != BLCKSZ - sizeof(PageTrailer) || header->pd_upper != header->pd_special ||
+      header->pd_lower < kPayloadOffset || header->pd_lower > header->pd_upper) {
+    report.Say(block, "page header is damaged: lower %u, upper %u, special %u", header->pd_lower, header->pd_upper,
+               header->pd_special);
+    return false;
+  }
+  if (trailer->page_id != kPageId) {
+    report.Say(block, "page id is %04X, not %04X", trailer->page_id, kPageId);
+    return false;
+  }
+  if (trailer->incarnation != incarnation) {
+    report.Say(block, "page belongs to an earlier build of the index");
+    return false;
+  }
+  if (trailer->kind != static_cast<uint16>(kind) || trailer->ordinal != ordinal) {
+    report.Say(block, "page is number %u of kind %u, the directory says number %u of kind %u", trailer->ordinal,
+               trailer->kind, ordinal, static_cast<unsigned>(kind));
+    return false;
+  }
+  for (uint32 at = header->pd_lower; at < header->pd_upper; at++) {
+    if (image[at] == 0) continue;
+    report.Say(block, "byte %u between lower %u and upper %u is not zero", at, header->pd_lower, header->pd_upper);
+    break;
+  }
+  return true;
+}
+
+/// Who owns each block: 0 nobody, 1 a directory leaf, 2 + stream an extent.
+struct BlockMap {
+  uint8* owner;
+  BlockNumber blocks;
+
+  void Claim(const Reporter& report, BlockNumber first, uint32 count, uint8 who, const char* what) const {
+    for (BlockNumber block = first; block < first + count; block++) {
+      if (block == 0 || block >= blocks) {
+        report.Say(block, "%s lies outside of the blocks handed out (%u)", what, blocks);
+        return;
+      }
+      if (owner[block] != 0) {
+        report.Say(block, "%s shares a block with another extent", what);
+        return;
+      }
+      owner[block] = who;
+    }
+  }
+};
+
+void CheckBlocksHandedOut(Relation index, const MetaPage& meta, const DirectoryView& view, const Reporter& report) {
+  BlockMap map = {static_cast<uint8*>(MemoryContextAllocExtended(CurrentMemoryContext, meta.high_water,
+                                                                 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
+                  meta.high_water};
+  for (int s = 0; s < kStreams; s++) {
+    const StreamView& stream = view.streams[s];
+    for (uint32 extent = 0; extent < stream.extents; extent++)
+      map.Claim(report, view.blocks[stream.first_block_index + extent], PagesOfExtent(extent),
+                static_cast<uint8>(2 + s), "extent");
+    const uint32 leaves = stream.extents <= kInlineExtents
+                              ? 0
+                              : (stream.extents - kInlineExtents + kLeafExtents - 1) / kLeafExtents;
+    for (uint32 leaf = 0; leaf < leaves; leaf++)
+      map.Claim(report, meta.streams[s].leaf[leaf], 1, 1, "directory leaf");
+  }
+  for (BlockNumber block = 1; block < meta.high_water; block++)
+    if (map.owner[block] == 0) report.Say(block, "block was handed out, but nothing uses it");
+  pfree(map.owner);
+}
+
+/// One heads stream: every page before the last is full, TIDs make sense.
+uint64 CheckHeadStream(Relation index, Relation heap, const DirectoryView& view, Stream stream, uint64 rows,
+                       char* image, const Reporter& report) {
+  const BlockNumber heap_blocks = RelationGetNumberOfBlocks(heap);
+  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
+  uint64 dead = 0;
+  for (uint64 first = 0; first < rows; first += kHeadsPerPage) {
+    CHECK_FOR_INTERRUPTS();
+    const auto page = static_cast<uint32>(first / kHeadsPerPage);
+    const BlockNumber block = view.BlockOf(stream, page);
+    if (!CopyBlock(index, block, file_blocks, image)) {
+      report.Say(block, "page %u of the row heads is missing from the file", page);
+      continue;
+    }
+    if (!CheckFrame(report, block, image, KindOfStream(stream), page, view.incarnation)) continue;
+    const auto expected = static_cast<uint32>(Min(rows - first, static_cast<uint64>(kHeadsPerPage)));
+    if (UsedPayload(image) % sizeof(RowHead) != 0 || HeadCount(image) < expected) {
+      report.Say(block, "page holds %u bytes of row heads, %u rows were expected", UsedPayload(image), expected);
+      continue;
+    }
+    for (uint32 slot = 0; slot < expected; slot++) {
+      const RowHead& head = Heads(image)[slot];
+      const auto row = static_cast<unsigned long long>(first + slot);
+      if ((head.flags & ~kKnownHeadFlags) != 0) report.Say(block, "row %llu has unknown flags %04X", row, head.flags);
+      if ((head.flags & kTombstone) != 0) {
+        dead++;
+        continue;
+      }
+      if (!ItemPointerIsValid(&head.tid) || ItemPointerGetOffsetNumberNoCheck(&head.tid) > MaxHeapTuplesPerPage)
+        report.Say(block, "row %llu has an impossible heap TID", row);
+      else if (ItemPointerGetBlockNumber(&head.tid) >= heap_blocks)
+        report.Say(block, "row %llu points to heap block %u, the heap has %u", row,
+                   ItemPointerGetBlockNumber(&head.tid), heap_blocks);
+    }
+  }
+  return dead;
+}
+
+void CheckVectorStream(Relation index, const DirectoryView& view, uint64 rows, char* image, const Reporter& report) {
+  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
+  const uint64 end = rows * view.row_bytes;
+  for (uint64 first = 0; first < end; first += kPayloadBytes) {
+    CHECK_FOR_INTERRUPTS();
+    const auto page = static_cast<uint32>(first / kPayloadBytes);
+    const BlockNumber block = view.BlockOf(kVectorStream, page);
+    if (!CopyBlock(index, block, file_blocks, image)) {
+      report.Say(block, "page %u of the vectors is missing from the file", page);
+      continue;
+    }
+    if (!CheckFrame(report, block, image, PageKind::kVectors, page, view.incarnation)) continue;
+    const auto expected = static_cast<uint32>(Min(end - first, static_cast<uint64>(kPayloadBytes)));
+    if (UsedPayload(image) < expected) {
+      report.Say(block, "page holds %u bytes of vectors, %u were expected", UsedPayload(image), expected);
+      continue;
+    }
+    const auto* values = reinterpret_cast<const float*>(Payload(image));
+    for (uint32 i = 0; i < expected / sizeof(float); i++) {
+      if (std::isfinite(values[i])) continue;
+      report.Say(block, "row %llu has an element that is not a finite number",
+                 static_cast<unsigned long long>((first + i * sizeof(float)) / view.row_bytes));
+      break;
+    }
+  }
+}
+
+// ---- Duplicate TIDs ----
+
+uint64 TidKey(const ItemPointerData& tid) {
+  return (static_cast<uint64>(ItemPointerGetBlockNumberNoCheck(&tid)) << 16) |
+         ItemPointerGetOffsetNumberNoCheck(&tid);
+}
+
+/// TIDs of live rows whose heap block falls into one share of the heap.
+struct TidShare {
+  uint64* keys;
+  uint64 count;
+  uint64 room;
+  uint64 share;
+  uint64 shares;
+};
+
+void CollectTid(void* state, uint64 /*row*/, const RowHead& head) {
+  auto* share = static_cast<TidShare*>(state);
+  if ((head.flags & kTombstone) != 0) return;
+  if (ItemPointerGetBlockNumberNoCheck(&head.tid) % share->shares != share->share) return;
+  if (share->count < share->room) share->keys[share->count] = TidKey(head.tid);
+  share->count++;
+}
+
+void CheckTidsUnique(Relation index, uint64 rows, const Reporter& report) {
+  if (rows == 0) return;
+  const uint64 most = Max(static_cast<uint64>(maintenance_work_mem) * 1024 / sizeof(uint64), static_cast<uint64>(1024));
+  // Twice the even share: blocks are not equally full.
+  TidShare share = {};
+  share.shares = (2 * rows + most - 1) / most;
+  share.room = share.shares == 1 ? rows + rows / 8 + 1024 : most;
+  share.keys = static_cast<uint64*>(MemoryContextAllocHuge(CurrentMemoryContext, share.room * sizeof(uint64)));
+  for (share.share = 0; share.share < share.shares; share.share++) {
+    share.count = 0;
+    VisitHeads(index, kHeadStream, CollectTid, &share);
+    VisitHeads(index, kNullHeadStream, CollectTid, &share);
+    const uint64 count = Min(share.count, share.room);
+    std::sort(share.keys, share.keys + count);
+    for (uint64 i = 1; i < count; i++)
+      if (share.keys[i] == share.keys[i - 1])
+        report.Say(InvalidBlockNumber, "heap TID (%llu,%llu) is indexed by more than one live row",
+                   static_cast<unsigned long long>(share.keys[i] >> 16),
+                   static_cast<unsigned long long>(share.keys[i] & 0xFFFF));
+  }
+  pfree(share.keys);
+}
+
+}  // namespace
+
+void VerifyPages(Relation index, Relation heap, ProblemSink sink, void* state) {
+  const Reporter report = {sink, state};
+  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  auto* image = static_cast<char*>(palloc(BLCKSZ));
+  const uint64 rows = CountRows(index, kHeadStream);
+  const uint64 null_rows = CountRows(index, kNullHeadStream);
+  ReadMeta(index, meta);
+  DirectoryView* view = CopyDirectory(ReloadIndexCache(index)->directory);
+  // Extents handed out since then are the next caller's to check.
+  ReadMeta(index, meta);
+
+  CopyBlock(index, 0, RelationGetNumberOfBlocks(index), image);
+  CheckFrame(report, 0, image, PageKind::kMeta, 0, meta->incarnation);
+  const bool grew = [&] {
+    for (int s = 0; s < kStreams; s++)
+      if (meta->streams[s].extents != view->streams[s].extents) return true;
+    return false;
+  }();
+  if (!grew) CheckBlocksHandedOut(index, *meta, *view, report);
+
+  uint64 dead = CheckHeadStream(index, heap, *view, kHeadStream, rows, image, report);
+  dead += CheckHeadStream(index, heap, *view, kNullHeadStream, null_rows, image, report);
+  if (dead < meta->dead_rows + meta->dead_null_rows)
+    report.Say(0, "VACUUM counted %llu dead rows, %llu are marked",
+               static_cast<unsigned long long>(meta->dead_rows + meta->dead_null_rows),
+               static_cast<unsigned long long>(dead));
+  CheckVectorStream(index, *view, rows, image, report);
+  CheckTidsUnique(index, rows + null_rows, report);
+  pfree(view);
+  pfree(image);
+  pfree(meta);
+}
+
+// ---- Against the heap ----
+
+namespace {
+
+struct IndexedRow {
+  uint64 tid;
+  uint64 row;  ///< kNullRow for a row without vector
+};
+constexpr uint64 kNullRow = ~static_cast<uint64>(0);
+
+struct HeapCheck {
+  Relation index;
+  const DirectoryView* view;
+  IndexedRow* rows;
+  uint64 count;
+  uint64 room;
+  bool nulls;
+  char* vector;
+  Reporter report;
+  MemoryContext row_context;
+};
+
+void CollectRow(void* state, uint64 row, const RowHead& head) {
+  auto* check = static_cast<HeapCheck*>(state);
+  if ((head.flags & kTombstone) != 0) return;
+  if (check->count == check->room) {
+    check->room *= 2;
+    check->rows = static_cast<IndexedRow*>(repalloc_huge(check->rows, check->room * sizeof(IndexedRow)));
+  }
+  check->rows[check->count++] = {TidKey(head.tid), check->nulls ? kNullRow : row};
+}
+
+/// Copies a row's vector out of the pages.
+void ReadVector(const HeapCheck& check, uint64 row) {
+  uint64 at = row * check.view->row_bytes;
+  for (uint32 done = 0; done < check.view->row_bytes;) {
+    const auto page = static_cast<uint32>(at / kPayloadBytes);
+    const auto offset = static_cast<uint32>(at % kPayloadBytes);
+    const uint32 part = Min(check.view->row_bytes - done, kPayloadBytes - offset);
+    const Buffer buffer = ReadPage(check.index, check.view->BlockOf(kVectorStream, page));
+    std::memcpy(check.vector + done, Payload(BufferGetPage(buffer)) + offset, part);
+    ReleaseBuffer(buffer);
+    done += part;
+    at += part;
+  }
+}
+
+void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/,
+                  void* state) {
+  auto* check = static_cast<HeapCheck*>(state);
+  const MemoryContext old_context = MemoryContextSwitchTo(check->row_context);
+  const IndexedRow wanted = {TidKey(*tid), 0};
+  const auto less = [](const IndexedRow& a, const IndexedRow& b) { return a.tid < b.tid; };
+  const auto found = std::equal_range(check->rows, check->rows + check->count, wanted, less);
+  const auto block = ItemPointerGetBlockNumber(tid);
+  const auto offset = ItemPointerGetOffsetNumber(tid);
+  if (found.second - found.first != 1) {
+    check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has %d live index rows", block, offset,
+                      static_cast<int>(found.second - found.first));
+  } else if (isnull[0] != (found.first->row == kNullRow)) {
+    check->report.Say(InvalidBlockNumber, "heap row (%u,%u) is %s, the index disagrees", block, offset,
+                      isnull[0] ? "NULL" : "not NULL");
+  } else if (!isnull[0]) {
+    const auto* vector = pg::DetoastVector(values[0]);
+    ReadVector(*check, found.first->row);
+    if (static_cast<uint32>(vector->dimensions) * sizeof(float) != check->view->row_bytes ||
+        std::memcmp(vector->values, check->vector, check->view->row_bytes) != 0)
+      check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has another vector than index row %llu", block, offset,
+                        static_cast<unsigned long long>(found.first->row));
+  }
+  MemoryContextSwitchTo(old_context);
+  MemoryContextReset(check->row_context);
+}
+
+}  // namespace
+
+void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* state) {
+  // The snapshot first: every row it sees was appended before its inserter ended.
+  const Snapshot snapshot = RegisterSnapshot(GetTransactionSnapshot());
+  HeapCheck check = {};
+  check.index = index;
+  check.report = {sink, state};
+  check.room = 1024;
+  check.rows = static_cast<IndexedRow*>(palloc(check.room * sizeof(IndexedRow)));
+  VisitHeads(index, kHeadStream, CollectRow, &check);
+  check.nulls = true;
+  VisitHeads(index, kNullHeadStream, CollectRow, &check);
+  std::sort(check.rows, check.rows + check.count,
+            [](const IndexedRow& a, const IndexedRow& b) { return a.tid < b.tid; });
+  check.view = CopyDirectory(ReloadIndexCache(index)->directory);
+  check.vector = static_cast<char*>(palloc(check.view->row_bytes));
+  check.row_context = AllocSetContextCreate(CurrentMemoryContext, "tandem verify row", ALLOCSET_DEFAULT_SIZES);
+
+  // As CREATE INDEX CONCURRENTLY scans: only rows visible to the snapshot, TIDs of their HOT roots.
+  IndexInfo* info = BuildIndexInfo(index);
+  info->ii_Concurrent = true;
+  info->ii_Unique = false;
+  info->ii_ExclusionOps = nullptr;
+  const TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, nullptr, true, true);
+  table_index_build_scan(heap, index, info, true, false, CheckHeapRow, &check, scan);
+  MemoryContextDelete(check.row_context);
+  UnregisterSnapshot(snapshot);
+}
+
+}  // namespace tandem::storage
