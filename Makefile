@@ -2,9 +2,12 @@
 #
 #   make                build the module
 #   make install        install module, control file and extension scripts
-#   make check-sql      regress and isolation tests on a temporary server
+#   make check-sql      regress and isolation tests on a throw-away server
 #   make check-tap      crash, restart and standby tests
-#   make lint           layer, export and test-list checks, clang-format, clang-tidy
+#   make check-all      all tests: the same as scripts/check
+#   make lint           layer, export, test-list and format checks, warnings as errors, clang-tidy
+#   make format         clang-format in place
+#   make bench          the benches; see bench/README.md
 #
 # TANDEM_STOP_POINTS=1 compiles in the named stop points that the race and crash tests use.
 
@@ -27,7 +30,7 @@ endif
 REGRESS        = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS   = --inputdir=$(srcdir) --outputdir=$(srcdir)/build/regress
 ISOLATION      = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=$(srcdir)/build/isolation
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=$(srcdir)/build/isolation --load-extension=tandem
 TAP_TESTS      = 1
 PROVE_TESTS    = $(sort $(wildcard test/tap/*.pl))
 
@@ -52,3 +55,18 @@ endif
 override CXXFLAGS := $(filter-out -Wdeclaration-after-statement -Wmissing-prototypes,$(CXXFLAGS))
 
 -include $(OBJS:.o=.d)
+
+# The tests run on a private copy of the server with a build of their own, so nothing here needs `make install`.
+.PHONY: check-sql check-tap check-all lint format bench
+check-sql:
+	$(srcdir)/scripts/check --sql --isolation
+check-tap:
+	$(srcdir)/scripts/check --tap
+check-all:
+	$(srcdir)/scripts/check
+lint:
+	$(srcdir)/scripts/check --lint --tidy
+format:
+	$(srcdir)/tools/format
+bench:
+	$(srcdir)/bench/run

@@ -86,7 +86,7 @@ tandem_as_server_user() (
   fi
   # setpriv rather than runuser or su: no session and no process in between, so signals and exit status pass.
   exec setpriv --reuid="$TANDEM_RUN_AS" --regid="$(id -g "$TANDEM_RUN_AS")" --init-groups \
-    env HOME="$TANDEM_WORK/run" USER="$TANDEM_RUN_AS" LOGNAME="$TANDEM_RUN_AS" "$@"
+    env -u TMPDIR HOME="$TANDEM_WORK/run" USER="$TANDEM_RUN_AS" LOGNAME="$TANDEM_RUN_AS" "$@"
 )
 
 # The postgres user comes into being with the server's packages, so this is asked again after installing.

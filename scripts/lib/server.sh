@@ -91,8 +91,8 @@ tandem__make_words() {
       ;;
     clang)
       printf '%s\n' TANDEM_STOP_POINTS=1
-      # The server's flags were recorded for gcc; clang does not know all of them.
-      printf '%s\n' "CXX=clang++ -Werror -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument"
+      # The server's flags and attributes are gcc's; clang does not know all of them.
+      printf '%s\n' "CXX=clang++ -Werror -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument -Wno-ignored-attributes"
       ;;
     *) tandem_die "unknown flavour \"$1\"" ;;
   esac

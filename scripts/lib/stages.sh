@@ -1,0 +1,245 @@
+# shellcheck shell=bash
+# The stages of scripts/check. Each runs in a subshell of its own and reports every test through `result`.
+#
+#   result pass|fail|skip NAME [NOTE]   one test
+#   excerpt FILE [LINES]                shows the end of a log; for failures
+#   $STAGE_LOG                          folder for this stage's logs
+#
+# Whatever a stage prints is shown, in the order of the stages, when it has ended.
+
+result() {
+  printf '%s\t%s\t%s\n' "$1" "$2" "${3-}" >>"$STAGE_RESULTS"
+  if [[ $1 == fail ]]; then
+    printf '  FAILED: %s%s\n' "$2" "${3:+ ($3)}"
+  elif [[ -n $CHECK_VERBOSE ]]; then
+    printf '  %s: %s%s\n' "$1" "$2" "${3:+ ($3)}"
+  fi
+}
+
+excerpt() {
+  [[ -s $1 ]] || return 0
+  printf '  ---- end of %s\n' "$1"
+  tail -n "${2:-60}" "$1" | sed 's/^/  | /'
+}
+
+# A check that is one command: silent when it passes, shown when it fails.
+one_check() {
+  local name=$1 log=$STAGE_LOG/$1.log
+  shift
+  if "$@" >"$log" 2>&1; then
+    result pass "$name"
+  else
+    result fail "$name"
+    excerpt "$log"
+  fi
+}
+
+# --- lint -----------------------------------------------------------------------------------------------------
+
+stage_lint() {
+  cd "$TANDEM_ROOT" || return
+  one_check layers tools/check-layers
+  one_check tests-listed tools/check-tests-listed
+  one_check words tools/check-words
+  one_check format tools/format --check
+  one_check shell shellcheck -x -P SCRIPTDIR scripts/check scripts/lib/*.sh tools/format .ci/run
+  if [[ -e scripts/quickstart ]]; then one_check shell-quickstart shellcheck -x -P SCRIPTDIR scripts/quickstart; fi
+  one_check build-gcc tandem__compile gcc
+  one_check exports tools/check-exports "$TANDEM_WORK/build/gcc/tandem.so" extension/tandem--*.sql
+  one_check build-clang tandem__compile clang
+}
+
+# Slow, hence by request only.
+stage_tidy() {
+  tandem_sync "$TANDEM_WORK/unit" "${unit_paths[@]}" .clang-tidy
+  cd "$TANDEM_WORK/unit" || return
+  one_check configure cmake --preset clang
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  one_check clang-tidy bash -c 'set -o pipefail
+    find src/base src/vec src/policy src/graph -name "*.cpp" 2>/dev/null | sort |
+    xargs -r -n 1 -P "$TANDEM_JOBS" clang-tidy --quiet -p build/clang'
+  local server
+  server=$("$PG_CONFIG" --includedir-server)
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  one_check clang-tidy-server bash -c 'set -o pipefail
+    find src -name "*.cpp" ! -path "src/base/*" ! -path "src/vec/*" ! -path "src/policy/*" ! -path "src/graph/*" | sort |
+    xargs -r -n 1 -P "$TANDEM_JOBS" -I FILE clang-tidy --quiet FILE -- -std=c++17 -Isrc -isystem "$1" -D_GNU_SOURCE \
+      "-DPGDLLEXPORT=__attribute__((visibility(\"default\")))" -DTANDEM_STOP_POINTS' bash "$server"
+}
+
+# --- unit -----------------------------------------------------------------------------------------------------
+
+unit_paths=(CMakeLists.txt CMakePresets.json cmake src test/unit test/fuzz bench)
+
+stage_unit() {
+  local preset=$1 status=0
+  tandem_sync "$TANDEM_WORK/unit" "${unit_paths[@]}"
+  cd "$TANDEM_WORK/unit" || return
+  if ! cmake --preset "$preset" >"$STAGE_LOG/configure.log" 2>&1; then
+    result fail "configure"
+    excerpt "$STAGE_LOG/configure.log"
+    return
+  fi
+  if ! cmake --build --preset "$preset" -j "$TANDEM_JOBS" >"$STAGE_LOG/build.log" 2>&1; then
+    result fail "build"
+    grep -A 12 -m 3 -E 'error|FAILED' "$STAGE_LOG/build.log" | sed 's/^/  | /' || true
+    return
+  fi
+  ctest --preset "$preset" -j "$TANDEM_JOBS" --output-junit "$STAGE_LOG/junit.xml" \
+    >"$STAGE_LOG/ctest.log" 2>&1 || status=$?
+  if [[ ! -s $STAGE_LOG/junit.xml ]]; then
+    result fail "ctest" "status $status"
+    excerpt "$STAGE_LOG/ctest.log"
+    return
+  fi
+  local state name note
+  while IFS=$'\t' read -r state name note; do
+    result "$state" "$name" "$note"
+  done < <(perl -0777 -ne '
+    while (/<testcase name="([^"]*)"[^>]*status="(\w+)"[^>]*?(?:\/>|>(.*?)<\/testcase>)/gs) {
+      my ($name, $status, $body) = ($1, $2, $3 // "");
+      $name =~ s/&quot;/"/g; $name =~ s/&lt;/</g; $name =~ s/&gt;/>/g; $name =~ s/&amp;/&/g;
+      $name =~ s/\s+# GetParam\(\).*//;
+      my $note = $body =~ /<skipped message="([^"]*)"/ ? $1 : "";
+      $note = "" if $note =~ /^SKIP_/;
+      my $state = $status eq "run" ? "pass" : $status eq "fail" ? "fail" : $note || $status eq "disabled" ? "skip" : "fail";
+      print "$state\t$name\t$note\n";
+    }' "$STAGE_LOG/junit.xml")
+  if ((status != 0)); then
+    grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*Passed|Test project)' "$STAGE_LOG/ctest.log" >"$STAGE_LOG/failures.log" || true
+    excerpt "$STAGE_LOG/failures.log" 100
+  fi
+}
+
+# --- regress and isolation ------------------------------------------------------------------------------------
+
+# The part of the checkout that server tests read, in a place where the server's user can read it.
+# shellcheck disable=SC2153  # STAGE and its like come from run_stage
+sync_tests() {
+  tandem_sync "$TANDEM_WORK/tests" sql expected test/isolation test/tap test/perl bench/data
+}
+
+# Reads what pg_regress and pg_isolation_regress print: up to 15 "test NAME ... ok", from 16 on TAP.
+regress_results() {
+  perl -ne '
+    if (/^(?:test\s+|\s+)(\S+)\s+\.\.\. (ok|FAILED)/) { print $2 eq "ok" ? "pass" : "fail", "\t$1\t\n" }
+    elsif (/^(not )?ok \d+\s+[-+]\s+(\S+)/) { print $1 ? "fail" : "pass", "\t$2\t\n" }' "$1"
+}
+
+# run_regress PROGRAM INPUT_FOLDER TEST…
+run_regress() {
+  local program=$1 input=$2 status=0 out state name note
+  shift 2
+  out=$(tandem_as_server_user mktemp -d "$TANDEM_WORK/run/out.XXXXXX")
+  tandem_on_exit discard_output "$out"
+  tandem_server_start --name "$STAGE" max_prepared_transactions=10 log_min_messages=notice
+  tandem_as_server_user "$program" --bindir="$TANDEM_BINDIR" --host="$PGHOST" --port="$PGPORT" --user=postgres \
+    --dbname=contrib_regression --inputdir="$input" --outputdir="$out" "$@" >"$STAGE_LOG/regress.log" 2>&1 || status=$?
+  cp "$out/regression.diffs" "$STAGE_LOG/" 2>/dev/null || true
+  cp "$TANDEM_SERVER_LOG" "$STAGE_LOG/server.log"
+  while IFS=$'\t' read -r state name note; do
+    result "$state" "$name" "$note"
+  done < <(regress_results "$STAGE_LOG/regress.log")
+  if ((status != 0)); then
+    grep -q $'^fail\t' "$STAGE_RESULTS" || result fail "$(basename "$program")" "status $status"
+    excerpt "$STAGE_LOG/regress.log" 20
+    excerpt "$STAGE_LOG/regression.diffs" 120
+  fi
+  # A backend that died may have been masked by a retry or a later connection.
+  if grep -nE 'PANIC:|TRAP:|terminated by signal|AddressSanitizer' "$STAGE_LOG/server.log" >"$STAGE_LOG/crashes.log"; then
+    result fail "no crash in the server's log"
+    excerpt "$STAGE_LOG/crashes.log" 10
+  else
+    result pass "no crash in the server's log"
+  fi
+}
+
+discard_output() {
+  if [[ -z ${TANDEM_KEEP-} ]]; then rm -rf "$1"; else printf '  kept: %s\n' "$1"; fi
+}
+
+stage_sql() {
+  local tests=()
+  sync_tests
+  tests=("$TANDEM_WORK"/tests/sql/*.sql)
+  ((${#tests[@]} > 0)) || return 0
+  mapfile -t tests < <(basename -a -s .sql "${tests[@]}")
+  tandem_private_server checked
+  run_regress "$(dirname "$("$TANDEM_PG_CONFIG" --pgxs)")/../test/regress/pg_regress" "$TANDEM_WORK/tests" "${tests[@]}"
+}
+
+stage_isolation() {
+  local tests=()
+  sync_tests
+  tests=("$TANDEM_WORK"/tests/test/isolation/specs/*.spec)
+  ((${#tests[@]} > 0)) || return 0
+  mapfile -t tests < <(basename -a -s .spec "${tests[@]}")
+  tandem_private_server checked
+  run_regress "$(dirname "$("$TANDEM_PG_CONFIG" --pgxs)")/../test/isolation/pg_isolation_regress" \
+    "$TANDEM_WORK/tests/test/isolation" --load-extension=tandem "${tests[@]}"
+}
+
+# --- TAP ------------------------------------------------------------------------------------------------------
+
+tap_seconds=900    # for one file; the longest takes a few minutes
+
+stage_tap() {
+  local file out pgxs name state test note started files=()
+  sync_tests
+  files=("$TANDEM_WORK"/tests/test/tap/*.pl)
+  ((${#files[@]} > 0)) || return 0
+  tandem_private_server checked
+  pgxs=$(cd "$(dirname "$("$TANDEM_PG_CONFIG" --pgxs)")/../.." && pwd)
+  # Short: the tests' socket folders lie below it where TMPDIR is not set.
+  out=$(tandem_as_server_user mktemp -d "$TANDEM_WORK/run/tap.XXXXXX")
+  tandem_on_exit discard_tap "$out"
+  for file in "${files[@]}"; do
+    name=$(basename "$file" .pl)
+    if ((${#CHECK_TAP_FILES[@]} > 0)) && ! tap_chosen "$name"; then continue; fi
+    started=$SECONDS
+    tandem_as_server_user mkdir -p "$out/$name"
+    tandem_as_server_user env -C "$TANDEM_WORK/tests" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
+      TESTDIR="$out/$name" TESTDATADIR="$out/$name/data" TESTLOGDIR="$out/$name/log" \
+      PG_REGRESS="$pgxs/src/test/regress/pg_regress" PG_TEST_PORT_DIR="$out" \
+      ${TANDEM_KEEP:+PG_TEST_NOCLEAN=1} LC_ALL=C TZ=UTC PERL5LIB="$TANDEM_WORK/tests/test/perl:$pgxs/src/test/perl" \
+      perl - "test/tap/$name.pl" "$out/$name.log" "$tap_seconds" \
+      <"$TANDEM_ROOT/scripts/lib/run_tap.pl" >"$STAGE_LOG/$name.results" 2>"$STAGE_LOG/$name.runner" ||
+      printf 'fail\trunner\t\n' >>"$STAGE_LOG/$name.results"
+    cp "$out/$name.log" "$STAGE_LOG/$name.log" 2>/dev/null || true
+    while IFS=$'\t' read -r state test note; do
+      result "$state" "$name: $test" "$note"
+    done <"$STAGE_LOG/$name.results"
+    if grep -q $'^fail\t' "$STAGE_LOG/$name.results"; then
+      excerpt "$STAGE_LOG/$name.runner"
+      excerpt "$STAGE_LOG/$name.log"
+    fi
+    printf '  %-40s %4d tests, %3d s\n' "$name" "$(wc -l <"$STAGE_LOG/$name.results")" $((SECONDS - started))
+    stop_tap_servers "$out/$name"
+    if [[ -z ${TANDEM_KEEP-} ]]; then rm -rf "${out:?}/$name"; fi
+  done
+}
+
+tap_chosen() {
+  local wanted
+  for wanted in "${CHECK_TAP_FILES[@]}"; do
+    wanted=$(basename "$wanted" .pl)
+    if [[ $1 == "$wanted" || $1 == "${wanted}"_* || $1 == ???_"$wanted" ]]; then return 0; fi
+  done
+  return 1
+}
+
+discard_tap() {
+  stop_tap_servers "$1"
+  discard_output "$1"
+}
+
+# Servers that a test left behind because it was killed; their folders are below ours, so they are ours.
+stop_tap_servers() {
+  local pidfile pid
+  while IFS= read -r pidfile; do
+    pid=$(head -n 1 "$pidfile" 2>/dev/null) || continue
+    if [[ $(readlink "/proc/$pid/cwd" 2>/dev/null) == "$(dirname "$pidfile")" ]]; then
+      kill -QUIT "$pid" 2>/dev/null || true
+    fi
+  done < <(find "$1" -name postmaster.pid 2>/dev/null)
+}
