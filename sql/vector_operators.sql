@@ -4,32 +4,32 @@ CREATE EXTENSION IF NOT EXISTS tandem;
 RESET client_min_messages;
 
 -- Euclidean distance
-SELECT '[0,0]'::vector <-> '[3,4]', l2_distance('[0,0]', '[3,4]'), l2_distance('[0,0]', '[0,1]');
-SELECT l2_distance('[1,1,1,1,1,1,1,1,1]', '[1,1,1,1,1,1,1,4,5]');
-SELECT l2_distance('[1,2]', '[3]');
-SELECT l2_distance('[3e38]', '[-3e38]'), l2_distance('[1e-45]', '[0]'), l2_distance('[1]', '[1]');
+SELECT '[0,0]'::vector <-> '[3,4]', l2_distance('[0,0]'::vector, '[3,4]'), l2_distance('[0,0]'::vector, '[0,1]');
+SELECT l2_distance('[1,1,1,1,1,1,1,1,1]'::vector, '[1,1,1,1,1,1,1,4,5]');
+SELECT l2_distance('[1,2]'::vector, '[3]');
+SELECT l2_distance('[3e38]'::vector, '[-3e38]'), l2_distance('[1e-45]'::vector, '[0]'), l2_distance('[1]'::vector, '[1]');
 
 -- inner product, and its negative as operator
-SELECT '[1,2]'::vector <#> '[3,4]', inner_product('[1,2]', '[3,4]'), inner_product('[0]', '[1]'), '[0]'::vector <#> '[1]';
-SELECT inner_product('[1,1,1,1,1,1,1,1,1]', '[1,2,3,4,5,6,7,8,9]');
-SELECT inner_product('[1,2]', '[3]');
-SELECT inner_product('[3e38]', '[3e38]'), '[3e38]'::vector <#> '[3e38]';
-SELECT inner_product('[3e38,3e38]', '[3e38,-3e38]');
+SELECT '[1,2]'::vector <#> '[3,4]', inner_product('[1,2]'::vector, '[3,4]'), inner_product('[0]'::vector, '[1]'), '[0]'::vector <#> '[1]';
+SELECT inner_product('[1,1,1,1,1,1,1,1,1]'::vector, '[1,2,3,4,5,6,7,8,9]');
+SELECT inner_product('[1,2]'::vector, '[3]');
+SELECT inner_product('[3e38]'::vector, '[3e38]'), '[3e38]'::vector <#> '[3e38]';
+SELECT inner_product('[3e38,3e38]'::vector, '[3e38,-3e38]');
 
 -- cosine distance
-SELECT '[1,2]'::vector <=> '[2,4]', cosine_distance('[1,1]', '[1,1]'), cosine_distance('[1,0]', '[0,2]');
-SELECT cosine_distance('[1,1]', '[-1,-1]'), cosine_distance('[1,1]', '[1.1,1.1]'), cosine_distance('[1,1]', '[-1.1,-1.1]');
-SELECT cosine_distance('[1,2,3,4,5,6,7,8,9]', '[1,2,3,4,5,6,7,8,9]'),
-       cosine_distance('[1,2,3,4,5,6,7,8,9]', '[-1,-2,-3,-4,-5,-6,-7,-8,-9]');
-SELECT cosine_distance('[1,2]', '[0,0]'), cosine_distance('[0,0]', '[1,2]'), cosine_distance('[0]', '[0]');
-SELECT cosine_distance('[3e38]', '[3e38]'), cosine_distance('[1e-45]', '[1e-45]');
-SELECT cosine_distance('[1,2]', '[3]');
+SELECT '[1,2]'::vector <=> '[2,4]', cosine_distance('[1,1]'::vector, '[1,1]'), cosine_distance('[1,0]'::vector, '[0,2]');
+SELECT cosine_distance('[1,1]'::vector, '[-1,-1]'), cosine_distance('[1,1]'::vector, '[1.1,1.1]'), cosine_distance('[1,1]'::vector, '[-1.1,-1.1]');
+SELECT cosine_distance('[1,2,3,4,5,6,7,8,9]'::vector, '[1,2,3,4,5,6,7,8,9]'),
+       cosine_distance('[1,2,3,4,5,6,7,8,9]'::vector, '[-1,-2,-3,-4,-5,-6,-7,-8,-9]');
+SELECT cosine_distance('[1,2]'::vector, '[0,0]'), cosine_distance('[0,0]'::vector, '[1,2]'), cosine_distance('[0]'::vector, '[0]');
+SELECT cosine_distance('[3e38]'::vector, '[3e38]'), cosine_distance('[1e-45]'::vector, '[1e-45]');
+SELECT cosine_distance('[1,2]'::vector, '[3]');
 
 -- taxicab distance
-SELECT '[0,0]'::vector <+> '[3,4]', l1_distance('[0,0]', '[0,1]'), l1_distance('[-1]', '[1]');
-SELECT l1_distance('[1,2,3,4,5,6,7,8,9]', '[0,3,2,5,4,7,6,9,8]');
-SELECT l1_distance('[1,2]', '[3]');
-SELECT l1_distance('[3e38]', '[-3e38]');
+SELECT '[0,0]'::vector <+> '[3,4]', l1_distance('[0,0]'::vector, '[0,1]'), l1_distance('[-1]'::vector, '[1]');
+SELECT l1_distance('[1,2,3,4,5,6,7,8,9]'::vector, '[0,3,2,5,4,7,6,9,8]');
+SELECT l1_distance('[1,2]'::vector, '[3]');
+SELECT l1_distance('[3e38]'::vector, '[-3e38]');
 
 -- distances are symmetric to the last bit, the operator is its function, and short and long kernels agree with the
 -- definition
@@ -86,7 +86,7 @@ SELECT '[1]'::vector = NULL, NULL::vector < '[1]', '[1]'::vector IS DISTINCT FRO
 SELECT '[1,2,3]'::vector = ANY (ARRAY['[1,2]', '[1,2,3]']::vector[]);
 
 -- what the catalog says about each operator
-SELECT o.oprname, o.oprcode, o.oprresult::regtype, c.oprname commutator, n.oprname negator, o.oprrest, o.oprjoin,
+SELECT o.oprname, o.oprcode::regprocedure, o.oprresult::regtype, c.oprname commutator, n.oprname negator, o.oprrest, o.oprjoin,
        o.oprcanmerge, o.oprcanhash
 FROM pg_operator o LEFT JOIN pg_operator c ON c.oid = o.oprcom LEFT JOIN pg_operator n ON n.oid = o.oprnegate
 WHERE o.oprleft = 'vector'::regtype AND o.oprright = 'vector'::regtype ORDER BY o.oprname COLLATE "C";

@@ -87,6 +87,14 @@ INSERT INTO vector_columns VALUES (4, '[1,2]', NULL);
 INSERT INTO vector_columns SELECT 5, w, w FROM vector_columns WHERE id = 3;
 INSERT INTO vector_columns (id, v) VALUES (6, ARRAY[1,2,3,4]);
 UPDATE vector_columns SET v = v || '[1]' WHERE id = 1;
+-- here the input function itself gets the type modifier
+COPY vector_columns (id, v) FROM stdin;
+6	[7,8,9]
+7	[1,2]
+\.
+COPY vector_columns (id, v) FROM stdin;
+6	[7,8,9]
+\.
 UPDATE vector_columns SET w = v WHERE id = 3;
 SELECT * FROM vector_columns ORDER BY id;
 ALTER TABLE vector_columns ALTER v TYPE vector(4);
