@@ -1,0 +1,183 @@
+#include <atomic>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "client/modes.hpp"
+#include "client/vector_source.hpp"
+#include "client/wire.hpp"
+#include "common/json_line.hpp"
+#include "common/summary.hpp"
+
+namespace tandem::bench {
+
+const std::set<std::string> kInsertOptions = {"conninfo", "sql",   "vectors", "random-dims", "seed",  "offset", "count",
+                                              "id-base",  "batch", "setup",   "finish",      "label", "connections"};
+const std::set<std::string> kCopyOptions = {"conninfo", "sql",   "vectors", "random-dims", "seed",  "offset", "count",
+                                            "id-base",  "setup", "finish",  "file",        "label", "batch"};
+
+namespace {
+
+constexpr const char* kStatement = "tandem_bench";
+constexpr std::size_t kCopyChunkBytes = 256 * 1024;  // per PQputCopyData; larger gained nothing
+
+/// Rows (id bigint, vector) in wire form, ready to be bound.
+struct EncodedRow {
+  std::string id;
+  std::string vector;
+};
+
+std::vector<EncodedRow> EncodeRows(const VectorSource& source, std::size_t id_base) {
+  std::vector<EncodedRow> rows(source.count());
+  std::vector<float> scratch;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    PutInt64(rows[i].id, id_base + i);
+    PutVector(rows[i].vector, source.Row(i, scratch), VectorForm::kVector);
+  }
+  return rows;
+}
+
+/// Inserts rows number, number + step, ... and records the time of each transaction.
+std::vector<double> InsertShare(Connection& connection, const std::vector<EncodedRow>& rows, std::size_t number,
+                                std::size_t step, std::size_t batch) {
+  std::vector<double> latencies;
+  for (std::size_t i = number; i < rows.size();) {
+    const auto begin = Clock::now();
+    if (batch > 1) connection.Run("BEGIN");
+    for (std::size_t done = 0; done < batch && i < rows.size(); ++done, i += step) {
+      Parameters parameters;
+      parameters.Add(rows[i].id.data(), rows[i].id.size());
+      parameters.Add(rows[i].vector.data(), rows[i].vector.size());
+      connection.Execute(kStatement, parameters);
+    }
+    if (batch > 1) connection.Run("COMMIT");
+    latencies.push_back(SecondsBetween(begin, Clock::now()));
+  }
+  return latencies;
+}
+
+/// The whole COPY stream of (id bigint, vector) rows in memory, so that encoding costs no timed second.
+std::string EncodeCopy(const VectorSource& source, std::size_t id_base, std::size_t first, std::size_t count) {
+  std::string stream;
+  stream.reserve(64 + count * (2 + 4 + 8 + 4 + 4 + 4 * source.dims()));
+  PutCopyHeader(stream);
+  std::vector<float> scratch;
+  for (std::size_t i = first; i < first + count; ++i) {
+    PutInt16(stream, 2);
+    PutInt32(stream, 8);
+    PutInt64(stream, id_base + i);
+    PutInt32(stream, static_cast<std::uint32_t>(4 + 4 * source.dims()));
+    PutVector(stream, source.Row(i, scratch), VectorForm::kVector);
+  }
+  PutInt16(stream, 0xFFFF);
+  return stream;
+}
+
+std::size_t SendStream(Connection& connection, const std::string& sql, const std::string& stream) {
+  connection.BeginCopy(sql);
+  for (std::size_t at = 0; at < stream.size(); at += kCopyChunkBytes) {
+    connection.SendCopy(stream.data() + at, std::min(kCopyChunkBytes, stream.size() - at));
+  }
+  return connection.EndCopy();
+}
+
+/// Sends a ready COPY stream from disk without holding it in memory.
+std::size_t SendFile(Connection& connection, const std::string& sql, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error(path + ": cannot be read");
+  connection.BeginCopy(sql);
+  std::vector<char> chunk(kCopyChunkBytes);
+  while (file.read(chunk.data(), static_cast<std::streamsize>(chunk.size())) || file.gcount() > 0) {
+    connection.SendCopy(chunk.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  return connection.EndCopy();
+}
+
+void PrintLoad(const Options& options, const char* mode, std::size_t rows, double seconds, std::size_t dims,
+               std::vector<double>& latencies) {
+  JsonLine line;
+  line.Text("mode", mode)
+      .Text("label", options.Text("label", ""))
+      .Integer("rows", static_cast<std::int64_t>(rows))
+      .Integer("dims", static_cast<std::int64_t>(dims))
+      .Number("rows_per_second", static_cast<double>(rows) / seconds);
+  AddLatency(line, latencies, seconds);
+  std::puts(line.Finish().c_str());
+}
+
+}  // namespace
+
+void RunInserts(const Options& options) {
+  const VectorSource source(options);
+  const std::size_t connections = std::max<std::size_t>(1, options.Count("connections", 1));
+  const std::size_t batch = std::max<std::size_t>(1, options.Count("batch", 1));
+  const std::vector<EncodedRow> rows = EncodeRows(source, options.Count("id-base", 0));
+  std::vector<Connection> open;
+  for (std::size_t i = 0; i < connections; ++i) {
+    open.emplace_back(options.Text("conninfo"));
+    RunHooks(open.back(), options, "setup");
+    open.back().Prepare(kStatement, options.Text("sql"), {kInt8Oid, kUnknownOid});
+  }
+
+  std::vector<std::vector<double>> shares(connections);
+  std::vector<std::string> errors(connections);
+  const auto begin = Clock::now();
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < connections; ++i) {
+    threads.emplace_back([&, i] {
+      try {
+        shares[i] = InsertShare(open[i], rows, i, connections, batch);
+      } catch (const std::exception& error) {
+        errors[i] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const double seconds = SecondsBetween(begin, Clock::now());
+  for (const std::string& error : errors) {
+    if (!error.empty()) throw std::runtime_error(error);
+  }
+  for (Connection& connection : open) RunHooks(connection, options, "finish");
+
+  std::vector<double> latencies;
+  for (const auto& share : shares) latencies.insert(latencies.end(), share.begin(), share.end());
+  PrintLoad(options, "insert", rows.size(), seconds, source.dims(), latencies);
+}
+
+void RunCopy(const Options& options) {
+  const std::string sql = options.Text("sql");
+  std::vector<double> latencies;
+  if (options.Has("file")) {
+    Connection connection(options.Text("conninfo"));
+    RunHooks(connection, options, "setup");
+    const auto begin = Clock::now();
+    const std::size_t rows = SendFile(connection, sql, options.Text("file"));
+    latencies.push_back(SecondsBetween(begin, Clock::now()));
+    RunHooks(connection, options, "finish");
+    return PrintLoad(options, "copy", rows, latencies[0], 0, latencies);
+  }
+
+  const VectorSource source(options);
+  const std::size_t batch = std::max<std::size_t>(1, options.Count("batch", source.count()));
+  std::vector<std::string> streams;
+  for (std::size_t first = 0; first < source.count(); first += batch) {
+    streams.push_back(
+        EncodeCopy(source, options.Count("id-base", 0), first, std::min(batch, source.count() - first)));
+  }
+  Connection connection(options.Text("conninfo"));
+  RunHooks(connection, options, "setup");
+  std::size_t rows = 0;
+  const auto begin = Clock::now();
+  for (const std::string& stream : streams) {
+    const auto started = Clock::now();
+    rows += SendStream(connection, sql, stream);
+    latencies.push_back(SecondsBetween(started, Clock::now()));
+  }
+  const double seconds = SecondsBetween(begin, Clock::now());
+  RunHooks(connection, options, "finish");
+  PrintLoad(options, "copy", rows, seconds, source.dims(), latencies);
+}
+
+}  // namespace tandem::bench

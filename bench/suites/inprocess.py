@@ -1,0 +1,40 @@
+"""inprocess: recall and speed of hnswlib and FAISS, and of brute force, on the bench sets without a server.
+
+What a search behind SQL is held against. Programs whose library is not installed are left out.
+"""
+
+import os
+
+from harness.context import rate
+
+EF = "10,20,40,57,80,120,200,400"
+
+
+def run(context):
+    sets = ["fashion", "acl", "syn768", "syn1m"]
+    for name in sets:
+        data = context.set(name)
+        paths = dict(base=data.path("base.fvecs"), query=data.path("query.fvecs"), truth=data.path("gt.ivecs"))
+        context.say("inprocess: %s, %s rows x %d, %s" % (name, rate(data.rows), data.dims, data.metric))
+        table = []
+        if context.tools.has("tandem-bench-exact"):
+            line = context.tools.json("tandem-bench-exact", base=paths["base"], query=paths["query"],
+                                      truth=paths["truth"], queries=20, metric=data.metric)
+            table.append(("brute force", "-", "%.4f" % line["recall"], rate(line["qps"]), "%.0f" % line["p50_us"]))
+            context.record("exact", data, **line)
+        for program, engine in (("tandem-bench-hnswlib", "hnswlib"), ("tandem-bench-faiss", "FAISS")):
+            if not context.tools.has(program):
+                context.say("  %s is not built: %s left out" % (program, engine))
+                continue
+            context.progress("%s on %s" % (engine, name))
+            index = data.path("%s-m16-efc200.graph" % engine)
+            lines = context.tools.json_lines(program, metric=data.metric, m=16, ef_construction=200, ef=EF,
+                                             rounds=context.repeats(5), index=index, **paths)
+            for line in lines:
+                context.record("curve", data, **line)
+                if line["step"] == "search":
+                    table.append((engine, line["ef"], "%.4f" % line["recall"], rate(line["qps_median"]),
+                                  "%.0f" % line["p50_us"]))
+            if context.options.scale < 1.0:
+                os.remove(index)
+        context.table(("engine", "ef", "recall@10", "QPS", "p50 us"), table)
