@@ -5,6 +5,8 @@
 
 #include "storage/flat_relation.hpp"
 
+#include "pg/stop_point.hpp"
+
 extern "C" {
 #include "access/xloginsert.h"
 #include "utils/memutils.h"
@@ -176,6 +178,7 @@ void FinishFlatBuild(FlatBuilder* builder) {
   Meta(image)->high_water = builder->high_water;
   StorePage(builder, 0, image);
   pfree(image);
+  pg::StopPoint("build-before-log");
   if (RelationNeedsWAL(builder->index))
     log_newpage_range(builder->index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(builder->index), true);
   ForgetIndexCache(builder->index);

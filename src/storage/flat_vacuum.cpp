@@ -134,6 +134,7 @@ void MarkDeadRows(Relation index, BufferAccessStrategy strategy, IndexBulkDelete
                   IndexBulkDeleteCallback callback, void* callback_state) {
   const DeadCounts rows = MarkDeadInStream(index, kHeadStream, strategy, callback, callback_state);
   const DeadCounts nulls = MarkDeadInStream(index, kNullHeadStream, strategy, callback, callback_state);
+  pg::StopPoint("vacuum-before-counts");
   StoreDeadCounts(index, rows.dead, nulls.dead);
   stats->tuples_removed += rows.removed + nulls.removed;
   stats->num_index_tuples = rows.live + nulls.live;

@@ -1,0 +1,285 @@
+# What the TAP tests share: servers with the extension, vectors that follow from a row's number, the comparison of an
+# index with its table, stop points, and ways to kill a server.
+package TandemTest;
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+  make_node setup_database need_stop_points seed vector_text
+  check_index index_problems answer_differences
+  arm_sql await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
+  start_session send_sql end_session start_script
+  crash_backend kill_server sqlstate_of children_of);
+
+# A new, started server with the extension in database postgres. Options: init => [arguments of Cluster::init],
+# conf => text appended to the configuration.
+sub make_node {
+  my ($name, %option) = @_;
+  my $node = PostgreSQL::Test::Cluster->new($name);
+  $node->init(@{ $option{init} // [] });
+  # Logging every statement would write each vector twice more.
+  $node->append_conf('postgresql.conf', <<"CONF");
+log_statement = none
+restart_after_crash = on
+autovacuum = off
+max_connections = 30
+shared_buffers = 8MB
+CONF
+  $node->append_conf('postgresql.conf', $option{conf}) if defined $option{conf};
+  $node->start;
+  setup_database($node, 'postgres');
+  return $node;
+}
+
+# The extension and test_vector(number, dimensions), which vector_text() computes as well.
+sub setup_database {
+  my ($node, $database) = @_;
+  $node->safe_psql($database, <<'SQL');
+CREATE EXTENSION tandem;
+CREATE FUNCTION test_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT array_agg(CASE WHEN j = 1 THEN (i % 1000003)::real
+                        ELSE ((i * 7919 + j * j * 31 + i * j * 13) % 2003)::real / 4 END ORDER BY j)::vector
+  FROM generate_series(1::bigint, dimensions) j $$;
+SQL
+}
+
+sub vector_text {
+  my ($i, $dimensions) = @_;
+  my @element = ($i % 1000003, map { (($i * 7919 + $_ * $_ * 31 + $i * $_ * 13) % 2003) / 4 } 2 .. $dimensions);
+  return '[' . join(',', @element) . ']';
+}
+
+# Skips the whole file unless the module was built with stop points.
+sub need_stop_points {
+  my ($node) = @_;
+  # A setting of a reserved prefix that the module does not define is refused.
+  my ($status) = $node->psql('postgres', "LOAD 'tandem'; SET tandem.stop_points = ''");
+  return if $status == 0;
+  $node->stop;
+  plan skip_all => 'the module was built without TANDEM_STOP_POINTS';
+}
+
+# Seeds the random numbers, from TANDEM_TEST_SEED if set; prints the seed, to repeat a failure with.
+sub seed {
+  my $seed = $ENV{TANDEM_TEST_SEED} // time() * 1000 % 1_000_000;
+  srand($seed);
+  diag("seed: TANDEM_TEST_SEED=$seed");
+  return $seed;
+}
+
+# ---- Is the index right? ----
+
+# One test: tandem_verify() with heap check finds nothing, and the index returns what a sequential scan does.
+sub check_index {
+  my ($node, $table, $index, $label, %option) = @_;
+  local $Test::Builder::Level = $Test::Builder::Level + 1;
+  my $problems = index_problems($node, $index, %option);
+  $problems .= answer_differences($node, $table, %option);
+  is($problems, '', $label);
+  return $problems eq '';
+}
+
+# What tandem_verify() says, at most 20 lines of it.
+sub index_problems {
+  my ($node, $index, %option) = @_;
+  my ($status, $out, $error) = $node->psql($option{database} // 'postgres',
+    "SELECT format('verify: block %s: %s', block, problem) FROM tandem_verify('$index', true) LIMIT 20");
+  return "tandem_verify failed: $error" if $status != 0;
+  return $out eq '' ? '' : "$out\n";
+}
+
+# Compares the answers of an index scan with those of a sequential scan, in one snapshot: the same rows, each once,
+# the same distances, in ascending order. Options: database, column, operator, queries => [vectors], limit, where.
+sub answer_differences {
+  my ($node, $table, %option) = @_;
+  my $database = $option{database} // 'postgres';
+  my $column = $option{column} // 'embedding';
+  my $operator = $option{operator} // '<->';
+  my $queries = $option{queries};
+  if (!$queries) {
+    # A vector of the index's width that is in no row.
+    my $dimensions = $option{dimensions} // $node->safe_psql($database,
+      "SELECT atttypmod FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = '$column'");
+    $queries = [ vector_text(77, $dimensions) ];
+  }
+  my $tail = $option{limit} ? "LIMIT $option{limit}" : '';
+  my $where = $option{where} ? "WHERE $option{where}" : '';
+  my $differences = '';
+  for my $query (@$queries) {
+    my $distance = "$column $operator '$query'";
+    my $ordered = "SELECT id, $distance FROM $table $where ORDER BY $distance $tail";
+    my ($status, $out, $error) = $node->psql($database, <<"SQL");
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) $ordered;
+\\echo ==
+$ordered;
+\\echo ==
+SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off;
+$ordered;
+COMMIT;
+SQL
+    return "query failed: $error\n" if $status != 0;
+    my ($plan, $by_index, $by_table) = split /^==\n?/m, $out, 3;
+    return "no index scan: $plan\n" unless $plan =~ /Index Scan using/;
+    $differences .= compare_answers([ split /\n/, $by_index ], [ split /\n/, $by_table ], $option{limit});
+  }
+  return $differences;
+}
+
+sub compare_answers {
+  my ($by_index, $by_table, $limit) = @_;
+  my ($last, %seen, %expected);
+  my @wrong;
+  for my $line (@$by_index) {
+    my ($id, $distance) = split /\|/, $line;
+    push @wrong, "row $id comes twice" if $seen{$id}++;
+    if (defined $last && ($distance // '') ne '') {
+      push @wrong, "row $id at $distance comes after $last" if $last eq '' || $distance < $last;
+    }
+    $last = $distance // '';
+  }
+  if ($limit) {
+    # Rows at the distance of the last one may be others.
+    my ($a, $b) = map { join ' ', map { (split /\|/, $_)[1] // '' } @$_ } $by_index, $by_table;
+    push @wrong, "distances differ: index $a, table $b" if $a ne $b;
+  } else {
+    $expected{$_}++ for @$by_table;
+    for (@$by_index) { push @wrong, "index only: $_" unless $expected{$_}-- > 0 }
+    for (keys %expected) { push @wrong, "table only: $_" if $expected{$_} > 0 }
+  }
+  splice @wrong, 20 if @wrong > 20;
+  return join '', map { "$_\n" } @wrong;
+}
+
+# ---- Stop points ----
+
+# The statement that arms stop points for a session, e.g. arm_sql('append-before-head=wait').
+sub arm_sql { return "SET tandem.stop_points = '" . join(',', @_) . "';\n" }
+
+sub stop_point_file {
+  my ($node, $file) = @_;
+  return $node->data_dir . "/tandem_stop_points/$file";
+}
+
+# Waits until a session has reached the stop point.
+sub await_stop_point {
+  my ($node, $name) = @_;
+  my $file = stop_point_file($node, "$name.reached");
+  await_condition("stop point $name", sub { -e $file });
+}
+
+sub release_stop_point {
+  my ($node, $name) = @_;
+  mkdir $node->data_dir . '/tandem_stop_points';
+  append_to_file(stop_point_file($node, "$name.go"), '');
+}
+
+sub clear_stop_points {
+  my ($node) = @_;
+  unlink glob($node->data_dir . '/tandem_stop_points/*');
+}
+
+# Polls until the code returns something true; dies after the usual time limit.
+sub await_condition {
+  my ($what, $condition) = @_;
+  my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+  until ($condition->()) {
+    die "waited too long for: $what" if time > $end;
+    sleep 0.02;
+  }
+}
+
+# Waits until a session with this application name waits for the event, e.g. 'BufferContent'.
+sub await_wait_event {
+  my ($node, $application, $event) = @_;
+  $node->poll_query_until('postgres',
+    "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = '$application' AND wait_event = '$event'")
+    or die "session $application never waited for $event";
+}
+
+# ---- Sessions ----
+
+# A psql that takes SQL while others run. Its name is the application name.
+sub start_session {
+  my ($node, $name, %option) = @_;
+  my $session = $node->background_psql($option{database} // 'postgres', on_error_stop => 0);
+  $session->query_safe("SET application_name = '$name'");
+  return $session;
+}
+
+# Sends statements without waiting for them to end.
+sub send_sql {
+  my ($session, $sql) = @_;
+  $session->query_until(qr/sent\n/, "\\echo sent\n$sql\n");
+}
+
+# Waits for everything sent, ends the session, returns what it wrote to its standard error.
+sub end_session {
+  my ($session) = @_;
+  eval { $session->quit };
+  my $error = $session->{stderr};
+  return $error;
+}
+
+# Starts psql over a script; output goes to FILE.out and FILE.err. It ends at the first error.
+sub start_script {
+  my ($node, $file, @variables) = @_;
+  return IPC::Run::start(
+    [ $node->installed_command('psql'), '-XqAt', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
+      (map { ('-v', $_) } @variables), '-d', $node->connstr('postgres'), '-f', $file ],
+    '<', \undef, '>', "$file.out", '2>', "$file.err");
+}
+
+# SQLSTATE of what psql wrote with VERBOSITY verbose or sqlstate.
+sub sqlstate_of {
+  my ($error) = @_;
+  return $error =~ /(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})\b/ ? $1 : "none in: $error";
+}
+
+# ---- Ways to die ----
+
+sub children_of {
+  my ($parent) = @_;
+  my @children;
+  for my $stat (glob '/proc/[0-9]*/stat') {
+    open my $in, '<', $stat or next;
+    my $line = <$in> // '';
+    push @children, $1 if $line =~ /^(\d+) \(.*\) \S (\d+) / && $2 == $parent;
+  }
+  return @children;
+}
+
+# Kills one backend with SIGKILL: the postmaster then restarts everything. Returns when the server answers again.
+sub crash_backend {
+  my ($node, $pid) = @_;
+  my $log_end = -s $node->logfile;
+  if (!$pid) {
+    my $pids = $node->safe_psql('postgres',
+      "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+    my @pid = split /\n/, $pids;
+    $pid = $pid[ rand @pid ] // return;
+  }
+  kill 'KILL', $pid or return;
+  $node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
+}
+
+# Kills the postmaster and all of its children with SIGKILL, as a power switch would, but for the kernel's cache.
+sub kill_server {
+  my ($node) = @_;
+  my $postmaster = $node->{_pid};
+  my @children = children_of($postmaster);
+  $node->kill9;
+  push @children, children_of($postmaster);
+  kill 'KILL', @children;
+  await_condition('the server to be gone', sub { !grep { kill 0, $_ } $postmaster, @children });
+}
+
+1;
