@@ -36,7 +36,8 @@ AlignedFloats MakeFloats(std::size_t count) {
   return floats;
 }
 
-float Run(const DistanceKernels& kernels, Operation operation, const float* a, const float* b, std::size_t n) {
+float Run(const DistanceKernels& kernels, Operation operation, const float* a, const float* b,
+          std::size_t n) {
   switch (operation) {
     case Operation::kL2Squared:
       return kernels.l2_squared(a, b, n);
@@ -99,7 +100,8 @@ void RegisterAll() {
     for (const Operation operation :
          {Operation::kL2Squared, Operation::kInnerProduct, Operation::kL1, Operation::kDotAndNorm}) {
       for (const std::size_t n : kDimensions) {
-        const std::string suffix = std::string(Name(operation)) + "/" + kernels->name + "/" + std::to_string(n);
+        const std::string suffix =
+            std::string(Name(operation)) + "/" + kernels->name + "/" + std::to_string(n);
         benchmark::RegisterBenchmark(("hot/" + suffix).c_str(), Hot, *kernels, operation, n, std::size_t{0});
         benchmark::RegisterBenchmark(("hot_unaligned/" + suffix).c_str(), Hot, *kernels, operation, n,
                                      std::size_t{6});

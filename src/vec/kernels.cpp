@@ -20,7 +20,8 @@ AvailableSets DetectSets() noexcept {
   // The builtin asks XGETBV too, so that a set is offered only if the operating system saves its registers.
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f")) available.Append(internal::kAvx512Kernels);
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) available.Append(internal::kAvx2Kernels);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    available.Append(internal::kAvx2Kernels);
 #endif
 #if defined(__aarch64__)
   available.Append(internal::kNeonKernels);

@@ -32,8 +32,8 @@ struct Simd {
   static Register Load(const float* from) { return _mm256_loadu_ps(from); }
 
   static Register LoadFirst(const float* from, std::size_t count) {
-    const __m256i mask =
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(static_cast<const void*>(kLaneMasks + kLanes - count)));
+    const __m256i mask = _mm256_loadu_si256(
+        reinterpret_cast<const __m256i*>(static_cast<const void*>(kLaneMasks + kLanes - count)));
     return _mm256_maskload_ps(from, mask);
   }
 

@@ -40,9 +40,7 @@ struct FourSums {
   Simd::Register sum2;
   Simd::Register sum3;
 
-  [[nodiscard]] static FourSums Zero() {
-    return {Simd::Zero(), Simd::Zero(), Simd::Zero(), Simd::Zero()};
-  }
+  [[nodiscard]] static FourSums Zero() { return {Simd::Zero(), Simd::Zero(), Simd::Zero(), Simd::Zero()}; }
 
   /// The one rounding at the end.
   [[nodiscard]] float Result() const {
@@ -77,7 +75,9 @@ float Accumulate(const float* a, const float* b, std::size_t n) {
 }
 
 /// Accumulate<Product> for (a, b) and for (b, b) in one pass. Both must keep the order of additions of
-/// Accumulate, or the bit-equality that kernels.hpp promises is gone.
+/// Accumulate, or the bit-equality that kernels.hpp promises is gone. b comes first in each step, so that a is
+/// the operand which GCC folds into the instruction: the other way round it reads b from memory twice, and the
+/// loads are what limits the loop (AVX-512, 1,536 dimensions in cache: 89 ns instead of 59).
 DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
   constexpr std::size_t kLanes = Simd::kLanes;
   FourSums dot = FourSums::Zero();
@@ -88,10 +88,10 @@ DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
     const Simd::Register b1 = Simd::Load(b + i + kLanes);
     const Simd::Register b2 = Simd::Load(b + i + 2 * kLanes);
     const Simd::Register b3 = Simd::Load(b + i + 3 * kLanes);
-    dot.sum0 = Product::Step(Simd::Load(a + i), b0, dot.sum0);
-    dot.sum1 = Product::Step(Simd::Load(a + i + kLanes), b1, dot.sum1);
-    dot.sum2 = Product::Step(Simd::Load(a + i + 2 * kLanes), b2, dot.sum2);
-    dot.sum3 = Product::Step(Simd::Load(a + i + 3 * kLanes), b3, dot.sum3);
+    dot.sum0 = Product::Step(b0, Simd::Load(a + i), dot.sum0);
+    dot.sum1 = Product::Step(b1, Simd::Load(a + i + kLanes), dot.sum1);
+    dot.sum2 = Product::Step(b2, Simd::Load(a + i + 2 * kLanes), dot.sum2);
+    dot.sum3 = Product::Step(b3, Simd::Load(a + i + 3 * kLanes), dot.sum3);
     norm.sum0 = Product::Step(b0, b0, norm.sum0);
     norm.sum1 = Product::Step(b1, b1, norm.sum1);
     norm.sum2 = Product::Step(b2, b2, norm.sum2);
@@ -100,21 +100,21 @@ DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
   if (n - i >= 2 * kLanes) {
     const Simd::Register b0 = Simd::Load(b + i);
     const Simd::Register b1 = Simd::Load(b + i + kLanes);
-    dot.sum0 = Product::Step(Simd::Load(a + i), b0, dot.sum0);
-    dot.sum1 = Product::Step(Simd::Load(a + i + kLanes), b1, dot.sum1);
+    dot.sum0 = Product::Step(b0, Simd::Load(a + i), dot.sum0);
+    dot.sum1 = Product::Step(b1, Simd::Load(a + i + kLanes), dot.sum1);
     norm.sum0 = Product::Step(b0, b0, norm.sum0);
     norm.sum1 = Product::Step(b1, b1, norm.sum1);
     i += 2 * kLanes;
   }
   if (n - i >= kLanes) {
     const Simd::Register b2 = Simd::Load(b + i);
-    dot.sum2 = Product::Step(Simd::Load(a + i), b2, dot.sum2);
+    dot.sum2 = Product::Step(b2, Simd::Load(a + i), dot.sum2);
     norm.sum2 = Product::Step(b2, b2, norm.sum2);
     i += kLanes;
   }
   if (n != i) {
     const Simd::Register b3 = Simd::LoadFirst(b + i, n - i);
-    dot.sum3 = Product::Step(Simd::LoadFirst(a + i, n - i), b3, dot.sum3);
+    dot.sum3 = Product::Step(b3, Simd::LoadFirst(a + i, n - i), dot.sum3);
     norm.sum3 = Product::Step(b3, b3, norm.sum3);
   }
   return {dot.Result(), norm.Result()};

@@ -20,7 +20,9 @@ TEST(RowId, GivesItsOrdinalBack) {
   EXPECT_EQ(ToIndex(RowId{last}), last);
 }
 
-TEST(RowId, OrdersByInsertion) { EXPECT_LT(RowId{41}, RowId{42}); }
+TEST(RowId, OrdersByInsertion) {
+  EXPECT_LT(RowId{41}, RowId{42});
+}
 
 }  // namespace
 }  // namespace tandem::base

@@ -6,4 +6,6 @@
 #error "the server's headers are on the core's include path"
 #endif
 
-TEST(Core, CannotSeeServerHeaders) { SUCCEED() << "checked by the preprocessor above"; }
+TEST(Core, CannotSeeServerHeaders) {
+  SUCCEED() << "checked by the preprocessor above";
+}

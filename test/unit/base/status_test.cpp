@@ -24,9 +24,8 @@ TEST(Status, CarriesTheKindAndTheFormattedMessage) {
 }
 
 TEST(Status, KeepsEveryKind) {
-  for (const ErrorKind kind :
-       {ErrorKind::kInvalidText, ErrorKind::kOutOfRange, ErrorKind::kDataException, ErrorKind::kLimitExceeded,
-        ErrorKind::kCorrupted, ErrorKind::kCancelled}) {
+  for (const ErrorKind kind : {ErrorKind::kInvalidText, ErrorKind::kOutOfRange, ErrorKind::kDataException,
+                               ErrorKind::kLimitExceeded, ErrorKind::kCorrupted, ErrorKind::kCancelled}) {
     const Status status = Status::Error(kind, "failed");
     EXPECT_FALSE(status.ok());
     EXPECT_EQ(status.kind(), kind);

@@ -51,7 +51,8 @@ void ExpectSameBits(const Results& left, const Results& right, std::size_t n) {
 }
 
 void ExpectNear(float actual, const ReferenceSum& expected, std::size_t n, const char* what) {
-  EXPECT_NEAR(static_cast<double>(actual), expected.value, AllowedError(expected, n)) << what << ", n = " << n;
+  EXPECT_NEAR(static_cast<double>(actual), expected.value, AllowedError(expected, n))
+      << what << ", n = " << n;
 }
 
 void ExpectMatchesReference(const DistanceKernels& kernels, const float* a, const float* b, std::size_t n) {
@@ -224,9 +225,11 @@ TEST_P(EveryKernelSet, ReadsNoByteOutsideTheVectors) {
   const GuardedPages b_pages(3);
   for (std::size_t n = 1; n <= kLongest; n += n < 600 ? 1 : 37) {
     const Results expected = Compute(kernels_, a.data(), b.data(), n);
-    ExpectSameBits(Compute(kernels_, a_pages.AtTheEnd(a.data(), n), b_pages.AtTheEnd(b.data(), n), n), expected, n);
-    ExpectSameBits(Compute(kernels_, a_pages.AtTheBeginning(a.data(), n), b_pages.AtTheBeginning(b.data(), n), n),
+    ExpectSameBits(Compute(kernels_, a_pages.AtTheEnd(a.data(), n), b_pages.AtTheEnd(b.data(), n), n),
                    expected, n);
+    ExpectSameBits(
+        Compute(kernels_, a_pages.AtTheBeginning(a.data(), n), b_pages.AtTheBeginning(b.data(), n), n),
+        expected, n);
   }
 }
 
@@ -307,7 +310,8 @@ TEST_P(EveryKernelSet, KeepsDenormals) {
     const std::vector<float> large(n, std::ldexp(1.0F, 127));
     const auto count = static_cast<float>(n);
     EXPECT_EQ(kernels_.l1(tiny.data(), zero.data(), n), count * kTiniest) << "flushed to zero";
-    EXPECT_EQ(kernels_.inner_product(tiny.data(), large.data(), n), std::ldexp(count, 127 - 149)) << "taken as zero";
+    EXPECT_EQ(kernels_.inner_product(tiny.data(), large.data(), n), std::ldexp(count, 127 - 149))
+        << "taken as zero";
     EXPECT_EQ(kernels_.l2_squared(tiny.data(), zero.data(), n), 0.0F) << "the square underflows";
   }
 }

@@ -55,7 +55,8 @@ inline double AllowedError(const ReferenceSum& reference, std::size_t n) {
   return roundings * std::ldexp(reference.magnitude, -24) + static_cast<double>(n + 1) * smallest;
 }
 
-inline std::vector<float> RandomVector(std::size_t n, std::uint32_t seed, float low = -1.0F, float high = 1.0F) {
+inline std::vector<float> RandomVector(std::size_t n, std::uint32_t seed, float low = -1.0F,
+                                       float high = 1.0F) {
   std::mt19937 random(seed);
   std::uniform_real_distribution<float> uniform(low, high);
   std::vector<float> values(n);
