@@ -75,12 +75,14 @@ def environment(server, extension):
     """Stamped on every line of a run."""
     stamp = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **checkout()}
     stamp.update(cpu=cpu_model(), cores=os.cpu_count(), kernel=platform.release())
+    # What else the machine was doing when the run began: above 1, times are to be distrusted and ratios kept.
+    stamp["load_average"] = round(os.getloadavg()[0], 2)
     if server is not None:
         stamp["server_version"] = server.value("SHOW server_version")
         stamp["settings"] = server.settings()
         stamp.update(module_facts(server, extension))
     else:
-        stamp["compiler"] = _output("c++", "--version").splitlines()[:1] + ["-O3 -march=native"]
+        stamp["compiler"] = _output("c++", "--version").split("\n")[0] + ", -O3 -march=native"
     return stamp
 
 

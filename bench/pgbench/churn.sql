@@ -2,8 +2,9 @@
 -- Tables: items(id, label, embedding), wanted(id, embedding) = the readers' queries, distant(embedding) = an offset
 -- that puts a row behind all others.
 \set q random(0, :queries - 1)
-\set near 10000000 + :q
-\set far 20000000 + random(0, 4999)
+-- Ids of their own for each client, so that no two of them meet on a key.
+\set near 10000000 + 10000 * :client_id + :q
+\set far 20000000 + 10000 * :client_id + random(0, 4999)
 -- Rows at distance zero of a query, gone before they could be seen.
 BEGIN;
 INSERT INTO items (id, embedding) SELECT :near, embedding FROM wanted WHERE id = :q;

@@ -38,13 +38,13 @@ def _tables(context, dims, variants=VARIANTS):
 
 
 def _copy(context, data, dims):
-    rows = context.scaled({128: 300_000, 784: 50_000}[dims], 1000)
+    rows = context.scaled({128: 200_000, 784: 40_000}[dims], 1000)
     context.say("flat-load, COPY: %s rows x %d, in turn" % (rate(rows), dims))
     db = _tables(context, dims)
     speeds = {name: [] for name in VARIANTS}
     wal = {name: [] for name in VARIANTS}
     # Once untimed: the files' first extension and cold caches belong to nobody.
-    for repeat in range(-1, context.repeats(5)):
+    for repeat in range(-1, context.repeats(7)):
         for name in VARIANTS:
             db.run("TRUNCATE %s" % name, "CHECKPOINT")
             position = db.wal_position()
@@ -106,14 +106,16 @@ def _copy_by_size(context, data):
 
 
 def _single_rows(context, data, dims):
-    rows = context.scaled({128: 10_000, 784: 5_000}[dims], 200)
+    # Short turns and many: on a machine that does other things too, a pair must see the same disturbance.
+    rows = context.scaled({128: 2_000, 784: 1_000}[dims], 200)
+    repeats = context.repeats(15)
     for commit in ("off", "on"):
         context.say("flat-load, single-row commits: %s x %d dims, synchronous_commit %s" % (rate(rows), dims, commit))
         variants = ("bare", "flat")
         db = _tables(context, dims, variants)
         lines = {name: [] for name in variants}
         wal = {name: [] for name in variants}
-        for repeat in range(-1, context.repeats(5)):
+        for repeat in range(-1, repeats):
             for name in variants:
                 db.run("CHECKPOINT")
                 position = db.wal_position()
@@ -132,7 +134,7 @@ def _single_rows(context, data, dims):
             table.append((name, "%.1f" % median(middle), "%.1f" % median(tail), rate(median(speed)),
                           rate(median(wal[name]))))
         context.table(("INSERT into", "p50 us", "p99 us", "rows/s", "WAL B/row"), table)
-        _require_complete(context, db, "flat", rows * (context.repeats(5) + 1))
+        _require_complete(context, db, "flat", rows * (repeats + 1))
         for key, label, target in (("p50_us", "p50", 1.3), ("p99_us", "p99", None)):
             ratio = median(ratios([x[key] for x in lines["flat"]], [x[key] for x in lines["bare"]]))
             context.record("single-row commits", data, variant="ratio %s" % label, synchronous_commit=commit, ratio=ratio)
