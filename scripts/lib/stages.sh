@@ -182,41 +182,65 @@ stage_isolation() {
 # --- TAP ------------------------------------------------------------------------------------------------------
 
 tap_seconds=900    # for one file; the longest takes a few minutes
+tap_jobs=2         # files at a time: most of them wait for a server most of the time
 
 stage_tap() {
-  local file out pgxs name state test note started files=()
+  local pgxs out name files=()
   sync_tests
-  files=("$TANDEM_WORK"/tests/test/tap/*.pl)
-  ((${#files[@]} > 0)) || return 0
+  for name in "$TANDEM_WORK"/tests/test/tap/*.pl; do
+    name=$(basename "$name" .pl)
+    if ((${#CHECK_TAP_FILES[@]} == 0)) || tap_chosen "$name"; then files+=("$name"); fi
+  done
+  if ((${#files[@]} == 0)); then
+    ((${#CHECK_TAP_FILES[@]} == 0)) || result fail "${CHECK_TAP_FILES[*]}" "no such TAP file"
+    return 0
+  fi
   tandem_private_server checked
   pgxs=$(cd "$(dirname "$("$TANDEM_PG_CONFIG" --pgxs)")/../.." && pwd)
-  # Short: the tests' socket folders lie below it where TMPDIR is not set.
   out=$(tandem_as_server_user mktemp -d "$TANDEM_WORK/run/tap.XXXXXX")
   tandem_on_exit discard_tap "$out"
-  for file in "${files[@]}"; do
-    name=$(basename "$file" .pl)
-    if ((${#CHECK_TAP_FILES[@]} > 0)) && ! tap_chosen "$name"; then continue; fi
-    started=$SECONDS
-    tandem_as_server_user mkdir -p "$out/$name"
-    tandem_as_server_user env -C "$TANDEM_WORK/tests" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
-      TESTDIR="$out/$name" TESTDATADIR="$out/$name/data" TESTLOGDIR="$out/$name/log" \
-      PG_REGRESS="$pgxs/src/test/regress/pg_regress" PG_TEST_PORT_DIR="$out" \
-      ${TANDEM_KEEP:+PG_TEST_NOCLEAN=1} LC_ALL=C TZ=UTC PERL5LIB="$TANDEM_WORK/tests/test/perl:$pgxs/src/test/perl" \
-      perl - "test/tap/$name.pl" "$out/$name.log" "$tap_seconds" \
-      <"$TANDEM_ROOT/scripts/lib/run_tap.pl" >"$STAGE_LOG/$name.results" 2>"$STAGE_LOG/$name.runner" ||
-      printf 'fail\trunner\t\n' >>"$STAGE_LOG/$name.results"
-    cp "$out/$name.log" "$STAGE_LOG/$name.log" 2>/dev/null || true
-    while IFS=$'\t' read -r state test note; do
-      result "$state" "$name: $test" "$note"
-    done <"$STAGE_LOG/$name.results"
-    if grep -q $'^fail\t' "$STAGE_LOG/$name.results"; then
-      excerpt "$STAGE_LOG/$name.runner"
-      excerpt "$STAGE_LOG/$name.log"
-    fi
-    printf '  %-40s %4d tests, %3d s\n' "$name" "$(wc -l <"$STAGE_LOG/$name.results")" $((SECONDS - started))
-    stop_tap_servers "$out/$name"
-    if [[ -z ${TANDEM_KEEP-} ]]; then rm -rf "${out:?}/$name"; fi
+  for name in "${files[@]}"; do
+    while (($(jobs -pr | wc -l) >= tap_jobs)); do wait -n || true; done
+    run_tap_file "$name" "$out" "$pgxs" &
   done
+  wait
+  # In the order of their numbers, whichever ended first.
+  for name in "${files[@]}"; do show_tap_file "$name"; done
+}
+
+run_tap_file() {
+  local name=$1 out=$2 pgxs=$3 started=$SECONDS
+  local log=$STAGE_LOG/$name
+  mkdir -p "$log"
+  tandem_as_server_user mkdir -p "$out/$name"
+  tandem_as_server_user env -C "$TANDEM_WORK/tests" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
+    TESTDIR="$out/$name" TESTDATADIR="$out/$name/tmp_check" TESTLOGDIR="$out/$name/tmp_check/log" \
+    PG_REGRESS="$pgxs/src/test/regress/pg_regress" PG_TEST_PORT_DIR="$out" \
+    ${TANDEM_KEEP:+PG_TEST_NOCLEAN=1} LC_ALL=C TZ=UTC PERL5LIB="$TANDEM_WORK/tests/test/perl:$pgxs/src/test/perl" \
+    perl - "test/tap/$name.pl" "$out/$name/tap.log" "$tap_seconds" \
+    <"$TANDEM_ROOT/scripts/lib/run_tap.pl" >"$log/results" 2>"$log/runner.log" ||
+    printf 'fail\trunner\t\n' >>"$log/results"
+  cp "$out/$name/tap.log" "$out/$name"/tmp_check/log/* "$log/" 2>/dev/null || true
+  if grep -nHE 'TRAP:|was terminated by signal (4|6|7|8|11):' "$log"/*.log >"$log/crashes"; then
+    printf 'fail\tno crash in a server log\t\n' >>"$log/results"
+  fi
+  stop_tap_servers "$out/$name"
+  if [[ -z ${TANDEM_KEEP-} ]]; then rm -rf "${out:?}/$name"; fi
+  printf '%d\n' $((SECONDS - started)) >"$log/seconds"
+}
+
+show_tap_file() {
+  local log=$STAGE_LOG/$1 state test note
+  printf '  %-32s %4d tests, %4d s\n' "$1" "$(wc -l <"$log/results")" "$(<"$log/seconds")"
+  while IFS=$'\t' read -r state test note; do
+    result "$state" "$1: $test" "$note"
+  done <"$log/results"
+  if grep -q $'^fail\t' "$log/results"; then
+    excerpt "$log/runner.log"
+    excerpt "$log/tap.log" 40
+    excerpt "$log/regress_log_$1" 40
+    excerpt "$log/crashes" 10
+  fi
 }
 
 tap_chosen() {
