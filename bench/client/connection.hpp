@@ -45,7 +45,9 @@ class Connection {
   Result Run(const std::string& sql) { return Expect(Result(PQexec(connection_.get(), sql.c_str())), sql); }
 
   void Prepare(const char* name, const std::string& sql, const std::vector<Oid>& types) {
-    Expect(Result(PQprepare(connection_.get(), name, sql.c_str(), static_cast<int>(types.size()), types.data())), sql);
+    Expect(
+        Result(PQprepare(connection_.get(), name, sql.c_str(), static_cast<int>(types.size()), types.data())),
+        sql);
   }
 
   /// Executes a prepared statement; results come back in binary.
@@ -61,7 +63,8 @@ class Connection {
     if (PQresultStatus(result.get()) != PGRES_COPY_IN) throw std::runtime_error(sql + ": " + ErrorText());
   }
   void SendCopy(const char* bytes, std::size_t count) {
-    if (PQputCopyData(connection_.get(), bytes, static_cast<int>(count)) != 1) throw std::runtime_error(ErrorText());
+    if (PQputCopyData(connection_.get(), bytes, static_cast<int>(count)) != 1)
+      throw std::runtime_error(ErrorText());
   }
   /// Ends the COPY and waits for the server; returns its row count.
   std::size_t EndCopy() {

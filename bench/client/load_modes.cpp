@@ -13,10 +13,12 @@
 
 namespace tandem::bench {
 
-const std::set<std::string> kInsertOptions = {"conninfo", "sql",   "vectors", "random-dims", "seed",  "offset", "count",
-                                              "id-base",  "batch", "setup",   "finish",      "label", "connections"};
-const std::set<std::string> kCopyOptions = {"conninfo", "sql",   "vectors", "random-dims", "seed",  "offset", "count",
-                                            "id-base",  "setup", "finish",  "file",        "label", "batch"};
+const std::set<std::string> kInsertOptions = {"conninfo", "sql",   "vectors",    "random-dims", "seed",
+                                              "offset",   "count", "id-base",    "batch",       "setup",
+                                              "finish",   "label", "connections"};
+const std::set<std::string> kCopyOptions = {"conninfo", "sql",   "vectors", "random-dims", "seed",
+                                            "offset",   "count", "id-base", "setup",       "finish",
+                                            "file",     "label", "batch"};
 
 namespace {
 
@@ -40,8 +42,8 @@ std::vector<EncodedRow> EncodeRows(const VectorSource& source, std::size_t id_ba
 }
 
 /// Inserts rows number, number + step, ... and records the time of each transaction.
-std::vector<double> InsertShare(Connection& connection, const std::vector<EncodedRow>& rows, std::size_t number,
-                                std::size_t step, std::size_t batch) {
+std::vector<double> InsertShare(Connection& connection, const std::vector<EncodedRow>& rows,
+                                std::size_t number, std::size_t step, std::size_t batch) {
   std::vector<double> latencies;
   for (std::size_t i = number; i < rows.size();) {
     const auto begin = Clock::now();
@@ -59,7 +61,8 @@ std::vector<double> InsertShare(Connection& connection, const std::vector<Encode
 }
 
 /// The whole COPY stream of (id bigint, vector) rows in memory, so that encoding costs no timed second.
-std::string EncodeCopy(const VectorSource& source, std::size_t id_base, std::size_t first, std::size_t count) {
+std::string EncodeCopy(const VectorSource& source, std::size_t id_base, std::size_t first,
+                       std::size_t count) {
   std::string stream;
   stream.reserve(64 + count * (2 + 4 + 8 + 4 + 4 + 4 * source.dims()));
   PutCopyHeader(stream);

@@ -17,9 +17,9 @@
 namespace tandem::bench {
 
 const std::set<std::string> kQueryOptions = {
-    "conninfo", "sql",    "queries", "params",  "offset",  "limit",     "count",       "truth",       "base",
-    "metric",   "k",      "rounds",  "warmup",  "seconds", "allowance", "connections", "vector-form", "setup",
-    "finish",   "expect", "forbid",  "label",
+    "conninfo",    "sql",    "queries", "params", "offset", "limit",   "count",     "truth",
+    "base",        "metric", "k",       "rounds", "warmup", "seconds", "allowance", "connections",
+    "vector-form", "setup",  "finish",  "expect", "forbid", "label",
 };
 
 namespace {
@@ -31,9 +31,9 @@ struct Plan {
   std::string conninfo;
   std::string sql;
   std::vector<Oid> types;
-  std::vector<std::string> vectors;       ///< encoded, one per entry; empty when the SQL takes none
-  std::vector<std::string> params;        ///< encoded int4, one per entry; empty when the SQL takes none
-  std::vector<std::string> literals;      ///< arguments of the first entry as SQL, for EXPLAIN EXECUTE
+  std::vector<std::string> vectors;   ///< encoded, one per entry; empty when the SQL takes none
+  std::vector<std::string> params;    ///< encoded int4, one per entry; empty when the SQL takes none
+  std::vector<std::string> literals;  ///< arguments of the first entry as SQL, for EXPLAIN EXECUTE
   std::size_t entries = 0;
   std::size_t rounds = 0;
   std::size_t warmup = 0;
@@ -64,7 +64,9 @@ std::vector<std::int64_t> FirstColumn(const PGresult* result) {
   std::vector<std::int64_t> ids(static_cast<std::size_t>(PQntuples(result)));
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const int row = static_cast<int>(i);
-    ids[i] = PQgetisnull(result, row, 0) != 0 ? -1 : ReadInteger(PQgetvalue(result, row, 0), PQgetlength(result, row, 0));
+    ids[i] = PQgetisnull(result, row, 0) != 0
+                 ? -1
+                 : ReadInteger(PQgetvalue(result, row, 0), PQgetlength(result, row, 0));
   }
   return ids;
 }
@@ -93,7 +95,8 @@ std::string ExplainPrepared(Connection& connection, const Plan& plan) {
   if (!arguments.empty()) arguments += ")";
   const Result result = connection.Run(std::string("EXPLAIN (COSTS OFF) EXECUTE ") + kStatement + arguments);
   std::string text;
-  for (int i = 0; i < PQntuples(result.get()); ++i) text += std::string(PQgetvalue(result.get(), i, 0)) + "\n";
+  for (int i = 0; i < PQntuples(result.get()); ++i)
+    text += std::string(PQgetvalue(result.get(), i, 0)) + "\n";
   return ShortenLiterals(text);
 }
 
@@ -123,12 +126,14 @@ class Worker {
   /// Each connection starts at a different entry, so that they do not ask the same thing at the same time.
   void Run(std::size_t connections) {
     const std::size_t first = plan_.entries * number_ / connections;
-    for (std::size_t i = 0; i < plan_.warmup * plan_.entries; ++i) Execute((first + i) % plan_.entries, false);
+    for (std::size_t i = 0; i < plan_.warmup * plan_.entries; ++i)
+      Execute((first + i) % plan_.entries, false);
     pthread_barrier_wait(&barrier_);
     tally_.started = Clock::now();
     for (std::size_t i = 0; i < plan_.rounds * plan_.entries; ++i) {
       Execute((first + i) % plan_.entries, true);
-      if (plan_.seconds_at_most > 0 && SecondsBetween(tally_.started, Clock::now()) > plan_.seconds_at_most) break;
+      if (plan_.seconds_at_most > 0 && SecondsBetween(tally_.started, Clock::now()) > plan_.seconds_at_most)
+        break;
     }
     tally_.ended = Clock::now();
     if (number_ == 0) {
@@ -187,7 +192,8 @@ std::string ArrayLiteral(const std::string& vector_literal) {
 void EncodeEntries(Plan& plan, const Options& options, const VectorFile<float>* queries) {
   if (queries != nullptr) {
     const std::string form_name = options.Text("vector-form", "vector");
-    if (form_name != "vector" && form_name != "array") throw std::invalid_argument("--vector-form: vector or array");
+    if (form_name != "vector" && form_name != "array")
+      throw std::invalid_argument("--vector-form: vector or array");
     const VectorForm form = form_name == "vector" ? VectorForm::kVector : VectorForm::kArray;
     plan.types.push_back(kUnknownOid);
     plan.entries = queries->rows();
@@ -202,7 +208,8 @@ void EncodeEntries(Plan& plan, const Options& options, const VectorFile<float>* 
   }
   if (options.Has("params")) {
     const VectorFile<std::int32_t> params(options.Text("params"), options.Count("offset", 0), plan.entries);
-    if (params.rows() < plan.entries && queries != nullptr) throw std::runtime_error("fewer params than queries");
+    if (params.rows() < plan.entries && queries != nullptr)
+      throw std::runtime_error("fewer params than queries");
     plan.entries = params.rows();
     plan.types.push_back(kInt4Oid);
     for (std::size_t i = 0; i < params.rows(); ++i) {
@@ -219,7 +226,8 @@ std::string RunWorkers(const Plan& plan, const Options& options, Tally& total) {
   pthread_barrier_init(&barrier, nullptr, static_cast<unsigned>(connections));
   // Connected here, one after the other: a failure then leaves no thread waiting at the barrier.
   std::vector<std::unique_ptr<Worker>> workers;
-  for (std::size_t i = 0; i < connections; ++i) workers.push_back(std::make_unique<Worker>(plan, options, i, barrier));
+  for (std::size_t i = 0; i < connections; ++i)
+    workers.push_back(std::make_unique<Worker>(plan, options, i, barrier));
   std::vector<std::thread> threads;
   for (auto& worker : workers) {
     threads.emplace_back([&worker, connections] {
@@ -267,7 +275,8 @@ void RunQueries(const Options& options) {
   plan.warmup = options.Count("warmup", 1);
   plan.seconds_at_most = options.Number("seconds", 0);
   std::unique_ptr<VectorFile<float>> queries;
-  if (options.Has("queries")) queries = std::make_unique<VectorFile<float>>(options.Text("queries"), offset, limit);
+  if (options.Has("queries"))
+    queries = std::make_unique<VectorFile<float>>(options.Text("queries"), offset, limit);
   EncodeEntries(plan, options, queries.get());
 
   std::unique_ptr<VectorFile<std::int32_t>> truth;
@@ -287,12 +296,16 @@ void RunQueries(const Options& options) {
   const std::string final_plan = RunWorkers(plan, options, total);
   JsonLine line;
   line.Text("mode", "query").Text("label", options.Text("label", ""));
-  line.Integer("connections", static_cast<std::int64_t>(std::max<std::size_t>(1, options.Count("connections", 1))));
+  line.Integer("connections",
+               static_cast<std::int64_t>(std::max<std::size_t>(1, options.Count("connections", 1))));
   AddLatency(line, total.latencies, SecondsBetween(total.started, total.ended));
-  line.Number("rows_per_query", static_cast<double>(total.rows) / static_cast<double>(total.latencies.size()));
+  line.Number("rows_per_query",
+              static_cast<double>(total.rows) / static_cast<double>(total.latencies.size()));
   if (judge != nullptr) {
     line.Integer("k", static_cast<std::int64_t>(options.Count("k", 10)))
-        .Number("recall", static_cast<double>(total.hits) / static_cast<double>(std::max<std::size_t>(1, total.wanted)), 9)
+        .Number("recall",
+                static_cast<double>(total.hits) / static_cast<double>(std::max<std::size_t>(1, total.wanted)),
+                9)
         .Integer("judged", static_cast<std::int64_t>(total.judged))
         .Integer("exact", static_cast<std::int64_t>(total.exact))
         .Flag("ties_by_distance", judge->ByDistance());

@@ -26,7 +26,8 @@ class VectorSource {
       dims_ = options.Count("random-dims", 0);
       count_ = options.Count("count", 0);
     }
-    if (dims_ == 0 || count_ == 0) throw std::invalid_argument("--vectors, or --random-dims and --count, are needed");
+    if (dims_ == 0 || count_ == 0)
+      throw std::invalid_argument("--vectors, or --random-dims and --count, are needed");
   }
 
   [[nodiscard]] std::size_t count() const noexcept { return count_; }

@@ -63,13 +63,15 @@ class Options {
     } catch (const std::exception&) {
       used = 0;
     }
-    if (used == 0 || used != text.size()) throw std::invalid_argument("--" + name + ": bad number '" + text + "'");
+    if (used == 0 || used != text.size())
+      throw std::invalid_argument("--" + name + ": bad number '" + text + "'");
     return value;
   }
 
  private:
   static std::size_t ToCount(const std::string& name, const std::string& text) {
-    const bool digits = !text.empty() && text.size() <= 15 && text.find_first_not_of("0123456789") == std::string::npos;
+    const bool digits =
+        !text.empty() && text.size() <= 15 && text.find_first_not_of("0123456789") == std::string::npos;
     if (!digits) throw std::invalid_argument("--" + name + ": bad count '" + text + "'");
     return static_cast<std::size_t>(std::stoull(text));
   }

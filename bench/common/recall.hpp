@@ -57,7 +57,8 @@ class RecallJudge {
     const double bound = score.wanted == 0 ? 0 : distance(truth[score.wanted - 1]);
     const double slack = allowance_ * std::max(1e-3, bound < 0 ? -bound : bound);
     for (const std::int64_t id : distinct) {
-      if (id >= 0 && static_cast<std::size_t>(id) < base_->rows() && distance(id) <= bound + slack) ++score.hits;
+      if (id >= 0 && static_cast<std::size_t>(id) < base_->rows() && distance(id) <= bound + slack)
+        ++score.hits;
     }
     score.hits = std::min(score.hits, score.wanted);
     bool ordered = true;

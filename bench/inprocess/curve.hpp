@@ -55,7 +55,8 @@ inline void MeasureRounds(JsonLine& line, std::size_t rounds, std::size_t querie
   }
   std::sort(rates.begin(), rates.end());
   if (judge != nullptr) {
-    line.Number("recall", static_cast<double>(best.hits) / static_cast<double>(std::max<std::size_t>(1, best.wanted)));
+    line.Number("recall",
+                static_cast<double>(best.hits) / static_cast<double>(std::max<std::size_t>(1, best.wanted)));
   }
   line.Number("qps_median", rates[rates.size() / 2])
       .Number("qps_min", rates.front())
@@ -75,8 +76,9 @@ inline std::vector<float> Prepared(Metric metric, Span<const float> vector) {
 }
 
 /// One line for how the index came to be.
-inline void PrintBuild(const std::string& engine, bool from_cache, const VectorFile<float>& base, std::size_t m,
-                       std::size_t ef_construction, std::size_t threads, double seconds, std::size_t memory_bytes) {
+inline void PrintBuild(const std::string& engine, bool from_cache, const VectorFile<float>& base,
+                       std::size_t m, std::size_t ef_construction, std::size_t threads, double seconds,
+                       std::size_t memory_bytes) {
   std::puts(JsonLine()
                 .Text("engine", engine)
                 .Text("step", from_cache ? "read" : "build")

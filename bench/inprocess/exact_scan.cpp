@@ -38,7 +38,8 @@ float Reduce(const float* a, const float* b, std::size_t size, Step step) {
   Lanes second = {};
   std::size_t i = 0;
   for (; i + 2 * kLanes <= size; i += 2 * kLanes) {
-    first = step(first, *reinterpret_cast<const LooseLanes*>(a + i), *reinterpret_cast<const LooseLanes*>(b + i));
+    first =
+        step(first, *reinterpret_cast<const LooseLanes*>(a + i), *reinterpret_cast<const LooseLanes*>(b + i));
     second = step(second, *reinterpret_cast<const LooseLanes*>(a + i + kLanes),
                   *reinterpret_cast<const LooseLanes*>(b + i + kLanes));
   }
@@ -61,13 +62,15 @@ float Key(Metric metric, const float* a, const float* b, std::size_t size) {
     case Metric::kL1:
       return Reduce(a, b, size, [](Lanes sum, Lanes x, Lanes y) { return sum + (x > y ? x - y : y - x); });
     case Metric::kInnerProduct:
-    case Metric::kCosine: return -Reduce(a, b, size, [](Lanes sum, Lanes x, Lanes y) { return sum + x * y; });
+    case Metric::kCosine:
+      return -Reduce(a, b, size, [](Lanes sum, Lanes x, Lanes y) { return sum + x * y; });
   }
   return 0;
 }
 
 int Run(int argc, char** argv) {
-  const Options options(argc, argv, 1, {"base", "query", "truth", "metric", "k", "limit", "queries", "rounds"});
+  const Options options(argc, argv, 1,
+                        {"base", "query", "truth", "metric", "k", "limit", "queries", "rounds"});
   const Metric metric = ParseMetric(options.Text("metric", "l2"));
   const std::size_t k = options.Count("k", 10);
   const VectorFile<float> base(options.Text("base"), 0, options.Count("limit", 0));

@@ -46,8 +46,8 @@ std::unique_ptr<faiss::IndexHNSW> Build(const VectorFile<float>& base, Metric me
 
 int Run(int argc, char** argv) {
   const Options options(argc, argv, 1,
-                        {"base", "query", "truth", "metric", "m", "ef-construction", "ef", "k", "rounds", "threads",
-                         "limit", "queries", "index"});
+                        {"base", "query", "truth", "metric", "m", "ef-construction", "ef", "k", "rounds",
+                         "threads", "limit", "queries", "index"});
   const Metric metric = ParseMetric(options.Text("metric", "l2"));
   const std::size_t m = options.Count("m", 16);
   const std::size_t ef_construction = options.Count("ef-construction", 200);

@@ -46,18 +46,21 @@ void Build(Graph& graph, const VectorFile<float>& base, Metric metric, std::size
 
 std::unique_ptr<hnswlib::SpaceInterface<float>> MakeSpace(Metric metric, std::size_t dims) {
   switch (metric) {
-    case Metric::kL2: return std::make_unique<hnswlib::L2Space>(dims);
+    case Metric::kL2:
+      return std::make_unique<hnswlib::L2Space>(dims);
     case Metric::kInnerProduct:
-    case Metric::kCosine: return std::make_unique<hnswlib::InnerProductSpace>(dims);
-    case Metric::kL1: break;
+    case Metric::kCosine:
+      return std::make_unique<hnswlib::InnerProductSpace>(dims);
+    case Metric::kL1:
+      break;
   }
   throw std::invalid_argument("hnswlib has no L1 space");
 }
 
 int Run(int argc, char** argv) {
   const Options options(argc, argv, 1,
-                        {"base", "query", "truth", "metric", "m", "ef-construction", "ef", "k", "rounds", "threads",
-                         "seed", "limit", "queries", "index"});
+                        {"base", "query", "truth", "metric", "m", "ef-construction", "ef", "k", "rounds",
+                         "threads", "seed", "limit", "queries", "index"});
   const Metric metric = ParseMetric(options.Text("metric", "l2"));
   const std::size_t m = options.Count("m", 16);
   const std::size_t ef_construction = options.Count("ef-construction", 200);
@@ -88,7 +91,8 @@ int Run(int argc, char** argv) {
   const Search search = [&](std::size_t q) {
     auto found = graph->searchKnn(queries[q].data(), k);
     std::vector<std::int64_t> ids(found.size());
-    for (std::size_t i = found.size(); i-- > 0; found.pop()) ids[i] = static_cast<std::int64_t>(found.top().second);
+    for (std::size_t i = found.size(); i-- > 0; found.pop())
+      ids[i] = static_cast<std::int64_t>(found.top().second);
     return ids;
   };
   for (const std::size_t ef : options.Counts("ef", "10,20,40,57,80,120,200")) {

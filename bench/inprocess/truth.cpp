@@ -28,7 +28,8 @@
 namespace tandem::bench {
 namespace {
 
-constexpr std::size_t kLanes = 8;          // doubles in a 64-byte register; the compiler splits it where there is none
+constexpr std::size_t kLanes =
+    8;  // doubles in a 64-byte register; the compiler splits it where there is none
 constexpr std::size_t kQueriesAtOnce = 4;  // a loaded row serves four queries; eight spilled registers
 using Lanes = double __attribute__((vector_size(kLanes * sizeof(double))));
 using FloatLanes = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
@@ -40,7 +41,8 @@ struct DoubleRows {
   std::size_t stride = 0;  ///< in Lanes
   std::vector<Lanes> values;
 
-  DoubleRows(std::size_t rows, std::size_t width) : stride((width + kLanes - 1) / kLanes), values(rows * stride) {}
+  DoubleRows(std::size_t rows, std::size_t width)
+      : stride((width + kLanes - 1) / kLanes), values(rows * stride) {}
   void Set(std::size_t row, Span<const float> from) {
     auto* to = reinterpret_cast<double*>(&values[row * stride]);
     for (std::size_t i = 0; i < stride * kLanes; ++i) to[i] = i < from.size() ? from[i] : 0.0;
@@ -56,7 +58,8 @@ double Sum(Lanes lanes) {
 
 /// Dot product (ip, cosine), squared L2 or L1 of one row with `count` queries from `queries` on.
 template <Metric kMetric>
-void Accumulate(const Lanes* row, const DoubleRows& queries, std::size_t first, std::size_t count, double* out) {
+void Accumulate(const Lanes* row, const DoubleRows& queries, std::size_t first, std::size_t count,
+                double* out) {
   Lanes sums[kQueriesAtOnce] = {};
   const std::size_t stride = queries.stride;
   const Lanes* at[kQueriesAtOnce];
@@ -78,23 +81,30 @@ void Accumulate(const Lanes* row, const DoubleRows& queries, std::size_t first, 
   for (std::size_t q = 0; q < count; ++q) out[q] = Sum(sums[q]);
 }
 
-void Accumulate(Metric metric, const Lanes* row, const DoubleRows& queries, std::size_t first, std::size_t count,
-                double* out) {
+void Accumulate(Metric metric, const Lanes* row, const DoubleRows& queries, std::size_t first,
+                std::size_t count, double* out) {
   switch (metric) {
-    case Metric::kL2: return Accumulate<Metric::kL2>(row, queries, first, count, out);
-    case Metric::kL1: return Accumulate<Metric::kL1>(row, queries, first, count, out);
+    case Metric::kL2:
+      return Accumulate<Metric::kL2>(row, queries, first, count, out);
+    case Metric::kL1:
+      return Accumulate<Metric::kL1>(row, queries, first, count, out);
     case Metric::kInnerProduct:
-    case Metric::kCosine: return Accumulate<Metric::kInnerProduct>(row, queries, first, count, out);
+    case Metric::kCosine:
+      return Accumulate<Metric::kInnerProduct>(row, queries, first, count, out);
   }
 }
 
 /// The operator's value from what Accumulate gives.
 double Finish(Metric metric, double sum, double norms) {
   switch (metric) {
-    case Metric::kL2: return std::sqrt(sum);
-    case Metric::kL1: return sum;
-    case Metric::kInnerProduct: return -sum;
-    case Metric::kCosine: return 1.0 - sum / norms;
+    case Metric::kL2:
+      return std::sqrt(sum);
+    case Metric::kL1:
+      return sum;
+    case Metric::kInnerProduct:
+      return -sum;
+    case Metric::kCosine:
+      return 1.0 - sum / norms;
   }
   return sum;
 }
@@ -127,8 +137,8 @@ double Norm(const Lanes* row, std::size_t stride) {
 
 /// Fills heaps[begin, end). Base rows are taken in blocks that stay in the second-level cache while all queries
 /// of the range visit them.
-void SearchRange(const Problem& problem, const DoubleRows& queries, std::vector<Heap>& heaps, std::size_t begin,
-                 std::size_t end) {
+void SearchRange(const Problem& problem, const DoubleRows& queries, std::vector<Heap>& heaps,
+                 std::size_t begin, std::size_t end) {
   const std::size_t block_rows = std::max<std::size_t>(1, (256 * 1024) / (queries.stride * sizeof(Lanes)));
   DoubleRows block(block_rows, problem.base->width());
   std::vector<double> norms(block_rows);
@@ -146,10 +156,12 @@ void SearchRange(const Problem& problem, const DoubleRows& queries, std::vector<
       const std::size_t width = std::min(step, end - q);
       double sums[kQueriesAtOnce];
       for (std::size_t r = 0; r < count; ++r) {
-        if (problem.labels != nullptr && problem.labels->row(first + r)[0] != problem.params->row(q)[0]) continue;
+        if (problem.labels != nullptr && problem.labels->row(first + r)[0] != problem.params->row(q)[0])
+          continue;
         Accumulate(problem.metric, block.row(r), queries, q, width, sums);
         for (std::size_t w = 0; w < width; ++w) {
-          Offer(heaps[q + w], problem.k, Finish(problem.metric, sums[w], norms[r] * query_norms[q + w]), first + r);
+          Offer(heaps[q + w], problem.k, Finish(problem.metric, sums[w], norms[r] * query_norms[q + w]),
+                first + r);
         }
       }
     }
@@ -177,9 +189,9 @@ void WriteAnswers(std::vector<Heap>& heaps, std::size_t k, const Options& option
 }
 
 int Run(int argc, char** argv) {
-  const Options options(argc, argv, 1,
-                        {"base", "query", "out-ids", "out-distances", "metric", "k", "queries", "threads", "labels",
-                         "params"});
+  const Options options(
+      argc, argv, 1,
+      {"base", "query", "out-ids", "out-distances", "metric", "k", "queries", "threads", "labels", "params"});
   const VectorFile<float> base(options.Text("base"));
   const VectorFile<float> query(options.Text("query"), 0, options.Count("queries", 0));
   if (base.width() != query.width()) throw std::runtime_error("base and query have different dimensions");
