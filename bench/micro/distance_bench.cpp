@@ -59,7 +59,7 @@ void Hot(benchmark::State& state, const DistanceKernels& kernels, Operation oper
   const AlignedFloats a = MakeFloats(n + kAlignment);
   const AlignedFloats b = MakeFloats(n + kAlignment);
   const float* stored = b.get() + offset;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     benchmark::DoNotOptimize(stored);  // otherwise the call might move out of the loop
     benchmark::DoNotOptimize(Run(kernels, operation, a.get(), stored, n));
   }
@@ -70,7 +70,7 @@ void Cold(benchmark::State& state, const DistanceKernels& kernels, Operation ope
   const std::size_t vectors = kColdBytes / (n * sizeof(float));
   static const AlignedFloats stored = MakeFloats(kColdBytes / sizeof(float));
   const AlignedFloats query = MakeFloats(n);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     for (std::size_t i = 0; i < vectors; ++i) {
       benchmark::DoNotOptimize(Run(kernels, operation, query.get(), stored.get() + i * n, n));
     }

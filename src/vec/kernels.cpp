@@ -19,14 +19,14 @@ AvailableSets DetectSets() noexcept {
 #if defined(__x86_64__)
   // The builtin asks XGETBV too, so that a set is offered only if the operating system saves its registers.
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) available.Append(internal::kAvx512Kernels);
+  if (__builtin_cpu_supports("avx512f")) available.Append(internal::Avx512Kernels());
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    available.Append(internal::kAvx2Kernels);
+    available.Append(internal::Avx2Kernels());
 #endif
 #if defined(__aarch64__)
-  available.Append(internal::kNeonKernels);
+  available.Append(internal::NeonKernels());
 #endif
-  available.Append(internal::kPortableKernels);
+  available.Append(internal::PortableKernels());
   return available;
 }
 

@@ -61,8 +61,13 @@ struct Simd {
 #include "vec/kernels_loops.hpp"
 
 namespace tandem::vec::internal {
-const DistanceKernels kAvx2Kernels = MakeKernels("avx2");
+
+const DistanceKernels& Avx2Kernels() noexcept {
+  static constexpr DistanceKernels kKernels = MakeKernels("avx2");
+  return kKernels;
 }
+
+}  // namespace tandem::vec::internal
 
 #if defined(__clang__)
 #pragma clang attribute pop

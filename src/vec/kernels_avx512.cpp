@@ -58,8 +58,13 @@ struct Simd {
 #include "vec/kernels_loops.hpp"
 
 namespace tandem::vec::internal {
-const DistanceKernels kAvx512Kernels = MakeKernels("avx512");
+
+const DistanceKernels& Avx512Kernels() noexcept {
+  static constexpr DistanceKernels kKernels = MakeKernels("avx512");
+  return kKernels;
 }
+
+}  // namespace tandem::vec::internal
 
 #if defined(__clang__)
 #pragma clang attribute pop

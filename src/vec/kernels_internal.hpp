@@ -5,13 +5,15 @@
 
 namespace tandem::vec::internal {
 
-extern const DistanceKernels kPortableKernels;
+[[nodiscard]] const DistanceKernels& PortableKernels() noexcept;
 #if defined(__x86_64__)
-extern const DistanceKernels kAvx2Kernels;    // needs avx2 and fma
-extern const DistanceKernels kAvx512Kernels;  // needs avx512f
+/// Only on a CPU with avx2 and fma.
+[[nodiscard]] const DistanceKernels& Avx2Kernels() noexcept;
+/// Only on a CPU with avx512f.
+[[nodiscard]] const DistanceKernels& Avx512Kernels() noexcept;
 #endif
 #if defined(__aarch64__)
-extern const DistanceKernels kNeonKernels;  // always there on this architecture
+[[nodiscard]] const DistanceKernels& NeonKernels() noexcept;
 #endif
 
 }  // namespace tandem::vec::internal

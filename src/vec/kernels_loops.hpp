@@ -11,7 +11,7 @@
 // (two per step, two per cycle) allow only one step per cycle, so four in flight saturate the core.
 
 namespace tandem::vec {
-namespace {
+namespace {  // NOLINT(google-build-namespaces): a copy of its own for each file is the purpose
 
 struct SquaredDifference {
   static Simd::Register Step(Simd::Register a, Simd::Register b, Simd::Register sum) {
@@ -78,7 +78,7 @@ float Accumulate(const float* a, const float* b, std::size_t n) {
 /// Accumulate, or the bit-equality that kernels.hpp promises is gone. b comes first in each step, so that a is
 /// the operand which GCC folds into the instruction: the other way round it reads b from memory twice, and the
 /// loads are what limits the loop (AVX-512, 1,536 dimensions in cache: 89 ns instead of 59).
-DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
+inline DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
   constexpr std::size_t kLanes = Simd::kLanes;
   FourSums dot = FourSums::Zero();
   FourSums norm = FourSums::Zero();

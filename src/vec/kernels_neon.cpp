@@ -52,7 +52,12 @@ struct Simd {
 #include "vec/kernels_loops.hpp"
 
 namespace tandem::vec::internal {
-const DistanceKernels kNeonKernels = MakeKernels("neon");
+
+const DistanceKernels& NeonKernels() noexcept {
+  static constexpr DistanceKernels kKernels = MakeKernels("neon");
+  return kKernels;
 }
+
+}  // namespace tandem::vec::internal
 
 #endif  // __aarch64__

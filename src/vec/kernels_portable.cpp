@@ -58,5 +58,10 @@ struct Simd {
 #include "vec/kernels_loops.hpp"
 
 namespace tandem::vec::internal {
-const DistanceKernels kPortableKernels = MakeKernels("portable");
+
+const DistanceKernels& PortableKernels() noexcept {
+  static constexpr DistanceKernels kKernels = MakeKernels("portable");
+  return kKernels;
 }
+
+}  // namespace tandem::vec::internal

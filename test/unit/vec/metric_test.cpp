@@ -112,10 +112,13 @@ TEST(QueryDistance, TellsNeighbouringL2KeysApart) {
   // Keys are float32 values; their square roots in double must not fall together, from denormals to the largest.
   const float query = 0.0F;
   const QueryDistance prepared(Metric::kL2, &query, 1);
-  for (float key = std::numeric_limits<float>::denorm_min(); key < 1e38F; key *= 1.37F) {
-    const float next = std::nextafter(key, kInfinity);
-    EXPECT_LT(prepared.Distance(static_cast<double>(key)), prepared.Distance(static_cast<double>(next)));
-    key = next;
+  for (int exponent = -149; exponent <= 126; ++exponent) {
+    float key = std::ldexp(1.0F, exponent);
+    for (int step = 0; step < 100; ++step) {
+      const float next = std::nextafter(key, kInfinity);
+      EXPECT_LT(prepared.Distance(static_cast<double>(key)), prepared.Distance(static_cast<double>(next)));
+      key = next * 1.0007F;
+    }
   }
 }
 
