@@ -51,7 +51,11 @@ DROP TABLE vector_many;
 -- support functions called directly
 SELECT vector_accum('{0}', '[1,2,3]');
 SELECT vector_accum('{1,10,20,30}', '[1,2,3]');
-SELECT s, vector_accum(s, '[1,2,3]'), s FROM (VALUES ('{1,10,20,30}'::float8[])) t(s);
+-- an argument that lies in a shared buffer is not written to
+CREATE TABLE vector_state AS SELECT array_fill(1::float8, ARRAY[41]) s, array_fill(1, ARRAY[40])::vector v;
+SELECT vector_accum(s, v) = array_fill(2::float8, ARRAY[41]), vector_combine(s, s) = array_fill(2::float8, ARRAY[41]) FROM vector_state;
+SELECT s = array_fill(1::float8, ARRAY[41]) untouched FROM vector_state;
+DROP TABLE vector_state;
 SELECT vector_accum('{{0}}', '[1,2,3]');
 SELECT vector_accum('{NULL}', '[1,2,3]');
 SELECT vector_accum('{}', '[1,2,3]');

@@ -8,9 +8,13 @@
 namespace tandem::vec {
 namespace {
 
-bool IsSpace(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool IsSpace(char c) noexcept {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
-bool IsDigit(char c) noexcept { return c >= '0' && c <= '9'; }
+bool IsDigit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
 
 /// Value of a hexadecimal digit, -1 for any other character.
 int HexDigit(char c) noexcept {
@@ -47,7 +51,8 @@ bool IsAboveOne(const char* at, const char* end, bool hexadecimal) noexcept {
   const char exponent_letter = hexadecimal ? 'p' : 'e';
   bool seen_point = false;
   bool seen_significant = false;
-  std::int64_t magnitude = 0;  // digits before the point from the first significant one; negative: zeros after it
+  std::int64_t magnitude =
+      0;  // digits before the point from the first significant one; negative: zeros after it
   for (; at != end && static_cast<char>(*at | 0x20) != exponent_letter; ++at) {
     if (*at == '.') {
       seen_point = true;
@@ -65,7 +70,6 @@ bool IsAboveOne(const char* at, const char* end, bool hexadecimal) noexcept {
     if (at != end && (*at == '-' || *at == '+')) ++at;
     for (; at != end && exponent < kExponentCap; ++at) exponent = exponent * 10 + (*at - '0');
   }
-  if (!seen_significant) return false;
   return magnitude * digit_weight + (negative ? -exponent : exponent) > 0;
 }
 
@@ -94,8 +98,8 @@ Number ParseMagnitude(const char* at, const char* end) noexcept {
   }
   // from_chars would accept a minus sign here, after the one that the caller consumed.
   if (at == end || *at == '-') return number;
-  const auto [stop, error] =
-      std::from_chars(at, end, number.value, hexadecimal ? std::chars_format::hex : std::chars_format::general);
+  const auto [stop, error] = std::from_chars(
+      at, end, number.value, hexadecimal ? std::chars_format::hex : std::chars_format::general);
   if (error == std::errc::invalid_argument) return number;
   number.end = stop;
   if (error == std::errc::result_out_of_range) {

@@ -27,7 +27,7 @@ void CompareWithStrtof(const std::string& text, const std::vector<float>& elemen
     errno = 0;
     const float expected = std::strtof(at, &end);
     Require(end != at && std::isfinite(expected) && std::isfinite(element));
-    Require(std::memcmp(&expected, &element, sizeof element) == 0);
+    Require(expected == element && std::signbit(expected) == std::signbit(element));
     at = end + std::strcspn(end, ",]") + 1;
   }
 }
