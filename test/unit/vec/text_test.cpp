@@ -239,11 +239,21 @@ TEST(ParseVector, AgreesWithStrtofOnExtremes) {
   for (const char* element : elements) ExpectLikeStrtof(element);
   // Overflow and underflow must be told apart also where the exponent alone does not say.
   const std::string zeros(500, '0');
-  for (const std::string& element :
-       {"1" + zeros, "1" + zeros + "e-500", "1" + zeros + "e-600", "1" + zeros + "e-460", "0." + zeros + "1",
-        "0." + zeros + "1e400", "0." + zeros + "1e501", "0." + zeros + "1e600", "0x1" + zeros + "p-2000",
-        "0x1" + zeros + "p-2300", "0x." + zeros + "1p1800", "0x." + zeros + "1p2004",
-        "0x." + zeros + "1p2300", "0" + zeros + "." + zeros}) {
+  const std::vector<std::string> elements_with_zeros = {"1" + zeros,
+                                                        "1" + zeros + "e-500",
+                                                        "1" + zeros + "e-600",
+                                                        "1" + zeros + "e-460",
+                                                        "0." + zeros + "1",
+                                                        "0." + zeros + "1e400",
+                                                        "0." + zeros + "1e501",
+                                                        "0." + zeros + "1e600",
+                                                        "0x1" + zeros + "p-2000",
+                                                        "0x1" + zeros + "p-2300",
+                                                        "0x." + zeros + "1p1800",
+                                                        "0x." + zeros + "1p2004",
+                                                        "0x." + zeros + "1p2300",
+                                                        "0" + zeros + "." + zeros};
+  for (const std::string& element : elements_with_zeros) {
     ExpectLikeStrtof(element);
     ExpectLikeStrtof(std::string("-").append(element));
   }
