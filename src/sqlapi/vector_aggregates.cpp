@@ -23,14 +23,16 @@ struct State {
 
 /// Anyone can call the support functions with an array of their own, so the shape is checked each time.
 State CheckState(ArrayType* array, const char* caller) {
-  if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] < 1 || ARR_HASNULL(array) || ARR_ELEMTYPE(array) != FLOAT8OID) {
+  if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] < 1 || ARR_HASNULL(array) ||
+      ARR_ELEMTYPE(array) != FLOAT8OID) {
     elog(ERROR, "%s: expected state array", caller);
   }
   return {array, reinterpret_cast<float8*>(ARR_DATA_PTR(array)), ARR_DIMS(array)[0] - 1};
 }
 
 State NewState(int dimensions) {
-  const std::size_t bytes = ARR_OVERHEAD_NONULLS(1) + sizeof(float8) * (static_cast<std::size_t>(dimensions) + 1);
+  const std::size_t bytes =
+      ARR_OVERHEAD_NONULLS(1) + sizeof(float8) * (static_cast<std::size_t>(dimensions) + 1);
   auto* array = static_cast<ArrayType*>(palloc0(bytes));
   SET_VARSIZE(array, bytes);
   array->ndim = 1;
@@ -87,7 +89,8 @@ TANDEM_SQL_FUNCTION(tandem_vector_combine) {
   if (a.dimensions != 0 && b.dimensions != 0) CheckExpectedDimensions(a.dimensions, b.dimensions);
   const State result = NewState(longer.dimensions);
   result.values[0] = a.values[0] + b.values[0];
-  std::memcpy(result.values + 1, longer.values + 1, sizeof(float8) * static_cast<std::size_t>(longer.dimensions));
+  std::memcpy(result.values + 1, longer.values + 1,
+              sizeof(float8) * static_cast<std::size_t>(longer.dimensions));
   if (a.dimensions != 0 && b.dimensions != 0) AddToSums(result, b.values + 1);
   PG_RETURN_ARRAYTYPE_P(result.array);
 }
@@ -98,7 +101,8 @@ TANDEM_SQL_FUNCTION(tandem_vector_avg) {
   if (count == 0.0) PG_RETURN_NULL();  // SQL: the average of no rows
   CheckDimensions(state.dimensions);
   VectorDatum* average = pg::NewVector(state.dimensions);
-  for (int i = 0; i < state.dimensions; ++i) average->values[i] = static_cast<float>(state.values[i + 1] / count);
+  for (int i = 0; i < state.dimensions; ++i)
+    average->values[i] = static_cast<float>(state.values[i + 1] / count);
   CheckFinite(Elements(static_cast<const VectorDatum*>(average)));
   PG_RETURN_POINTER(average);
 }

@@ -11,7 +11,8 @@ void CheckDimensions(int64 dimensions) {
 
 void CheckExpectedDimensions(int32 typmod, int dimensions) {
   if (typmod == -1 || typmod == dimensions) return;
-  ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION), errmsg("expected %d dimensions, not %d", typmod, dimensions)));
+  ereport(ERROR,
+          (errcode(ERRCODE_DATA_EXCEPTION), errmsg("expected %d dimensions, not %d", typmod, dimensions)));
 }
 
 void CheckSameDimensions(const VectorDatum* a, const VectorDatum* b) {

@@ -9,11 +9,11 @@
 
 // Declares and registers one SQL-callable function; the body follows. The declaration carries the visibility that
 // PG_FUNCTION_INFO_V1 lacks on server 15.
-#define TANDEM_SQL_FUNCTION(name)                         \
-  extern "C" PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);    \
-  extern "C" {                                            \
-  PG_FUNCTION_INFO_V1(name);                              \
-  }                                                       \
+#define TANDEM_SQL_FUNCTION(name)                      \
+  extern "C" PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+  extern "C" {                                         \
+  PG_FUNCTION_INFO_V1(name);                           \
+  }                                                    \
   Datum name(PG_FUNCTION_ARGS)
 
 namespace tandem::sqlapi {

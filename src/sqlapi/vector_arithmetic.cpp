@@ -62,7 +62,8 @@ TANDEM_SQL_FUNCTION(tandem_vector_concat) {
   CheckDimensions(dimensions);
   VectorDatum* result = pg::NewVector(dimensions);
   std::memcpy(result->values, a->values, sizeof(float) * static_cast<std::size_t>(a->dimensions));
-  std::memcpy(result->values + a->dimensions, b->values, sizeof(float) * static_cast<std::size_t>(b->dimensions));
+  std::memcpy(result->values + a->dimensions, b->values,
+              sizeof(float) * static_cast<std::size_t>(b->dimensions));
   PG_RETURN_POINTER(result);
 }
 

@@ -31,18 +31,32 @@ int CompareArguments(FunctionCallInfo fcinfo) {
 
 }  // namespace
 
-TANDEM_SQL_FUNCTION(tandem_vector_lt) { PG_RETURN_BOOL(CompareArguments(fcinfo) < 0); }
+TANDEM_SQL_FUNCTION(tandem_vector_lt) {
+  PG_RETURN_BOOL(CompareArguments(fcinfo) < 0);
+}
 
-TANDEM_SQL_FUNCTION(tandem_vector_le) { PG_RETURN_BOOL(CompareArguments(fcinfo) <= 0); }
+TANDEM_SQL_FUNCTION(tandem_vector_le) {
+  PG_RETURN_BOOL(CompareArguments(fcinfo) <= 0);
+}
 
-TANDEM_SQL_FUNCTION(tandem_vector_eq) { PG_RETURN_BOOL(CompareArguments(fcinfo) == 0); }
+TANDEM_SQL_FUNCTION(tandem_vector_eq) {
+  PG_RETURN_BOOL(CompareArguments(fcinfo) == 0);
+}
 
-TANDEM_SQL_FUNCTION(tandem_vector_ne) { PG_RETURN_BOOL(CompareArguments(fcinfo) != 0); }
+TANDEM_SQL_FUNCTION(tandem_vector_ne) {
+  PG_RETURN_BOOL(CompareArguments(fcinfo) != 0);
+}
 
-TANDEM_SQL_FUNCTION(tandem_vector_ge) { PG_RETURN_BOOL(CompareArguments(fcinfo) >= 0); }
+TANDEM_SQL_FUNCTION(tandem_vector_ge) {
+  PG_RETURN_BOOL(CompareArguments(fcinfo) >= 0);
+}
 
-TANDEM_SQL_FUNCTION(tandem_vector_gt) { PG_RETURN_BOOL(CompareArguments(fcinfo) > 0); }
+TANDEM_SQL_FUNCTION(tandem_vector_gt) {
+  PG_RETURN_BOOL(CompareArguments(fcinfo) > 0);
+}
 
-TANDEM_SQL_FUNCTION(tandem_vector_cmp) { PG_RETURN_INT32(CompareArguments(fcinfo)); }
+TANDEM_SQL_FUNCTION(tandem_vector_cmp) {
+  PG_RETURN_INT32(CompareArguments(fcinfo));
+}
 
 }  // namespace tandem::sqlapi

@@ -36,17 +36,25 @@ double InnerProduct(const VectorPair& pair) {
 
 }  // namespace
 
-TANDEM_SQL_FUNCTION(tandem_l2_distance) { return MetricDistance(fcinfo, vec::Metric::kL2); }
+TANDEM_SQL_FUNCTION(tandem_l2_distance) {
+  return MetricDistance(fcinfo, vec::Metric::kL2);
+}
 
-TANDEM_SQL_FUNCTION(tandem_cosine_distance) { return MetricDistance(fcinfo, vec::Metric::kCosine); }
+TANDEM_SQL_FUNCTION(tandem_cosine_distance) {
+  return MetricDistance(fcinfo, vec::Metric::kCosine);
+}
 
-TANDEM_SQL_FUNCTION(tandem_l1_distance) { return MetricDistance(fcinfo, vec::Metric::kL1); }
+TANDEM_SQL_FUNCTION(tandem_l1_distance) {
+  return MetricDistance(fcinfo, vec::Metric::kL1);
+}
 
 TANDEM_SQL_FUNCTION(tandem_vector_negative_inner_product) {
   return MetricDistance(fcinfo, vec::Metric::kInnerProduct);
 }
 
-TANDEM_SQL_FUNCTION(tandem_inner_product) { PG_RETURN_FLOAT8(InnerProduct(PairArguments(fcinfo))); }
+TANDEM_SQL_FUNCTION(tandem_inner_product) {
+  PG_RETURN_FLOAT8(InnerProduct(PairArguments(fcinfo)));
+}
 
 TANDEM_SQL_FUNCTION(tandem_vector_l2_squared_distance) {
   const VectorPair pair = PairArguments(fcinfo);

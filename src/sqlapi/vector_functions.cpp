@@ -41,7 +41,9 @@ TANDEM_SQL_FUNCTION(tandem_vector_dims) {
   PG_RETURN_INT32(head->dimensions);
 }
 
-TANDEM_SQL_FUNCTION(tandem_vector_norm) { PG_RETURN_FLOAT8(Norm(VectorArgument(fcinfo, 0))); }
+TANDEM_SQL_FUNCTION(tandem_vector_norm) {
+  PG_RETURN_FLOAT8(Norm(VectorArgument(fcinfo, 0)));
+}
 
 TANDEM_SQL_FUNCTION(tandem_l2_normalize) {
   const VectorDatum* vector = VectorArgument(fcinfo, 0);
@@ -65,7 +67,8 @@ TANDEM_SQL_FUNCTION(tandem_subvector) {
   const int64 past = Min(start + count, static_cast<int64>(vector->dimensions) + 1);
   CheckDimensions(past - first);
   VectorDatum* result = pg::NewVector(static_cast<int>(past - first));
-  std::memcpy(result->values, vector->values + (first - 1), sizeof(float) * static_cast<std::size_t>(past - first));
+  std::memcpy(result->values, vector->values + (first - 1),
+              sizeof(float) * static_cast<std::size_t>(past - first));
   PG_RETURN_POINTER(result);
 }
 

@@ -94,8 +94,8 @@ TANDEM_SQL_FUNCTION(tandem_vector_typmod_in) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid type modifier")));
   }
   if (typmods[0] < 1) {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("dimensions for type vector must be at least 1")));
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("dimensions for type vector must be at least 1")));
   }
   if (typmods[0] > pg::kMaxVectorDimensions) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -108,7 +108,8 @@ TANDEM_SQL_FUNCTION(tandem_vector_recv) {
   auto* message = reinterpret_cast<StringInfo>(PG_GETARG_POINTER(0));
   const int32 typmod = PG_GETARG_INT32(2);
   // pq_getmsgbytes refuses to go past the end of the message; a message that is longer is refused by the caller.
-  const auto* header_bytes = reinterpret_cast<const unsigned char*>(pq_getmsgbytes(message, vec::kWireHeaderBytes));
+  const auto* header_bytes =
+      reinterpret_cast<const unsigned char*>(pq_getmsgbytes(message, vec::kWireHeaderBytes));
   const vec::WireHeader header = vec::DecodeWireHeader({header_bytes, vec::kWireHeaderBytes});
   CheckDimensions(header.dimensions);
   CheckExpectedDimensions(typmod, header.dimensions);
@@ -117,7 +118,8 @@ TANDEM_SQL_FUNCTION(tandem_vector_recv) {
             (errcode(ERRCODE_DATA_EXCEPTION), errmsg("expected unused to be 0, not %d", header.reserved)));
   }
   const std::size_t body_bytes = sizeof(float) * header.dimensions;
-  const auto* body = reinterpret_cast<const unsigned char*>(pq_getmsgbytes(message, static_cast<int>(body_bytes)));
+  const auto* body =
+      reinterpret_cast<const unsigned char*>(pq_getmsgbytes(message, static_cast<int>(body_bytes)));
   VectorDatum* vector = pg::NewVector(header.dimensions);
   const vec::ElementFault fault = vec::DecodeWireElements({body, body_bytes}, Elements(vector));
   if (fault != vec::ElementFault::kNone) ReportElementFault(fault);

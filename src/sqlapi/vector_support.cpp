@@ -27,11 +27,12 @@ namespace {
 // one transition: 5 units) and an integer comparison 5 ns (1 unit), so that a unit is about 6 ns:
 //   16 dimensions 38 ns, 128: 183 ns, 256: 235 ns, 480: 361 ns (in line); 784: 2.9 us, 1,536: 4.6 us, 4,000: 7.2 us
 //   (out of line, in 2, 4 and 9 chunks).
-constexpr double kCallUnits = 5.0;              // call, header check, copy of a short value
-constexpr double kUnitsPerDimension = 0.1;      // bound by reading the vector from memory
-constexpr double kToastFetchUnits = 280.0;      // opening the TOAST table and its index, descending it
-constexpr double kUnitsPerToastChunk = 70.0;    // per chunk of TOAST_MAX_CHUNK_SIZE (1,996) bytes
-constexpr int kAssumedToastedDimensions = 1024; // stored out of line, dimensions not declared: a common embedding
+constexpr double kCallUnits = 5.0;            // call, header check, copy of a short value
+constexpr double kUnitsPerDimension = 0.1;    // bound by reading the vector from memory
+constexpr double kToastFetchUnits = 280.0;    // opening the TOAST table and its index, descending it
+constexpr double kUnitsPerToastChunk = 70.0;  // per chunk of TOAST_MAX_CHUNK_SIZE (1,996) bytes
+constexpr int kAssumedToastedDimensions =
+    1024;  // stored out of line, dimensions not declared: a common embedding
 
 /// What is known at plan time about one argument of the call.
 struct ArgumentWidth {
@@ -48,7 +49,8 @@ int StoredWidth(PlannerInfo* root, const Var* variable) {
 }
 
 ArgumentWidth ColumnWidth(PlannerInfo* root, const Var* variable) {
-  constexpr int kPointerWidth = 100;  // above a TOAST pointer (18 bytes), below anything worth storing elsewhere
+  constexpr int kPointerWidth =
+      100;  // above a TOAST pointer (18 bytes), below anything worth storing elsewhere
   constexpr int kVectorHeaderBytes = static_cast<int>(offsetof(VectorDatum, values));
   const int stored_bytes = StoredWidth(root, variable);
   ArgumentWidth width;
@@ -56,14 +58,15 @@ ArgumentWidth ColumnWidth(PlannerInfo* root, const Var* variable) {
     width.dimensions = variable->vartypmod;
     const auto raw_bytes = pg::VectorDatumBytes(width.dimensions);
     // Statistics see what the table holds; without them, what an otherwise narrow tuple would do.
-    width.toasted = raw_bytes > kPointerWidth && (stored_bytes > 0 ? stored_bytes < kPointerWidth
-                                                                   : raw_bytes > TOAST_TUPLE_THRESHOLD);
+    width.toasted = raw_bytes > kPointerWidth &&
+                    (stored_bytes > 0 ? stored_bytes < kPointerWidth : raw_bytes > TOAST_TUPLE_THRESHOLD);
   } else if (stored_bytes > kPointerWidth) {
     width.dimensions = (stored_bytes - kVectorHeaderBytes) / static_cast<int>(sizeof(float));
   } else if (stored_bytes > 0) {
     // A short vector takes 5 + 4n bytes, so an average of 18 means pointers.
     width.toasted = stored_bytes == TOAST_POINTER_SIZE;
-    width.dimensions = width.toasted ? kAssumedToastedDimensions : stored_bytes / static_cast<int>(sizeof(float));
+    width.dimensions =
+        width.toasted ? kAssumedToastedDimensions : stored_bytes / static_cast<int>(sizeof(float));
   }
   return width;
 }
@@ -75,7 +78,8 @@ ArgumentWidth WidthOf(PlannerInfo* root, Node* argument) {
   if (width.dimensions == 0 && IsA(argument, Const)) {
     const Const* constant = castNode(Const, argument);
     if (!constant->constisnull && !VARATT_IS_EXTENDED(DatumGetPointer(constant->constvalue))) {
-      width.dimensions = reinterpret_cast<const VectorDatum*>(DatumGetPointer(constant->constvalue))->dimensions;
+      width.dimensions =
+          reinterpret_cast<const VectorDatum*>(DatumGetPointer(constant->constvalue))->dimensions;
     }
   }
   return width;

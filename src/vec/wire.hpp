@@ -28,7 +28,7 @@ enum class ElementFault : unsigned char { kNone, kNotANumber, kInfinite };
 /// Decodes what follows the header into `elements`; reads exactly 4 bytes for each of them, at any alignment.
 /// On a fault the contents of `elements` are unspecified.
 [[nodiscard]] ElementFault DecodeWireElements(base::Span<const unsigned char> bytes,
-                                           base::Span<float> elements) noexcept;
+                                              base::Span<float> elements) noexcept;
 
 /// Writes WireBytes(elements.size()) bytes to `bytes`.
 void EncodeWire(base::Span<const float> elements, unsigned char* bytes) noexcept;
