@@ -4,6 +4,8 @@
 #include <libpq-fe.h>
 
 #include <cstdint>
+#include <fstream>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -76,7 +78,18 @@ class Connection {
     return rows;
   }
 
-  [[nodiscard]] int BackendPid() const noexcept { return PQbackendPID(connection_.get()); }
+  /// Seconds that the backend has spent on a processor so far: what remains comparable when the machine is also
+  /// busy with other work. NaN unless the backend is a process of this machine.
+  [[nodiscard]] double BackendCpuSeconds() const {
+    const std::string process = "/proc/" + std::to_string(PQbackendPID(connection_.get()));
+    std::string name;
+    double nanoseconds = 0;
+    std::ifstream(process + "/comm") >> name;
+    if (name.rfind("postgres", 0) != 0 || !(std::ifstream(process + "/schedstat") >> nanoseconds)) {
+      return std::numeric_limits<double>::quiet_NaN();
+    }
+    return nanoseconds * 1e-9;
+  }
 
  private:
   struct Finish {

@@ -98,15 +98,23 @@ std::size_t SendFile(Connection& connection, const std::string& sql, const std::
   return connection.EndCopy();
 }
 
-void PrintLoad(const Options& options, const char* mode, std::size_t rows, double seconds, std::size_t dims,
-               std::vector<double>& latencies) {
+/// What a load came to; `backend_cpu` in seconds.
+struct LoadResult {
+  std::size_t rows = 0;
+  double seconds = 0;
+  double backend_cpu = 0;
+  std::vector<double> latencies;
+};
+
+void PrintLoad(const Options& options, const char* mode, std::size_t dims, LoadResult result) {
   JsonLine line;
   line.Text("mode", mode)
       .Text("label", options.Text("label", ""))
-      .Integer("rows", static_cast<std::int64_t>(rows))
+      .Integer("rows", static_cast<std::int64_t>(result.rows))
       .Integer("dims", static_cast<std::int64_t>(dims))
-      .Number("rows_per_second", static_cast<double>(rows) / seconds);
-  AddLatency(line, latencies, seconds);
+      .Number("rows_per_second", static_cast<double>(result.rows) / result.seconds)
+      .Number("backend_cpu_us", result.backend_cpu * 1e6 / static_cast<double>(result.rows));
+  AddLatency(line, result.latencies, result.seconds);
   std::puts(line.Finish().c_str());
 }
 
@@ -124,6 +132,9 @@ void RunInserts(const Options& options) {
     open.back().Prepare(kStatement, options.Text("sql"), {kInt8Oid, kUnknownOid});
   }
 
+  LoadResult result;
+  result.rows = rows.size();
+  for (const Connection& connection : open) result.backend_cpu -= connection.BackendCpuSeconds();
   std::vector<std::vector<double>> shares(connections);
   std::vector<std::string> errors(connections);
   const auto begin = Clock::now();
@@ -138,49 +149,48 @@ void RunInserts(const Options& options) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const double seconds = SecondsBetween(begin, Clock::now());
+  result.seconds = SecondsBetween(begin, Clock::now());
   for (const std::string& error : errors) {
     if (!error.empty()) throw std::runtime_error(error);
   }
-  for (Connection& connection : open) RunHooks(connection, options, "finish");
-
-  std::vector<double> latencies;
-  for (const auto& share : shares) latencies.insert(latencies.end(), share.begin(), share.end());
-  PrintLoad(options, "insert", rows.size(), seconds, source.dims(), latencies);
+  for (Connection& connection : open) {
+    result.backend_cpu += connection.BackendCpuSeconds();
+    RunHooks(connection, options, "finish");
+  }
+  for (const auto& share : shares)
+    result.latencies.insert(result.latencies.end(), share.begin(), share.end());
+  PrintLoad(options, "insert", source.dims(), std::move(result));
 }
 
 void RunCopy(const Options& options) {
   const std::string sql = options.Text("sql");
-  std::vector<double> latencies;
-  if (options.Has("file")) {
-    Connection connection(options.Text("conninfo"));
-    RunHooks(connection, options, "setup");
-    const auto begin = Clock::now();
-    const std::size_t rows = SendFile(connection, sql, options.Text("file"));
-    latencies.push_back(SecondsBetween(begin, Clock::now()));
-    RunHooks(connection, options, "finish");
-    return PrintLoad(options, "copy", rows, latencies[0], 0, latencies);
+  const std::string file = options.Text("file", "");
+  std::vector<std::string> streams;
+  std::size_t dims = 0;  // of a ready stream: unknown
+  if (file.empty()) {
+    const VectorSource source(options);
+    dims = source.dims();
+    const std::size_t batch = std::max<std::size_t>(1, options.Count("batch", source.count()));
+    for (std::size_t first = 0; first < source.count(); first += batch) {
+      const std::size_t count = std::min(batch, source.count() - first);
+      streams.push_back(EncodeCopy(source, options.Count("id-base", 0), first, count));
+    }
   }
 
-  const VectorSource source(options);
-  const std::size_t batch = std::max<std::size_t>(1, options.Count("batch", source.count()));
-  std::vector<std::string> streams;
-  for (std::size_t first = 0; first < source.count(); first += batch) {
-    streams.push_back(
-        EncodeCopy(source, options.Count("id-base", 0), first, std::min(batch, source.count() - first)));
-  }
   Connection connection(options.Text("conninfo"));
   RunHooks(connection, options, "setup");
-  std::size_t rows = 0;
+  LoadResult result;
+  result.backend_cpu = -connection.BackendCpuSeconds();
   const auto begin = Clock::now();
-  for (const std::string& stream : streams) {
+  for (std::size_t i = 0; i < (file.empty() ? streams.size() : 1); ++i) {
     const auto started = Clock::now();
-    rows += SendStream(connection, sql, stream);
-    latencies.push_back(SecondsBetween(started, Clock::now()));
+    result.rows += file.empty() ? SendStream(connection, sql, streams[i]) : SendFile(connection, sql, file);
+    result.latencies.push_back(SecondsBetween(started, Clock::now()));
   }
-  const double seconds = SecondsBetween(begin, Clock::now());
+  result.seconds = SecondsBetween(begin, Clock::now());
+  result.backend_cpu += connection.BackendCpuSeconds();
   RunHooks(connection, options, "finish");
-  PrintLoad(options, "copy", rows, seconds, source.dims(), latencies);
+  PrintLoad(options, "copy", dims, std::move(result));
 }
 
 }  // namespace tandem::bench

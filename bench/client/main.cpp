@@ -22,7 +22,9 @@ MODE query: runs the statement once per query vector ($1, binary) and parameter 
   --base FVECS        row i is the vector of id i: judge by distance, so that rows at equal distance are equally
                       right; --metric l2|ip|cosine|l1, --allowance relative slack (default 1e-6)
   --k N               ids compared (default 10); "exact" counts queries answered completely, without repeats, in order
-  --rounds N --warmup N   timed and untimed passes over all entries (default 3 and 1)
+  --rounds N          timed passes over all entries (default 3)
+  --warmup N          untimed executions before, on each connection (default one pass): a new backend's first
+                      ones pay for mapping the server's shared memory
   --seconds S         stop after this long even if rounds remain
   --connections N     one thread each (default 1)
   --expect TEXT --forbid TEXT    fail unless the prepared statement's plan, looked at before and after the run,

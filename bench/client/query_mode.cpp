@@ -36,7 +36,7 @@ struct Plan {
   std::vector<std::string> literals;  ///< arguments of the first entry as SQL, for EXPLAIN EXECUTE
   std::size_t entries = 0;
   std::size_t rounds = 0;
-  std::size_t warmup = 0;
+  std::size_t warmup = 0;      ///< untimed executions
   double seconds_at_most = 0;  ///< of the timed part; 0 is no bound
   const RecallJudge* judge = nullptr;
 };
@@ -45,6 +45,7 @@ struct Tally {
   std::vector<double> latencies;
   Clock::time_point started;
   Clock::time_point ended;
+  double backend_cpu = 0;  ///< seconds
   std::size_t rows = 0;
   std::size_t hits = 0;
   std::size_t wanted = 0;
@@ -126,9 +127,9 @@ class Worker {
   /// Each connection starts at a different entry, so that they do not ask the same thing at the same time.
   void Run(std::size_t connections) {
     const std::size_t first = plan_.entries * number_ / connections;
-    for (std::size_t i = 0; i < plan_.warmup * plan_.entries; ++i)
-      Execute((first + i) % plan_.entries, false);
+    for (std::size_t i = 0; i < plan_.warmup; ++i) Execute((first + i) % plan_.entries, false);
     pthread_barrier_wait(&barrier_);
+    const double cpu_before = connection_.BackendCpuSeconds();
     tally_.started = Clock::now();
     for (std::size_t i = 0; i < plan_.rounds * plan_.entries; ++i) {
       Execute((first + i) % plan_.entries, true);
@@ -136,6 +137,7 @@ class Worker {
         break;
     }
     tally_.ended = Clock::now();
+    tally_.backend_cpu = connection_.BackendCpuSeconds() - cpu_before;
     if (number_ == 0) {
       final_plan_ = ExplainPrepared(connection_, plan_);
       CheckPlan(final_plan_, options_);
@@ -250,6 +252,7 @@ std::string RunWorkers(const Plan& plan, const Options& options, Tally& total) {
     total.latencies.insert(total.latencies.end(), tally.latencies.begin(), tally.latencies.end());
     total.started = std::min(total.started, tally.started);
     total.ended = std::max(total.ended, tally.ended);
+    total.backend_cpu += tally.backend_cpu;
     total.rows += tally.rows;
     total.hits += tally.hits;
     total.wanted += tally.wanted;
@@ -272,12 +275,14 @@ void RunQueries(const Options& options) {
   plan.conninfo = options.Text("conninfo");
   plan.sql = options.Text("sql");
   plan.rounds = std::max<std::size_t>(1, options.Count("rounds", 3));
-  plan.warmup = options.Count("warmup", 1);
+
   plan.seconds_at_most = options.Number("seconds", 0);
   std::unique_ptr<VectorFile<float>> queries;
   if (options.Has("queries"))
     queries = std::make_unique<VectorFile<float>>(options.Text("queries"), offset, limit);
   EncodeEntries(plan, options, queries.get());
+
+  plan.warmup = options.Count("warmup", plan.entries);
 
   std::unique_ptr<VectorFile<std::int32_t>> truth;
   std::unique_ptr<VectorFile<float>> base;
@@ -299,6 +304,7 @@ void RunQueries(const Options& options) {
   line.Integer("connections",
                static_cast<std::int64_t>(std::max<std::size_t>(1, options.Count("connections", 1))));
   AddLatency(line, total.latencies, SecondsBetween(total.started, total.ended));
+  line.Number("backend_cpu_us", total.backend_cpu * 1e6 / static_cast<double>(total.latencies.size()));
   line.Number("rows_per_query",
               static_cast<double>(total.rows) / static_cast<double>(total.latencies.size()));
   if (judge != nullptr) {

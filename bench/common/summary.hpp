@@ -30,6 +30,7 @@ inline void AddLatency(JsonLine& line, std::vector<double>& samples, double elap
   const double sum = std::accumulate(samples.begin(), samples.end(), 0.0);
   line.Number("qps", static_cast<double>(samples.size()) / elapsed)
       .Number("mean_us", sum / static_cast<double>(samples.size()) * 1e6)
+      .Number("min_us", samples.front() * 1e6)
       .Number("p50_us", at(0.50))
       .Number("p90_us", at(0.90))
       .Number("p95_us", at(0.95))

@@ -43,6 +43,7 @@ def _copy(context, data, dims):
     db = _tables(context, dims)
     speeds = {name: [] for name in VARIANTS}
     wal = {name: [] for name in VARIANTS}
+    busy = {name: [] for name in VARIANTS}
     # Once untimed: the files' first extension and cold caches belong to nobody.
     for repeat in range(-1, context.repeats(7)):
         for name in VARIANTS:
@@ -51,6 +52,7 @@ def _copy(context, data, dims):
             line = context.tools.client("copy", db, sql=COPY % name, vectors=data.path("base.fvecs"), count=rows)
             if repeat >= 0:
                 speeds[name].append(line["rows_per_second"])
+                busy[name].append(line["backend_cpu_us"] or float("nan"))
                 wal[name].append(db.wal_bytes_since(position) / rows)
         context.progress("round %d: %s rows/s" % (repeat + 1, ", ".join(rate(s[-1]) for s in speeds.values() if s)))
     _require_complete(context, db, "flat", rows)
@@ -59,15 +61,20 @@ def _copy(context, data, dims):
     index_wal = [flat - bare for flat, bare in zip(wal["flat"], wal["bare"])]
     table = []
     for name in VARIANTS:
-        table.append((name, rate(median(speeds[name])), "%.2f" % median(share[name]), rate(median(wal[name]))))
+        table.append((name, rate(median(speeds[name])), rate(max(speeds[name])), "%.2f" % median(share[name]),
+                      "%.2f" % median(busy[name]), rate(median(wal[name]))))
         context.record("copy", data, variant=name, rows=rows, rows_per_second=spread(speeds[name]),
-                       share_of_bare=spread(share[name]), wal_bytes_per_row=spread(wal[name]))
-    context.table(("COPY into", "rows/s", "of bare", "WAL B/row"), table)
+                       share_of_bare=spread(share[name]), backend_cpu_us=spread(busy[name]),
+                       wal_bytes_per_row=spread(wal[name]))
+    context.table(("COPY into", "rows/s", "best", "of bare", "backend us/row", "WAL B/row"), table)
     kept = median(share["flat"])
-    context.claim("COPY with flat index / without, %d dims" % dims, "%.2f" % kept, kept >= 0.6, ">= 0.6")
+    by_cpu = median(ratios(busy["bare"], busy["flat"]))
+    context.claim("COPY with flat index / without, %d dims" % dims,
+                  "%.2f (by processor time %.2f)" % (kept, by_cpu), kept >= 0.6, ">= 0.6")
     if dims == 128:
-        speed = median(speeds["flat"])
-        context.claim("COPY with flat index, 128 dims", rate(speed) + " rows/s", speed >= 100_000, ">= 100,000 rows/s")
+        speed, best = median(speeds["flat"]), max(speeds["flat"])
+        context.claim("COPY with flat index, 128 dims", "%s rows/s (best %s)" % (rate(speed), rate(best)),
+                      speed >= 100_000, ">= 100,000 rows/s")
     _claim_wal(context, "COPY", dims, median(index_wal))
 
 
@@ -127,13 +134,16 @@ def _single_rows(context, data, dims):
                     wal[name].append(db.wal_bytes_since(position) / rows)
         table = []
         for name in variants:
-            middle, tail, speed = ([line[key] for line in lines[name]] for key in ("p50_us", "p99_us", "rows_per_second"))
+            middle, tail, speed, busy = (
+                [line[key] or float("nan") for line in lines[name]]
+                for key in ("p50_us", "p99_us", "rows_per_second", "backend_cpu_us")
+            )
             context.record("single-row commits", data, variant=name, synchronous_commit=commit, rows=rows,
                            p50_us=spread(middle), p99_us=spread(tail), rows_per_second=spread(speed),
-                           wal_bytes_per_row=spread(wal[name]))
+                           backend_cpu_us=spread(busy), wal_bytes_per_row=spread(wal[name]))
             table.append((name, "%.1f" % median(middle), "%.1f" % median(tail), rate(median(speed)),
-                          rate(median(wal[name]))))
-        context.table(("INSERT into", "p50 us", "p99 us", "rows/s", "WAL B/row"), table)
+                          "%.1f" % median(busy), rate(median(wal[name]))))
+        context.table(("INSERT into", "p50 us", "p99 us", "rows/s", "backend us", "WAL B/row"), table)
         _require_complete(context, db, "flat", rows * (repeats + 1))
         for key, label, target in (("p50_us", "p50", 1.3), ("p99_us", "p99", None)):
             ratio = median(ratios([x[key] for x in lines["flat"]], [x[key] for x in lines["bare"]]))
