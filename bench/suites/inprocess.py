@@ -7,12 +7,12 @@ import os
 
 from harness.context import rate
 
+SETS = ("fashion", "acl", "syn768", "syn1m")
 EF = "10,20,40,57,80,120,200,400"
 
 
 def run(context):
-    sets = ["fashion", "acl", "syn768", "syn1m"]
-    for name in sets:
+    for name in context.options.sets or SETS:
         data = context.set(name)
         paths = dict(base=data.path("base.fvecs"), query=data.path("query.fvecs"), truth=data.path("gt.ivecs"))
         context.say("inprocess: %s, %s rows x %d, %s" % (name, rate(data.rows), data.dims, data.metric))

@@ -9,7 +9,8 @@ EF = "10,20,30,40,45,50,55,60,65,70,80,128"
 
 
 def run(context):
-    for name, (recall, least, most) in TARGETS.items():
+    for name in context.options.sets or TARGETS:
+        recall, least, most = TARGETS[name]
         data = context.set(name)
         context.progress("hnswlib on %s (%d rows)" % (name, data.rows))
         lines = context.tools.json_lines(
