@@ -11,10 +11,10 @@
 # Package names by purpose; @ stands for the server's major version.
 declare -A tandem__packages=(
   [build]='g++ make postgresql-@ postgresql-server-dev-@'
-  [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libipc-run-perl libio-pty-perl perl'
-  [lint]='clang clang-format clang-tidy shellcheck git perl'
-  [quickstart]='libeigen3-dev'
-  [bench]='cmake libbenchmark-dev libhnswlib-dev libpq-dev python3-numpy'
+  [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libclang-rt-dev libipc-run-perl libio-pty-perl perl'
+  [lint]='clang clang-format clang-tidy shellcheck pyflakes3 git perl'
+  [quickstart]='python3 python3-scipy'
+  [bench]='cmake pkg-config libpq-dev libhnswlib-dev libfaiss-dev liblapack-dev libbenchmark-dev python3-numpy'
 )
 
 tandem_install() {

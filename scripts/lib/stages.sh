@@ -42,8 +42,11 @@ stage_lint() {
   one_check tests-listed tools/check-tests-listed
   one_check words tools/check-words
   one_check format tools/format --check
-  one_check shell shellcheck -x -P SCRIPTDIR scripts/check scripts/lib/*.sh tools/format .ci/run
-  if [[ -e scripts/quickstart ]]; then one_check shell-quickstart shellcheck -x -P SCRIPTDIR scripts/quickstart; fi
+  local scripts=() python=()
+  mapfile -t scripts < <(grep -rlE '^#!.*\b(bash|sh)$' scripts tools bench .ci examples 2>/dev/null | sort)
+  one_check shell shellcheck -x -P SCRIPTDIR scripts/lib/*.sh "${scripts[@]}"
+  mapfile -t python < <(grep -rlE '^#!.*python' bench examples 2>/dev/null; find bench examples -name '*.py' 2>/dev/null)
+  if ((${#python[@]} > 0)); then one_check python pyflakes3 "${python[@]}"; fi
   one_check build-gcc tandem__compile gcc
   one_check exports tools/check-exports "$TANDEM_WORK/build/gcc/tandem.so" extension/tandem--*.sql
   one_check build-clang tandem__compile clang
@@ -101,8 +104,8 @@ stage_unit() {
       $name =~ s/&quot;/"/g; $name =~ s/&lt;/</g; $name =~ s/&gt;/>/g; $name =~ s/&amp;/&/g;
       $name =~ s/\s+# GetParam\(\).*//;
       my $note = $body =~ /<skipped message="([^"]*)"/ ? $1 : "";
-      $note = "" if $note =~ /^SKIP_/;
       my $state = $status eq "run" ? "pass" : $status eq "fail" ? "fail" : $note || $status eq "disabled" ? "skip" : "fail";
+      $note = "" if $note =~ /^SKIP_/;    # the word of ctest for what GTEST_SKIP() says
       print "$state\t$name\t$note\n";
     }' "$STAGE_LOG/junit.xml")
   if ((status != 0)); then
