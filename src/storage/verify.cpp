@@ -52,8 +52,8 @@ bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind
   const PageTrailer* trailer = Trailer(image);
   if (header->pd_special != BLCKSZ - sizeof(PageTrailer) || header->pd_upper != header->pd_special ||
       header->pd_lower < kPayloadOffset || header->pd_lower > header->pd_upper) {
-    report.Say(block, "page header is damaged: lower %u, upper %u, special %u", header->pd_lower, header->pd_upper,
-               header->pd_special);
+    report.Say(block, "page header is damaged: lower %u, upper %u, special %u", header->pd_lower,
+               header->pd_upper, header->pd_special);
     return false;
   }
   if (trailer->page_id != kPageId) {
@@ -65,13 +65,14 @@ bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind
     return false;
   }
   if (trailer->kind != static_cast<uint16>(kind) || trailer->ordinal != ordinal) {
-    report.Say(block, "page is number %u of kind %u, the directory says number %u of kind %u", trailer->ordinal,
-               trailer->kind, ordinal, static_cast<unsigned>(kind));
+    report.Say(block, "page is number %u of kind %u, the directory says number %u of kind %u",
+               trailer->ordinal, trailer->kind, ordinal, static_cast<unsigned>(kind));
     return false;
   }
   for (uint32 at = header->pd_lower; at < header->pd_upper; at++) {
     if (image[at] == 0) continue;
-    report.Say(block, "byte %u between lower %u and upper %u is not zero", at, header->pd_lower, header->pd_upper);
+    report.Say(block, "byte %u between lower %u and upper %u is not zero", at, header->pd_lower,
+               header->pd_upper);
     break;
   }
   return true;
@@ -97,7 +98,8 @@ struct BlockMap {
   }
 };
 
-void CheckBlocksHandedOut(Relation index, const MetaPage& meta, const DirectoryView& view, const Reporter& report) {
+void CheckBlocksHandedOut(Relation index, const MetaPage& meta, const DirectoryView& view,
+                          const Reporter& report) {
   BlockMap map = {static_cast<uint8*>(MemoryContextAllocExtended(CurrentMemoryContext, meta.high_water,
                                                                  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
                   meta.high_water};
@@ -134,18 +136,21 @@ uint64 CheckHeadStream(Relation index, Relation heap, const DirectoryView& view,
     if (!CheckFrame(report, block, image, KindOfStream(stream), page, view.incarnation)) continue;
     const auto expected = static_cast<uint32>(Min(rows - first, static_cast<uint64>(kHeadsPerPage)));
     if (UsedPayload(image) % sizeof(RowHead) != 0 || HeadCount(image) < expected) {
-      report.Say(block, "page holds %u bytes of row heads, %u rows were expected", UsedPayload(image), expected);
+      report.Say(block, "page holds %u bytes of row heads, %u rows were expected", UsedPayload(image),
+                 expected);
       continue;
     }
     for (uint32 slot = 0; slot < expected; slot++) {
       const RowHead& head = Heads(image)[slot];
       const auto row = static_cast<unsigned long long>(first + slot);
-      if ((head.flags & ~kKnownHeadFlags) != 0) report.Say(block, "row %llu has unknown flags %04X", row, head.flags);
+      if ((head.flags & ~kKnownHeadFlags) != 0)
+        report.Say(block, "row %llu has unknown flags %04X", row, head.flags);
       if ((head.flags & kTombstone) != 0) {
         dead++;
         continue;
       }
-      if (!ItemPointerIsValid(&head.tid) || ItemPointerGetOffsetNumberNoCheck(&head.tid) > MaxHeapTuplesPerPage)
+      if (!ItemPointerIsValid(&head.tid) ||
+          ItemPointerGetOffsetNumberNoCheck(&head.tid) > MaxHeapTuplesPerPage)
         report.Say(block, "row %llu has an impossible heap TID", row);
       else if (ItemPointerGetBlockNumber(&head.tid) >= heap_blocks)
         report.Say(block, "row %llu points to heap block %u, the heap has %u", row,
@@ -155,7 +160,8 @@ uint64 CheckHeadStream(Relation index, Relation heap, const DirectoryView& view,
   return dead;
 }
 
-void CheckVectorStream(Relation index, const DirectoryView& view, uint64 rows, char* image, const Reporter& report) {
+void CheckVectorStream(Relation index, const DirectoryView& view, uint64 rows, char* image,
+                       const Reporter& report) {
   const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
   const uint64 end = rows * view.row_bytes;
   for (uint64 first = 0; first < end; first += kPayloadBytes) {
@@ -189,44 +195,74 @@ uint64 TidKey(const ItemPointerData& tid) {
          ItemPointerGetOffsetNumberNoCheck(&tid);
 }
 
+/// A live row's TID and where the row is.
+struct SeenTid {
+  uint64 key;
+  uint64 row;
+  Stream stream;
+};
+
 /// TIDs of live rows whose heap block falls into one share of the heap.
 struct TidShare {
-  uint64* keys;
+  SeenTid* seen;
   uint64 count;
   uint64 room;
   uint64 share;
   uint64 shares;
+  Stream stream;  ///< being visited
 };
 
-void CollectTid(void* state, uint64 /*row*/, const RowHead& head) {
+void CollectTid(void* state, uint64 row, const RowHead& head) {
   auto* share = static_cast<TidShare*>(state);
   if ((head.flags & kTombstone) != 0) return;
   if (ItemPointerGetBlockNumberNoCheck(&head.tid) % share->shares != share->share) return;
-  if (share->count < share->room) share->keys[share->count] = TidKey(head.tid);
+  if (share->count < share->room) share->seen[share->count] = {TidKey(head.tid), row, share->stream};
   share->count++;
+}
+
+bool IsLive(Relation index, const SeenTid& seen) {
+  const DirectoryView& view = GetIndexCache(index)->directory;
+  const auto page = static_cast<uint32>(seen.row / kHeadsPerPage);
+  const Buffer buffer = ReadPage(index, view.BlockOf(seen.stream, page));
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  const RowHead head = Heads(BufferGetPage(buffer))[seen.row % kHeadsPerPage];
+  UnlockReleaseBuffer(buffer);
+  return (head.flags & kTombstone) == 0;
+}
+
+/// Reports TIDs that two live rows have. A row seen live may have been marked by VACUUM since, and its TID have
+/// gone to another row that was seen as well: VACUUM marks before a TID is free, so a second look tells.
+void ReportTwins(Relation index, const SeenTid* seen, uint64 count, const Reporter& report) {
+  for (uint64 i = 1; i < count; i++) {
+    if (seen[i].key != seen[i - 1].key || !IsLive(index, seen[i]) || !IsLive(index, seen[i - 1])) continue;
+    report.Say(InvalidBlockNumber, "heap TID (%llu,%llu) is indexed by more than one live row",
+               static_cast<unsigned long long>(seen[i].key >> 16),
+               static_cast<unsigned long long>(seen[i].key & 0xFFFF));
+  }
 }
 
 void CheckTidsUnique(Relation index, uint64 rows, const Reporter& report) {
   if (rows == 0) return;
-  const uint64 most = Max(static_cast<uint64>(maintenance_work_mem) * 1024 / sizeof(uint64), static_cast<uint64>(1024));
+  const uint64 most =
+      Max(static_cast<uint64>(maintenance_work_mem) * 1024 / sizeof(SeenTid), static_cast<uint64>(1024));
   // Twice the even share: blocks are not equally full.
   TidShare share = {};
   share.shares = (2 * rows + most - 1) / most;
   share.room = share.shares == 1 ? rows + rows / 8 + 1024 : most;
-  share.keys = static_cast<uint64*>(MemoryContextAllocHuge(CurrentMemoryContext, share.room * sizeof(uint64)));
+  share.seen =
+      static_cast<SeenTid*>(MemoryContextAllocHuge(CurrentMemoryContext, share.room * sizeof(SeenTid)));
   for (share.share = 0; share.share < share.shares; share.share++) {
     share.count = 0;
-    VisitHeads(index, kHeadStream, CollectTid, &share);
-    VisitHeads(index, kNullHeadStream, CollectTid, &share);
+    for (const Stream stream : {kHeadStream, kNullHeadStream}) {
+      share.stream = stream;
+      VisitHeads(index, stream, CollectTid, &share);
+    }
     const uint64 count = Min(share.count, share.room);
-    std::sort(share.keys, share.keys + count);
-    for (uint64 i = 1; i < count; i++)
-      if (share.keys[i] == share.keys[i - 1])
-        report.Say(InvalidBlockNumber, "heap TID (%llu,%llu) is indexed by more than one live row",
-                   static_cast<unsigned long long>(share.keys[i] >> 16),
-                   static_cast<unsigned long long>(share.keys[i] & 0xFFFF));
+    std::sort(share.seen, share.seen + count,
+              [](const SeenTid& a, const SeenTid& b) { return a.key < b.key; });
+    ReportTwins(index, share.seen, count, report);
   }
-  pfree(share.keys);
+  pfree(share.seen);
 }
 
 }  // namespace
@@ -331,8 +367,8 @@ void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnu
     ReadVector(*check, found.first->row);
     if (static_cast<uint32>(vector->dimensions) * sizeof(float) != check->view->row_bytes ||
         std::memcmp(vector->values, check->vector, check->view->row_bytes) != 0)
-      check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has another vector than index row %llu", block, offset,
-                        static_cast<unsigned long long>(found.first->row));
+      check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has another vector than index row %llu", block,
+                        offset, static_cast<unsigned long long>(found.first->row));
   }
   MemoryContextSwitchTo(old_context);
   MemoryContextReset(check->row_context);
@@ -355,7 +391,8 @@ void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* st
             [](const IndexedRow& a, const IndexedRow& b) { return a.tid < b.tid; });
   check.view = CopyDirectory(ReloadIndexCache(index)->directory);
   check.vector = static_cast<char*>(palloc(check.view->row_bytes));
-  check.row_context = AllocSetContextCreate(CurrentMemoryContext, "tandem verify row", ALLOCSET_DEFAULT_SIZES);
+  check.row_context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem verify row", ALLOCSET_DEFAULT_SIZES);
 
   // As CREATE INDEX CONCURRENTLY scans: only rows visible to the snapshot, TIDs of their HOT roots.
   IndexInfo* info = BuildIndexInfo(index);

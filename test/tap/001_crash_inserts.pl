@@ -120,7 +120,7 @@ sub write_vacuum_script {
   my $file = "$folder/vacuum.sql";
   open my $out, '>', $file or die "$file: $!";
   for (1 .. 200) {
-    print $out "VACUUM (INDEX_CLEANUP ON) t;\n";
+    print $out "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) t;\n";
     print $out "CHECKPOINT;\n" if $checkpoints;
     print $out "SELECT pg_sleep(0.02);\n";
   }
