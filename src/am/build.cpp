@@ -12,6 +12,7 @@ extern "C" {
 #include "catalog/index.h"
 #include "commands/progress.h"
 #include "utils/backend_progress.h"
+#include "utils/lsyscache.h"
 }
 
 namespace tandem::am {
@@ -30,15 +31,16 @@ struct BuildState {
 };
 
 storage::IndexShape ShapeOf(Relation index) {
-  const int32 typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
-  if (typmod < 1)
+  const int dimensions = ColumnDimensions(index);
+  if (dimensions == 0)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("column does not have dimensions"),
                     errhint("Give the column's type its number of dimensions, as in vector(3), or index an "
                             "expression that casts to one.")));
-  return {MetricOf(index), static_cast<uint32>(typmod)};
+  return {MetricOf(index), static_cast<uint32>(dimensions)};
 }
 
-void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/, void* state) {
+void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/,
+                void* state) {
   auto* build = static_cast<BuildState*>(state);
   const MemoryContext old_context = MemoryContextSwitchTo(build->row_context);
   const float* vector = nullptr;
@@ -51,6 +53,13 @@ void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bo
 }
 
 }  // namespace
+
+int ColumnDimensions(Relation index) {
+  const Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
+  int32 typmod = column->atttypmod;
+  getBaseTypeAndTypmod(column->atttypid, &typmod);
+  return Max(typmod, 0);
+}
 
 IndexBuildResult* Build(Relation heap, Relation index, IndexInfo* info) {
   const storage::IndexShape shape = ShapeOf(index);

@@ -24,6 +24,8 @@ constexpr uint16 kDistanceStrategy = 1;
 [[nodiscard]] vec::Metric MetricOf(Relation index);
 
 // build.cpp
+/// Dimensions that the type of the index's column asks for, also through a domain; 0 if none.
+[[nodiscard]] int ColumnDimensions(Relation index);
 IndexBuildResult* Build(Relation heap, Relation index, IndexInfo* info);
 void BuildEmpty(Relation index);
 char* BuildPhaseName(int64 phase);

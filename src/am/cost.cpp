@@ -11,6 +11,7 @@ extern "C" {
 #include "access/genam.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/optimizer.h"
+#include "utils/float.h"
 #include "utils/spccache.h"
 }
 
@@ -30,15 +31,24 @@ constexpr double kPageFraction = 0.5;
 double RowBytes(const IndexOptInfo* info) {
   if (info->hypothetical) return 0;
   const Relation index = index_open(info->indexoid, NoLock);
-  const int32 typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+  const int dimensions = ColumnDimensions(index);
   index_close(index, NoLock);
-  return Max(typmod, 0) * static_cast<double>(sizeof(float));
+  return dimensions * static_cast<double>(sizeof(float));
+}
+
+/// The planner believes that any index without a condition can count rows without visiting the heap. This one
+/// holds no pin on what it returns, so VACUUM may have made a page all-visible over a TID already read: only the
+/// heap tells.
+void RefuseIndexOnlyScan(IndexPath* path, Cost* startup_cost, Cost* total_cost) {
+  if (path->path.pathtype != T_IndexOnlyScan) return;
+  *startup_cost = *total_cost = get_float8_infinity();
+  pg::DisablePath(&path->path);
 }
 
 }  // namespace
 
-void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/, Cost* startup_cost, Cost* total_cost,
-                  Selectivity* selectivity, double* correlation, double* pages) {
+void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/, Cost* startup_cost,
+                  Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages) {
   const IndexOptInfo* info = path->indexinfo;
   double random_page_cost;
   double sequential_page_cost;
@@ -64,6 +74,7 @@ void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/,
   // In distance order rows come from anywhere in the heap.
   *correlation = path->indexorderbys == NIL ? 1.0 : 0.0;
   *pages = pages_read;
+  RefuseIndexOnlyScan(path, startup_cost, total_cost);
 }
 
 }  // namespace tandem::am

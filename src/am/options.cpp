@@ -40,8 +40,8 @@ void RejectWithFlat(const char* name, int value) {
   ereport(ERROR,
           (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
            errmsg("storage parameter \"%s\" does not apply to strategy \"flat\"", name),
-           errhint("Choose an hnsw strategy, or remove the parameter: leave it out of WITH (…), or use "
-                   "ALTER INDEX … RESET (%s) first.",
+           errhint("Choose an hnsw strategy, or remove the parameter: leave it out of WITH (...), or use "
+                   "ALTER INDEX ... RESET (%s) first.",
                    name)));
 }
 
@@ -69,17 +69,19 @@ const char* StrategyName(Strategy strategy) {
 
 void RegisterIndexOptions() {
   option_kind = add_reloption_kind();
-  add_enum_reloption(option_kind, "strategy", "How the index takes inserts and answers searches.", strategy_values,
-                     static_cast<int>(Strategy::kFlat),
+  add_enum_reloption(option_kind, "strategy", "How the index takes inserts and answers searches.",
+                     strategy_values, static_cast<int>(Strategy::kFlat),
                      "Valid values are \"flat\", \"hnsw_batch\" and \"hnsw_inline\".", AccessExclusiveLock);
-  add_int_reloption(option_kind, "m", "Links of a graph node on the upper levels; twice as many on the lowest.",
-                    kUnset, kMinM, kMaxM, AccessExclusiveLock);
+  add_int_reloption(option_kind, "m",
+                    "Links of a graph node on the upper levels; twice as many on the lowest.", kUnset, kMinM,
+                    kMaxM, AccessExclusiveLock);
   add_int_reloption(option_kind, "ef_construction", "Candidates kept while a graph is built.", kUnset,
                     kMinEfConstruction, kMaxEf, AccessExclusiveLock);
-  add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf, kMaxEf,
-                    AccessExclusiveLock);
+  add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf,
+                    kMaxEf, AccessExclusiveLock);
   add_enum_reloption(option_kind, "codec", "How vectors are encoded in graph segments.", codec_values, kUnset,
-                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".", AccessExclusiveLock);
+                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".",
+                     AccessExclusiveLock);
 }
 
 bytea* ParseIndexOptions(Datum reloptions, bool validate) {
@@ -90,7 +92,8 @@ bytea* ParseIndexOptions(Datum reloptions, bool validate) {
       {"ef_search", RELOPT_TYPE_INT, offsetof(IndexOptions, ef_search)},
       {"codec", RELOPT_TYPE_ENUM, offsetof(IndexOptions, codec)},
   };
-  void* options = build_reloptions(reloptions, validate, option_kind, sizeof(IndexOptions), table, lengthof(table));
+  void* options =
+      build_reloptions(reloptions, validate, option_kind, sizeof(IndexOptions), table, lengthof(table));
   if (validate && options != nullptr) CheckTogether(*static_cast<IndexOptions*>(options));
   return static_cast<bytea*>(options);
 }

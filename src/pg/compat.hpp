@@ -12,6 +12,8 @@ extern "C" {
 #include "catalog/pg_class.h"
 #include "commands/vacuum.h"
 #include "funcapi.h"
+#include "nodes/pathnodes.h"
+#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -40,18 +42,31 @@ inline void VacuumDelayPoint() {
 #endif
 }
 
+/// Fetches a shared buffer's descriptor into the processor's cache, for a pin soon after.
+__attribute__((always_inline)) inline void PrefetchBufferDescriptor(Buffer buffer) {
+  if (buffer > 0) __builtin_prefetch(GetBufferDescriptor(static_cast<uint32>(buffer) - 1), 1);
+}
+
 /// Extends the main fork with zero pages to at least `blocks` blocks. Takes the relation extension lock: no
 /// buffer content lock may be held.
 inline void ExtendRelationTo(Relation relation, BlockNumber blocks) {
 #if PG_VERSION_NUM >= 160000
-  const Buffer buffer = ExtendBufferedRelTo(BMR_REL(relation), MAIN_FORKNUM, nullptr, EB_CREATE_FORK_IF_NEEDED,
-                                            blocks, RBM_NORMAL);
+  const Buffer buffer = ExtendBufferedRelTo(BMR_REL(relation), MAIN_FORKNUM, nullptr,
+                                            EB_CREATE_FORK_IF_NEEDED, blocks, RBM_NORMAL);
   ReleaseBuffer(buffer);
 #else
   LockRelationForExtension(relation, ExclusiveLock);
   for (BlockNumber size = RelationGetNumberOfBlocks(relation); size < blocks; size++)
     ReleaseBuffer(ReadBufferExtended(relation, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr));
   UnlockRelationForExtension(relation, ExclusiveLock);
+#endif
+}
+
+/// Makes the planner take any other path, even one that a setting like enable_seqscan = off speaks against.
+/// For amcostestimate, besides an infinite cost.
+inline void DisablePath(Path* path) {
+#if PG_VERSION_NUM >= 180000
+  path->disabled_nodes = 2;
 #endif
 }
 
@@ -65,6 +80,8 @@ inline void ExtendRelationTo(Relation relation, BlockNumber blocks) {
 }
 
 /// Prepares a set-returning function's tuplestore in its ReturnSetInfo.
-inline void InitMaterializedResult(FunctionCallInfo fcinfo) { InitMaterializedSRF(fcinfo, 0); }
+inline void InitMaterializedResult(FunctionCallInfo fcinfo) {
+  InitMaterializedSRF(fcinfo, 0);
+}
 
 }  // namespace tandem::pg
