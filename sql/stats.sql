@@ -1,0 +1,162 @@
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS tandem;
+CREATE SCHEMA stats;
+RESET client_min_messages;
+SET search_path = stats, public;
+
+-- Vectors that are the same on every machine and in every version; coordinates are multiples of 1/8 in
+-- [-step/16, step/16], so that a small step makes ties.
+CREATE FUNCTION pseudo_vector(seed int, dimensions int, step int DEFAULT 2000) RETURNS vector
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT array_agg((hashint4(seed * 16411 + i) % step) / 16.0::real)::real[]::vector
+  FROM generate_series(1, dimensions) AS i
+$$;
+
+-- What can be asked of an index: tandem_index_stats, tandem_verify, tandem_rows.
+
+CREATE TABLE items (id int, v vector(10)) WITH (autovacuum_enabled = off);
+CREATE INDEX items_l2 ON items USING tandem (v vector_l2_ops);
+CREATE VIEW stats AS SELECT indexname, strategy, metric, dimensions, rows, null_rows, dead_rows,
+    head_bytes, vector_bytes, total_bytes FROM tandem_index_stats WHERE schemaname = 'stats';
+
+-- Empty.
+SELECT * FROM stats;
+SELECT * FROM tandem_rows('items_l2');
+SELECT * FROM tandem_verify('items_l2');
+SELECT * FROM tandem_verify('items_l2', heap_check => true);
+
+-- Rows, NULLs, dead rows; the dead are counted by VACUUM.
+INSERT INTO items SELECT i, CASE WHEN i % 10 > 0 THEN pseudo_vector(i, 10) END FROM generate_series(1, 2000) AS i;
+SELECT indexname, strategy, metric, dimensions, rows, null_rows, dead_rows FROM stats;
+DELETE FROM items WHERE id % 4 = 0;
+SELECT rows, null_rows, dead_rows FROM stats;
+SELECT count(*) AS dead FROM tandem_rows('items_l2') WHERE dead;
+VACUUM items;
+SELECT rows, null_rows, dead_rows FROM stats;
+SELECT dead, has_vector, count(*), min(row_id), max(row_id) FROM tandem_rows('items_l2') GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT * FROM tandem_verify('items_l2', true);
+-- A second VACUUM does not count them twice; one that finds nothing to do keeps the number.
+VACUUM items;
+SELECT rows, null_rows, dead_rows FROM stats;
+SELECT reltuples FROM pg_class WHERE oid = 'items_l2'::regclass;
+INSERT INTO items SELECT i, pseudo_vector(i, 10) FROM generate_series(2001, 2100) AS i;
+VACUUM items;
+SELECT reltuples FROM pg_class WHERE oid = 'items_l2'::regclass;
+SELECT * FROM tandem_verify('items_l2', true);
+
+-- Each live row of the index is one row of the table, and the other way round.
+SELECT count(*) FROM items FULL JOIN (SELECT ctid AS place FROM tandem_rows('items_l2') WHERE NOT dead) AS r ON items.ctid = r.place
+WHERE items.ctid IS NULL OR r.place IS NULL;
+
+-- REINDEX leaves the dead behind.
+REINDEX INDEX items_l2;
+SELECT rows, null_rows, dead_rows FROM stats;
+SELECT * FROM tandem_verify('items_l2', true);
+
+-- Sizes: what the streams take and the file, to the byte.
+SELECT head_bytes / 8192 AS head_pages, vector_bytes / 8192 AS vector_pages,
+       total_bytes = pg_relation_size('items_l2') AS whole_file, head_bytes + vector_bytes < total_bytes AS within
+FROM stats;
+
+-- Indexes of every kind are listed: metrics, temporary, unlogged, partitions (but not their parents), invalid.
+CREATE INDEX items_ip ON items USING tandem (v vector_ip_ops);
+CREATE INDEX items_cosine ON items USING tandem (v vector_cosine_ops);
+CREATE INDEX items_l1 ON items USING tandem (v vector_l1_ops) WITH (strategy = 'flat');
+CREATE INDEX items_id ON items (id);
+CREATE UNLOGGED TABLE unlogged (v vector(2));
+CREATE INDEX unlogged_l2 ON unlogged USING tandem (v vector_l2_ops);
+INSERT INTO unlogged VALUES ('[1,2]');
+CREATE TABLE parted (id int, v vector(2)) PARTITION BY LIST (id);
+CREATE INDEX parted_l2 ON parted USING tandem (v vector_l2_ops);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+SELECT indexname, strategy, metric, dimensions, rows, null_rows, dead_rows FROM stats ORDER BY indexname;
+CREATE TEMP TABLE temporary (v vector(3));
+CREATE INDEX temporary_l2 ON temporary USING tandem (v vector_l2_ops);
+INSERT INTO temporary VALUES ('[1,2,3]'), (NULL);
+SELECT tablename, indexname, rows, null_rows FROM tandem_index_stats WHERE tablename = 'temporary';
+SELECT * FROM tandem_verify('temporary_l2', true);
+SELECT * FROM tandem_verify('unlogged_l2', true);
+
+-- Rows of a transaction in progress and of one that came to nothing are rows of the index, but not of the heap.
+BEGIN;
+INSERT INTO unlogged SELECT '[3,4]' FROM generate_series(1, 5);
+SELECT rows FROM stats WHERE indexname = 'unlogged_l2';
+SELECT * FROM tandem_verify('unlogged_l2', true);
+ROLLBACK;
+SELECT rows FROM stats WHERE indexname = 'unlogged_l2';
+SELECT * FROM tandem_verify('unlogged_l2', true);
+-- HOT chains: the index names their roots.
+CREATE TABLE hot (id int, v vector(2)) WITH (fillfactor = 50, autovacuum_enabled = off);
+CREATE INDEX hot_l2 ON hot USING tandem (v vector_l2_ops);
+INSERT INTO hot SELECT i, ARRAY[i, 1]::vector FROM generate_series(1, 50) AS i;
+UPDATE hot SET id = id + 1000 WHERE id % 2 = 0;
+UPDATE hot SET id = id + 1000 WHERE id % 3 = 0;
+SELECT * FROM tandem_verify('hot_l2', true);
+VACUUM hot;
+UPDATE hot SET v = v + '[1,0]' WHERE id % 5 = 0;
+SELECT * FROM tandem_verify('hot_l2', true);
+-- Partial and expression indexes are checked against the rows that belong into them.
+CREATE INDEX hot_partial ON hot USING tandem (((v * '[2,2]')::vector(2)) vector_l2_ops) WHERE id % 2 = 1;
+INSERT INTO hot SELECT i, ARRAY[i, 1]::vector FROM generate_series(51, 60) AS i;
+UPDATE hot SET id = id + 1 WHERE id > 55;
+SELECT * FROM tandem_verify('hot_partial', true);
+-- Rows that cross pages.
+CREATE TABLE wide (id int, v vector(5000));
+CREATE INDEX wide_l2 ON wide USING tandem (v vector_l2_ops);
+INSERT INTO wide SELECT i, pseudo_vector(i, 5000) FROM generate_series(1, 30) AS i;
+DELETE FROM wide WHERE id = 7;
+VACUUM wide;
+SELECT * FROM tandem_verify('wide_l2', true);
+REINDEX INDEX wide_l2;
+SELECT * FROM tandem_verify('wide_l2', true);
+
+-- What is not an index of ours.
+SELECT * FROM tandem_verify('items');
+SELECT * FROM tandem_verify('items_id');
+SELECT * FROM tandem_verify('parted_l2');
+SELECT * FROM tandem_verify('stats');
+SELECT * FROM tandem_verify(0);
+SELECT * FROM tandem_verify(NULL);
+SELECT * FROM tandem_rows('items_id');
+SELECT * FROM tandem_index_info('items_id');
+SELECT * FROM tandem_index_info('items');
+SELECT * FROM tandem_index_info(0);
+
+-- Something is wrong: the index is told from the heap. The row is taken away behind the index's back.
+CREATE TABLE broken (id int, v vector(2)) WITH (autovacuum_enabled = off);
+INSERT INTO broken SELECT i, ARRAY[i, 1]::vector FROM generate_series(1, 5) AS i;
+CREATE INDEX broken_l2 ON broken USING tandem (v vector_l2_ops);
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'broken_l2'::regclass;
+INSERT INTO broken VALUES (6, '[6,1]');
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'broken_l2'::regclass;
+SELECT * FROM tandem_verify('broken_l2');
+SELECT * FROM tandem_verify('broken_l2', true);
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'broken_l2'::regclass;
+SELECT * FROM tandem_verify('broken_l2', true);
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'broken_l2'::regclass;
+REINDEX INDEX broken_l2;
+SELECT * FROM tandem_verify('broken_l2', true);
+
+-- Who may look. Rows and pages: the owner. Numbers: anybody.
+CREATE ROLE regress_tandem_owner;
+CREATE ROLE regress_tandem_stranger;
+GRANT USAGE ON SCHEMA stats TO regress_tandem_owner, regress_tandem_stranger;
+ALTER TABLE hot OWNER TO regress_tandem_owner;
+SET ROLE regress_tandem_owner;
+SELECT * FROM tandem_verify('hot_l2', true);
+SELECT count(*) > 0 AS rows FROM tandem_rows('hot_l2');
+SELECT * FROM tandem_verify('items_l2', true);
+SET ROLE regress_tandem_stranger;
+SELECT * FROM tandem_verify('hot_l2');
+SELECT * FROM tandem_rows('hot_l2');
+SELECT rows > 0 AS rows FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'items_l2';
+RESET ROLE;
+-- A superuser may look at every index.
+SELECT * FROM tandem_verify('hot_l2', true);
+
+SET client_min_messages = warning;
+DROP OWNED BY regress_tandem_owner, regress_tandem_stranger CASCADE;
+DROP ROLE regress_tandem_owner, regress_tandem_stranger;
+
+SET client_min_messages = warning;
+DROP SCHEMA stats CASCADE;
