@@ -1,0 +1,42 @@
+-- One search, for search.py. Variables: query, section, priority, max_size (these three empty for any), result_limit.
+-- All are quoted by psql; no SQL is put together from them.
+
+\pset format unaligned
+\pset tuples_only on
+
+\echo ::words
+SELECT json_build_object('known', coalesce(json_agg(q.term) FILTER (WHERE t.term IS NOT NULL), '[]'),
+                         'unknown', coalesce(json_agg(q.term) FILTER (WHERE t.term IS NULL), '[]'))
+FROM query_terms(:'query') q LEFT JOIN terms t USING (term)
+WHERE q.term !~ ' ';
+
+\echo ::values
+SELECT json_build_object('section', (SELECT json_agg(DISTINCT section) FROM packages),
+                         'priority', (SELECT json_agg(DISTINCT priority) FROM packages));
+
+\echo ::indexes
+SELECT json_object_agg(i.relname, m.amname)
+FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
+WHERE x.indrelid = 'packages'::regclass;
+
+-- Conditions on empty variables are constants, which the planner drops. The embedding stands in a subquery so that it
+-- is computed once and not for every row that is sorted.
+PREPARE search AS
+SELECT embedding <=> (SELECT embed(:'query')) AS distance, name, section, priority, installed_size, version, summary
+FROM packages
+WHERE (:'section' = '' OR section = :'section')
+  AND (:'priority' = '' OR priority = :'priority')
+  AND (:'max_size' = '' OR installed_size <= nullif(:'max_size', '')::integer)
+  AND embedding IS NOT NULL
+ORDER BY embedding <=> (SELECT embed(:'query'))
+LIMIT :'result_limit';
+
+-- The plan first: that run also warms what a new session has to read once, so the time below is that of a session.
+\echo ::plan
+EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE search;
+
+\pset format csv
+\echo ::rows
+\timing on
+EXECUTE search;
+\timing off
