@@ -37,7 +37,7 @@ class Recipe:
 
 RECIPES = {
     "syn1m": Recipe(1_000_000, 128, 24, 256, 50, (0.7, 1.3), 1.0, 0.10, 20261121),
-    "syn768": Recipe(200_000, 768, 32, 512, 50, (0.5, 1.1), 1.0, 0.10, 20261122),
+    "syn768": Recipe(200_000, 768, 32, 512, 50, (0.65, 1.25), 1.0, 0.10, 20261122),
 }
 
 # Metadata independent of the vector: share of rows that one value keeps.
