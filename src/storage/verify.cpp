@@ -340,8 +340,9 @@ void ReadVector(const HeapCheck& check, uint64 row) {
     const auto offset = static_cast<uint32>(at % kPayloadBytes);
     const uint32 part = Min(check.view->row_bytes - done, kPayloadBytes - offset);
     const Buffer buffer = ReadPage(check.index, check.view->BlockOf(kVectorStream, page));
+    LockBuffer(buffer, BUFFER_LOCK_SHARE);
     std::memcpy(check.vector + done, Payload(BufferGetPage(buffer)) + offset, part);
-    ReleaseBuffer(buffer);
+    UnlockReleaseBuffer(buffer);
     done += part;
     at += part;
   }
