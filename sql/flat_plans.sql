@@ -61,6 +61,24 @@ EXPLAIN (COSTS OFF) EXECUTE unselective(NULL);
 EXPLAIN (COSTS OFF) SELECT * FROM items WHERE category >= 5;
 EXPLAIN (COSTS OFF) SELECT v FROM items;
 SELECT uses_index('SELECT count(*) FROM items', 'items_l2');
+-- The cost of reading all vectors falls due before the first row.
+CREATE FUNCTION startup_cost(query text) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+  plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+  RETURN plan->0->'Plan'->>'Startup Cost';
+END $$;
+CREATE TABLE tenth (v vector(64));
+INSERT INTO tenth SELECT v FROM items WHERE id <= 1000;
+CREATE INDEX ON tenth USING tandem (v vector_l2_ops);
+ANALYZE tenth;
+SET enable_seqscan = off;
+SELECT startup_cost('SELECT id FROM items ORDER BY v <-> pseudo_vector(-1, 64) LIMIT 1')
+     / startup_cost('SELECT FROM tenth ORDER BY v <-> pseudo_vector(-1, 64) LIMIT 1') BETWEEN 8 AND 12 AS grows_with_rows,
+       startup_cost('SELECT id FROM items ORDER BY v <-> pseudo_vector(-1, 64) LIMIT 1')
+     / startup_cost('SELECT id FROM items ORDER BY v <-> pseudo_vector(-1, 64) LIMIT 1000') BETWEEN 0.99 AND 1.01 AS not_with_limit;
+RESET enable_seqscan;
 
 -- The same answers as the sort gave, from generic and custom plans.
 CREATE FUNCTION top_ids(query text, k int) RETURNS int[] LANGUAGE plpgsql AS $$
