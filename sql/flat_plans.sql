@@ -129,7 +129,7 @@ SET enable_seqscan = off;
 SELECT id FROM points ORDER BY v <-> '[4,5]', id LIMIT 5;
 SELECT id FROM points ORDER BY v <-> '[4,5]', id DESC LIMIT 5;
 -- Two distances.
-SELECT id FROM points ORDER BY v <-> '[4,5]', v <#> '[1,0]' LIMIT 5;
+SELECT id FROM points ORDER BY v <-> '[4,5]', v <#> '[1,0]', id LIMIT 5;
 -- Descending, another operator, another expression: no.
 SELECT plan($$SELECT id FROM points ORDER BY v <-> '[4,5]' DESC LIMIT 5$$);
 SELECT plan($$SELECT id FROM points ORDER BY v <=> '[4,5]' LIMIT 5$$);
@@ -140,8 +140,8 @@ SELECT plan($$SELECT id FROM points ORDER BY v LIMIT 5$$);
 SELECT id FROM points ORDER BY v <-> '[0,0]' DESC, id LIMIT 3;
 
 -- Nested loops start the scan again with each query vector.
-EXPLAIN (COSTS OFF)
-  SELECT q.id, p.id FROM queries AS q, LATERAL (SELECT id FROM points ORDER BY points.v <-> q.v LIMIT 3) AS p;
+SELECT plan($$SELECT q.id, p.id FROM queries AS q,
+  LATERAL (SELECT id FROM points ORDER BY points.v <-> q.v LIMIT 3) AS p$$);
 SELECT q.id, p.id FROM queries AS q,
   LATERAL (SELECT id FROM points ORDER BY points.v <-> q.v LIMIT 3) AS p WHERE q.v IS NOT NULL ORDER BY q.id, p.id;
 SELECT q.id, count(p.id) FROM queries AS q LEFT JOIN
@@ -182,7 +182,7 @@ ROLLBACK;
 CREATE VIEW plain_view AS SELECT id, v FROM points WHERE category = 1;
 CREATE VIEW barrier_view WITH (security_barrier) AS SELECT id, v FROM points WHERE category = 1;
 EXPLAIN (COSTS OFF) SELECT id FROM plain_view ORDER BY v <-> '[4,5]' LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT id FROM barrier_view ORDER BY v <-> '[4,5]' LIMIT 3;
+SELECT plan($$SELECT id FROM barrier_view ORDER BY v <-> '[4,5]' LIMIT 3$$);
 SELECT id FROM plain_view ORDER BY v <-> '[4,5.1]' LIMIT 3;
 SELECT id FROM barrier_view ORDER BY v <-> '[4,5.1]' LIMIT 3;
 CREATE ROLE regress_tandem_reader;
