@@ -1,7 +1,7 @@
 // Exact nearest neighbours in double precision: the ground truth that recall is measured against.
 //
 //   tandem-bench-truth --base F --query F --out-ids F --out-distances F
-//                      [--metric l2|ip|cosine|l1] [--k 100] [--queries N] [--threads 1]
+//                      [--metric l2|ip|cosine|l1] [--k 100] [--limit N] [--queries N] [--threads 1]
 //                      [--labels ivecs --params ivecs]
 //
 // Every pair is computed in double precision from the stored float32 values, so there is no candidate list that
@@ -189,10 +189,10 @@ void WriteAnswers(std::vector<Heap>& heaps, std::size_t k, const Options& option
 }
 
 int Run(int argc, char** argv) {
-  const Options options(
-      argc, argv, 1,
-      {"base", "query", "out-ids", "out-distances", "metric", "k", "queries", "threads", "labels", "params"});
-  const VectorFile<float> base(options.Text("base"));
+  const Options options(argc, argv, 1,
+                        {"base", "query", "out-ids", "out-distances", "metric", "k", "limit", "queries",
+                         "threads", "labels", "params"});
+  const VectorFile<float> base(options.Text("base"), 0, options.Count("limit", 0));
   const VectorFile<float> query(options.Text("query"), 0, options.Count("queries", 0));
   if (base.width() != query.width()) throw std::runtime_error("base and query have different dimensions");
   std::unique_ptr<VectorFile<std::int32_t>> labels;
