@@ -38,6 +38,8 @@ sub drop_and_create {
     $_->query_safe('SET enable_seqscan = off; SET enable_sort = off') for $session, $other;
     is($session->query_safe($count), 100 * $round, "round $round: the session that made the index");
     is($other->query_safe($count), 100 * $round, "round $round: another session");
+    is($_->query_safe("SELECT count(*) FROM tandem_verify('d_index', true)"), 0, "round $round: found sound by old sessions")
+      for $session, $other;
     check_index($node, 'd', 'd_index', "round $round: the index is right");
     my $dropper = $round == 2 ? $other : $session;
     # Columns of the type go with it.
