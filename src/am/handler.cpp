@@ -31,16 +31,26 @@ vec::Metric MetricOf(Relation index) {
   return *static_cast<const vec::Metric*>(static_cast<const void*>(DatumGetPointer(metric)));
 }
 
-static Datum MetricDatum(const vec::Metric& metric) { return PointerGetDatum(&metric); }
+static Datum MetricDatum(const vec::Metric& metric) {
+  return PointerGetDatum(&metric);
+}
 
 }  // namespace tandem::am
 
 using namespace tandem;
 
-Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kL2Metric); }
-Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kInnerProductMetric); }
-Datum tandem_vector_cosine_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kCosineMetric); }
-Datum tandem_vector_l1_metric(PG_FUNCTION_ARGS) { return am::MetricDatum(am::kL1Metric); }
+Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS) {
+  return am::MetricDatum(am::kL2Metric);
+}
+Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS) {
+  return am::MetricDatum(am::kInnerProductMetric);
+}
+Datum tandem_vector_cosine_metric(PG_FUNCTION_ARGS) {
+  return am::MetricDatum(am::kCosineMetric);
+}
+Datum tandem_vector_l1_metric(PG_FUNCTION_ARGS) {
+  return am::MetricDatum(am::kL1Metric);
+}
 
 Datum tandem_handler(PG_FUNCTION_ARGS) {
   IndexAmRoutine* routine = makeNode(IndexAmRoutine);

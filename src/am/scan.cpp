@@ -71,7 +71,8 @@ void Rescan(IndexScanDesc scan, ScanKey keys, int /*nkeys*/, ScanKey orderbys, i
   if (keys != nullptr && scan->numberOfKeys > 0)
     std::memmove(scan->keyData, keys, static_cast<Size>(scan->numberOfKeys) * sizeof(ScanKeyData));
   if (orderbys != nullptr && scan->numberOfOrderBys > 0)
-    std::memmove(scan->orderByData, orderbys, static_cast<Size>(scan->numberOfOrderBys) * sizeof(ScanKeyData));
+    std::memmove(scan->orderByData, orderbys,
+                 static_cast<Size>(scan->numberOfOrderBys) * sizeof(ScanKeyData));
 }
 
 bool GetTuple(IndexScanDesc scan, ScanDirection direction) {

@@ -30,10 +30,10 @@ struct ClassUnderTest {
   bool has_operator;
 };
 
-#define REPORT(...)                                                                             \
-  do {                                                                                          \
-    ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION), errmsg(__VA_ARGS__)));           \
-    under_test->valid = false;                                                                  \
+#define REPORT(...)                                                                   \
+  do {                                                                                \
+    ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION), errmsg(__VA_ARGS__))); \
+    under_test->valid = false;                                                        \
   } while (0)
 
 const char* FamilyName(Oid family) {
@@ -46,25 +46,30 @@ const char* FamilyName(Oid family) {
 
 void CheckFunction(const Form_pg_amproc entry, ClassUnderTest* under_test) {
   if (entry->amprocnum != kMetricProc) {
-    REPORT("operator family \"%s\" of access method tandem contains function %s with invalid support number %d",
-           under_test->family_name, format_procedure(entry->amproc), entry->amprocnum);
+    REPORT(
+        "operator family \"%s\" of access method tandem contains function %s with invalid support number %d",
+        under_test->family_name, format_procedure(entry->amproc), entry->amprocnum);
     return;
   }
   if (!check_amproc_signature(entry->amproc, INTERNALOID, true, 1, 1, INTERNALOID))
-    REPORT("operator family \"%s\" of access method tandem contains function %s with wrong signature for "
-           "support number %d",
-           under_test->family_name, format_procedure(entry->amproc), entry->amprocnum);
+    REPORT(
+        "operator family \"%s\" of access method tandem contains function %s with wrong signature for "
+        "support number %d",
+        under_test->family_name, format_procedure(entry->amproc), entry->amprocnum);
   if (entry->amproclefttype == under_test->input_type) under_test->has_metric = true;
 }
 
 void CheckOperator(const Form_pg_amop entry, ClassUnderTest* under_test) {
   if (entry->amopstrategy != kDistanceStrategy)
-    REPORT("operator family \"%s\" of access method tandem contains operator %s with invalid strategy number %d",
-           under_test->family_name, format_operator(entry->amopopr), entry->amopstrategy);
+    REPORT(
+        "operator family \"%s\" of access method tandem contains operator %s with invalid strategy number %d",
+        under_test->family_name, format_operator(entry->amopopr), entry->amopstrategy);
   if (entry->amoppurpose != AMOP_ORDER || get_op_rettype(entry->amopopr) != FLOAT8OID ||
       !opfamily_can_sort_type(entry->amopsortfamily, FLOAT8OID))
-    REPORT("operator family \"%s\" of access method tandem contains invalid ORDER BY specification for operator %s",
-           under_test->family_name, format_operator(entry->amopopr));
+    REPORT(
+        "operator family \"%s\" of access method tandem contains invalid ORDER BY specification for operator "
+        "%s",
+        under_test->family_name, format_operator(entry->amopopr));
   if (!check_amop_signature(entry->amopopr, FLOAT8OID, entry->amoplefttype, entry->amoprighttype))
     REPORT("operator family \"%s\" of access method tandem contains operator %s with wrong signature",
            under_test->family_name, format_operator(entry->amopopr));
@@ -89,8 +94,8 @@ bool Validate(Oid opclass) {
     CheckOperator(reinterpret_cast<Form_pg_amop>(GETSTRUCT(&operators->members[i]->tuple)), under_test);
 
   if (!test.has_metric)
-    REPORT("operator class \"%s\" of access method tandem is missing support function %d", NameStr(form->opcname),
-           kMetricProc);
+    REPORT("operator class \"%s\" of access method tandem is missing support function %d",
+           NameStr(form->opcname), kMetricProc);
   if (!test.has_operator)
     REPORT("operator class \"%s\" of access method tandem is missing operator %d", NameStr(form->opcname),
            kDistanceStrategy);

@@ -23,8 +23,7 @@ class Span {
   template <typename Container,
             typename = std::enable_if_t<std::is_convertible_v<
                 std::remove_pointer_t<decltype(std::declval<Container&>().data())> (*)[], T (*)[]>>>
-  constexpr Span(Container&& container) noexcept
-      : data_(container.data()), size_(container.size()) {}
+  constexpr Span(Container&& container) noexcept : data_(container.data()), size_(container.size()) {}
 
   [[nodiscard]] constexpr T* data() const noexcept { return data_; }
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }

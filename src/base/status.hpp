@@ -9,12 +9,12 @@ namespace tandem::base {
 /// Kinds of failure; pg/guard.hpp maps each to an SQLSTATE.
 enum class ErrorKind : unsigned char {
   kOk,
-  kInvalidText,       ///< 22P02 malformed input
-  kOutOfRange,        ///< 22003 a number does not fit
-  kDataException,     ///< 22000 NaN, infinity, wrong dimensions
-  kLimitExceeded,     ///< 54000 over a documented limit
-  kCorrupted,         ///< XX002 stored bytes contradict the format
-  kCancelled,         ///< 57014
+  kInvalidText,    ///< 22P02 malformed input
+  kOutOfRange,     ///< 22003 a number does not fit
+  kDataException,  ///< 22000 NaN, infinity, wrong dimensions
+  kLimitExceeded,  ///< 54000 over a documented limit
+  kCorrupted,      ///< XX002 stored bytes contradict the format
+  kCancelled,      ///< 57014
 };
 
 /// Outcome with a fixed-size message: allocates nothing, is trivially copyable and so survives a longjmp.

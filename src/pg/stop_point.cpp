@@ -18,8 +18,8 @@ namespace tandem::pg {
 static char* stop_points_setting = nullptr;
 
 void RegisterStopPoints() {
-  DefineCustomStringVariable("tandem.stop_points", "Arms stop points, for tests.", nullptr, &stop_points_setting,
-                             "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("tandem.stop_points", "Arms stop points, for tests.", nullptr,
+                             &stop_points_setting, "", PGC_SUSET, 0, nullptr, nullptr, nullptr);
 }
 
 /// Finds NAME= in the setting and copies the action behind it.

@@ -2,6 +2,7 @@
 
 #include "storage/directory.hpp"
 
+#include "pg/stop_point.hpp"
 #include "storage/wal.hpp"
 
 extern "C" {
@@ -15,9 +16,10 @@ namespace tandem::storage {
 // ---- Reading the directory ----
 
 static void ReportNotOurs(Relation index, BlockNumber block, const char* what) {
-  ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
-                  errmsg("index \"%s\" has a bad page at block %u: %s", RelationGetRelationName(index), block, what),
-                  errhint("Rebuild the index with REINDEX.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_INDEX_CORRUPTED),
+           errmsg("index \"%s\" has a bad page at block %u: %s", RelationGetRelationName(index), block, what),
+           errhint("Rebuild the index with REINDEX.")));
 }
 
 void CheckPage(Relation index, BlockNumber block, Page page, PageKind kind, uint32 ordinal,
@@ -122,10 +124,29 @@ void ForgetIndexCache(Relation index) {
   index->rd_amcache = nullptr;
 }
 
-DirectoryView* CopyDirectory(const DirectoryView& directory) {
+static std::size_t DirectoryBytes(const DirectoryView& directory) {
   std::size_t extents = 0;
   for (const StreamView& stream : directory.streams) extents += stream.extents;
-  const std::size_t bytes = offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
+  return offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
+}
+
+void ReserveRecentBuffers(Relation index, uint32 pages) {
+  const IndexCache* old = GetIndexCache(index);
+  if (pages <= old->recent_pages || pages > static_cast<uint32>(NBuffers)) return;
+  // rd_amcache must be one chunk, which the relation cache frees.
+  const std::size_t bytes = MAXALIGN(offsetof(IndexCache, directory) + DirectoryBytes(old->directory));
+  auto* fresh = static_cast<IndexCache*>(MemoryContextAllocExtended(
+      index->rd_indexcxt, bytes + pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+  std::memcpy(static_cast<void*>(fresh), old,
+              offsetof(IndexCache, directory) + DirectoryBytes(old->directory));
+  fresh->recent_pages = pages;
+  fresh->recent_offset = static_cast<uint32>(bytes);
+  ForgetIndexCache(index);
+  index->rd_amcache = fresh;
+}
+
+DirectoryView* CopyDirectory(const DirectoryView& directory) {
+  const std::size_t bytes = DirectoryBytes(directory);
   auto* copy = static_cast<DirectoryView*>(palloc(bytes));
   std::memcpy(static_cast<void*>(copy), &directory, bytes);
   return copy;
@@ -149,9 +170,10 @@ static bool NeedsNewLeaf(uint32 extent) {
 }
 
 static void ReportDirectoryFull(Relation index) {
-  ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                  errmsg("index \"%s\" cannot grow any further", RelationGetRelationName(index)),
-                  errhint("Partition the table, or rebuild the index with REINDEX if many of its rows are dead.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+           errmsg("index \"%s\" cannot grow any further", RelationGetRelationName(index)),
+           errhint("Partition the table, or rebuild the index with REINDEX if many of its rows are dead.")));
 }
 
 /// Does the work of AllocateExtent() if the meta page still is as `seen`; false if it changed meanwhile.
@@ -159,8 +181,9 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
   const bool in_leaf = extent >= kInlineExtents;
   const bool new_leaf = NeedsNewLeaf(extent);
   const uint32 leaf = in_leaf ? (extent - kInlineExtents) / kLeafExtents : 0;
-  const BlockNumber leaf_block = !in_leaf ? InvalidBlockNumber
-                                 : new_leaf ? seen.high_water : seen.streams[stream].leaf[leaf];
+  const BlockNumber leaf_block = !in_leaf   ? InvalidBlockNumber
+                                 : new_leaf ? seen.high_water
+                                            : seen.streams[stream].leaf[leaf];
 
   const Buffer meta_buffer = ReadPage(index, 0);
   LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -186,7 +209,8 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
   StreamMap& map = meta->streams[stream];
   const int meta_number = changes.AddPage(meta_buffer, PageChanges::ImageMode::kDelta);
   const auto touch_meta = [&](const void* field, std::size_t length) {
-    changes.Touch(meta_number, static_cast<uint32>(static_cast<const char*>(field) - static_cast<char*>(meta_page)),
+    changes.Touch(meta_number,
+                  static_cast<uint32>(static_cast<const char*>(field) - static_cast<char*>(meta_page)),
                   static_cast<uint32>(length));
   };
   if (in_leaf) {
@@ -231,11 +255,12 @@ void AllocateExtent(Relation index, Stream stream, uint32 extent) {
     const uint64 last_block = static_cast<uint64>(meta->high_water) + PagesOfExtent(extent) + 1;
     if (extent >= kMaxExtents || last_block >= MaxBlockNumber) ReportDirectoryFull(index);
     // The file grows first: running out of disk here leaves nothing behind but zero pages.
-    const BlockNumber last =
-        meta->high_water + PagesOfExtent(extent) - 1 + (NeedsNewLeaf(extent) ? 1 : 0);
+    const BlockNumber last = meta->high_water + PagesOfExtent(extent) - 1 + (NeedsNewLeaf(extent) ? 1 : 0);
     EnsureBlock(index, last);
+    pg::StopPoint("extent-before-log");
     if (TryAllocateExtent(index, stream, extent, *meta)) break;
   }
+  pg::StopPoint("extent-after-log");
   pfree(meta);
 }
 
@@ -281,9 +306,10 @@ void FindTail(Relation index, Stream stream) {
     }
     cache->tail_page[stream] = in_use;
     cache->tail_found[stream] = true;
-    // Only when the last page of the last known extent is full can there be extents we have not heard of.
-    if (known > 0 && (in_use + 1 < known ||
-                      CountOnPage(index, view, stream, in_use, file_blocks) < kHeadsPerPage))
+    // Only when the last page of the last known extent is full can there be extents we have not heard of. An
+    // append that failed to get an extent leaves the hint beyond them.
+    if (in_use + 1 < known ||
+        (in_use < known && CountOnPage(index, view, stream, in_use, file_blocks) < kHeadsPerPage))
       return;
     cache = ReloadIndexCache(index);
     if (cache->directory.PagesKnown(stream) == known) return;
@@ -294,8 +320,7 @@ uint64 CountRows(Relation index, Stream stream) {
   FindTail(index, stream);
   const IndexCache* cache = GetIndexCache(index);
   const uint32 page = cache->tail_page[stream];
-  const uint32 count =
-      CountOnPage(index, cache->directory, stream, page, RelationGetNumberOfBlocks(index));
+  const uint32 count = CountOnPage(index, cache->directory, stream, page, RelationGetNumberOfBlocks(index));
   return static_cast<uint64>(page) * kHeadsPerPage + count;
 }
 

@@ -32,9 +32,7 @@ struct DirectoryView {
   StreamView streams[kStreams];
   BlockNumber blocks[FLEXIBLE_ARRAY_MEMBER];
 
-  [[nodiscard]] uint32 PagesKnown(Stream stream) const {
-    return FirstPageOfExtent(streams[stream].extents);
-  }
+  [[nodiscard]] uint32 PagesKnown(Stream stream) const { return FirstPageOfExtent(streams[stream].extents); }
 
   /// Block of page `page`, or InvalidBlockNumber when the view has no such extent.
   [[nodiscard]] BlockNumber BlockOf(Stream stream, uint32 page) const {
@@ -48,12 +46,14 @@ struct DirectoryView {
 /// What a backend remembers of an index between calls, in rd_amcache (dropped with any relcache invalidation).
 /// Everything here is a copy or a hint: reading it never needs a lock, being out of date never loses a row.
 struct IndexCache {
-  BlockNumber known_blocks;        ///< the file has at least so many blocks
-  uint32 tail_page[kStreams];      ///< heads streams: a page at or before the last one in use
-  bool tail_found[kStreams];       ///< tail_page was looked for, not merely zero
-  Buffer recent_head;              ///< buffers last seen to hold the tail pages
+  BlockNumber known_blocks;    ///< the file has at least so many blocks
+  uint32 tail_page[kStreams];  ///< heads streams: a page at or before the last one in use
+  bool tail_found[kStreams];   ///< tail_page was looked for, not merely zero
+  Buffer recent_head;          ///< buffers last seen to hold the tail pages
   Buffer recent_vector;
-  DirectoryView directory;         ///< last: variable length
+  uint32 recent_pages;      ///< entries behind recent_offset; see RecentVectorBuffer()
+  uint32 recent_offset;     ///< bytes from the start of this struct to Buffer[recent_pages]
+  DirectoryView directory;  ///< last: variable length
 };
 
 /// The backend's cache of `index`; read from the meta page when there is none.
@@ -83,6 +83,18 @@ void EnsureBlock(Relation index, BlockNumber block);
 /// Reads and pins a page, trying the buffer that held it last time first.
 [[nodiscard]] Buffer ReadPage(Relation index, BlockNumber block, Buffer recent = InvalidBuffer,
                               BufferAccessStrategy strategy = nullptr);
+
+/// Makes room to remember which buffer held each of the first `pages` vector pages. A scan of everything visits one
+/// buffer after the other, and looking each up in the buffer table costs more than reading it: 35 % of a scan at
+/// 784 dimensions. Does nothing for more pages than shared_buffers holds.
+void ReserveRecentBuffers(Relation index, uint32 pages);
+
+/// Where the buffer of vector page `page` is remembered, or nullptr. Valid until the relation's next use.
+[[nodiscard]] inline Buffer* RecentVectorBuffer(Relation index, uint32 page) {
+  auto* cache = static_cast<IndexCache*>(index->rd_amcache);
+  if (cache == nullptr || page >= cache->recent_pages) return nullptr;
+  return reinterpret_cast<Buffer*>(reinterpret_cast<char*>(cache) + cache->recent_offset) + page;
+}
 
 /// Raises ERRCODE_INDEX_CORRUPTED unless the page carries the expected trailer. The page must not be new.
 void CheckPage(Relation index, BlockNumber block, Page page, PageKind kind, uint32 ordinal,

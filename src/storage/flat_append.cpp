@@ -63,8 +63,7 @@ LockedTail LockTail(Relation index, Stream stream) {
       EnsureBlock(index, block);
       cache->known_blocks = RelationGetNumberOfBlocks(index);
     }
-    const Buffer buffer =
-        ReadPage(index, block, stream == kHeadStream ? cache->recent_head : InvalidBuffer);
+    const Buffer buffer = ReadPage(index, block, stream == kHeadStream ? cache->recent_head : InvalidBuffer);
     LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
     const Page head_page = BufferGetPage(buffer);
     LockedTail tail = {buffer, page, 0, PageIsNew(head_page)};
@@ -148,7 +147,8 @@ struct VectorCursor {
 };
 
 /// Copies into the locked pages what fits. In a critical section.
-void WriteVectorPages(const VectorPages& pages, uint64 incarnation, VectorCursor* cursor, PageChanges* changes) {
+void WriteVectorPages(const VectorPages& pages, uint64 incarnation, VectorCursor* cursor,
+                      PageChanges* changes) {
   for (int i = 0; i < pages.count; i++) {
     const Page page = BufferGetPage(pages.buffer[i]);
     if (pages.is_new[i]) InitPage(page, PageKind::kVectors, cursor->page, incarnation);
@@ -156,8 +156,8 @@ void WriteVectorPages(const VectorPages& pages, uint64 incarnation, VectorCursor
     std::memcpy(Payload(page) + cursor->offset, cursor->bytes, bytes);
     // A row that failed half-way may have left more than this one covers; never less than the rows before.
     if (UsedPayload(page) < cursor->offset + bytes) SetUsedPayload(page, cursor->offset + bytes);
-    const int number = changes->AddPage(
-        pages.buffer[i], pages.is_new[i] ? PageChanges::ImageMode::kFullImage : PageChanges::ImageMode::kDelta);
+    const int number = changes->AddPage(pages.buffer[i], pages.is_new[i] ? PageChanges::ImageMode::kFullImage
+                                                                         : PageChanges::ImageMode::kDelta);
     changes->TouchLower(number);
     changes->Touch(number, kPayloadOffset + cursor->offset, bytes);
     cursor->bytes += bytes;
@@ -168,8 +168,8 @@ void WriteVectorPages(const VectorPages& pages, uint64 incarnation, VectorCursor
 }
 
 /// Writes the head that makes the row count. In a critical section.
-void WriteHead(const LockedTail& tail, Stream stream, uint64 incarnation, const ItemPointerData& tid, uint64 xid,
-               PageChanges* changes) {
+void WriteHead(const LockedTail& tail, Stream stream, uint64 incarnation, const ItemPointerData& tid,
+               uint64 xid, PageChanges* changes) {
   const Page page = BufferGetPage(tail.buffer);
   if (tail.is_new) InitPage(page, KindOfStream(stream), tail.page, incarnation);
   const int number = changes->AddPage(
@@ -207,7 +207,9 @@ void AppendRow(Relation index, const ItemPointerData& tid, const float* values) 
   VectorCursor cursor = {reinterpret_cast<const char*>(values), values != nullptr ? row_bytes : 0,
                          place.first_page, place.first_offset};
   VectorPages vectors = {};
-  const auto pages_left = [&] { return cursor.left == 0 ? 0 : static_cast<int>(place.last_page - cursor.page) + 1; };
+  const auto pages_left = [&] {
+    return cursor.left == 0 ? 0 : static_cast<int>(place.last_page - cursor.page) + 1;
+  };
   // A wide row takes several records. A crash between them leaves bytes that no head counts.
   while (pages_left() > kMaxPagesPerRecord - 1) {
     LockVectorPages(index, cursor.page, Min(pages_left(), kMaxPagesPerRecord), &vectors);

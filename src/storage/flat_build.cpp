@@ -40,9 +40,9 @@ namespace {
 /// One stream being written: its extents so far and the page being filled.
 struct StreamWriter {
   Stream stream;
-  uint32 page;          ///< ordinal of the page being filled
-  bool page_open;       ///< image holds an initialised page
-  char* image;          ///< BLCKSZ bytes
+  uint32 page;     ///< ordinal of the page being filled
+  bool page_open;  ///< image holds an initialised page
+  char* image;     ///< BLCKSZ bytes
   BlockNumber* first_blocks;
   uint32 extents;
   uint32 extents_room;
@@ -113,8 +113,9 @@ static void AppendBytes(FlatBuilder* builder, StreamWriter* writer, const char* 
     OpenPage(builder, writer);
     const uint32 used = UsedPayload(writer->image);
     // Heads never cross a page: what is left behind the last one stays empty.
-    const uint32 capacity =
-        writer->stream == kVectorStream ? kPayloadBytes : kHeadsPerPage * static_cast<uint32>(sizeof(RowHead));
+    const uint32 capacity = writer->stream == kVectorStream
+                                ? kPayloadBytes
+                                : kHeadsPerPage * static_cast<uint32>(sizeof(RowHead));
     const uint32 fits = Min(length, capacity - used);
     std::memcpy(Payload(writer->image) + used, bytes, fits);
     SetUsedPayload(writer->image, used + fits);
@@ -155,7 +156,8 @@ void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const floa
 /// Writes a stream's directory: inline entries into `map`, the rest into leaves.
 static void StoreStreamMap(FlatBuilder* builder, const StreamWriter& writer, StreamMap* map) {
   map->extents = writer.extents;
-  std::memcpy(map->first_block, writer.first_blocks, Min(writer.extents, kInlineExtents) * sizeof(BlockNumber));
+  std::memcpy(map->first_block, writer.first_blocks,
+              Min(writer.extents, kInlineExtents) * sizeof(BlockNumber));
   char* image = static_cast<char*>(palloc(BLCKSZ));
   for (uint32 done = kInlineExtents; done < writer.extents; done += kLeafExtents) {
     const uint32 leaf = (done - kInlineExtents) / kLeafExtents;

@@ -72,8 +72,8 @@ void EndFlatScan(FlatScan* scan);
 
 /// Counters of a scan since it was begun.
 struct FlatScanCounters {
-  uint64 passes;      ///< full passes over the vectors
-  uint64 distances;   ///< distances computed
+  uint64 passes;     ///< full passes over the vectors
+  uint64 distances;  ///< distances computed
 };
 [[nodiscard]] FlatScanCounters CountersOf(const FlatScan* scan);
 

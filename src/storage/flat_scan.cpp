@@ -7,6 +7,10 @@
 
 #include "storage/flat_relation.hpp"
 
+extern "C" {
+#include "access/xlog.h"
+}
+
 namespace tandem::storage {
 
 namespace {
@@ -15,22 +19,22 @@ constexpr std::size_t kFirstBatch = 1024;  // LIMITs people use; keeping 1,024 i
 constexpr std::size_t kBatchGrowth = 8;
 
 enum class Phase : unsigned char {
-  kOrdered,   ///< rows with a vector, by distance
-  kHeads,     ///< rows with a vector, in row order: the query is NULL
-  kNulls,     ///< rows without a vector
+  kOrdered,  ///< rows with a vector, by distance
+  kHeads,    ///< rows with a vector, in row order: the query is NULL
+  kNulls,    ///< rows without a vector
   kDone,
 };
 
 /// Walks the vector stream forwards. Bytes of a row that was counted never change, so a pin is enough: no
-/// content lock is taken.
+/// content lock is held (in recovery one is taken for a moment, see PinVectorPage).
 struct VectorReader {
-  Buffer buffer;          ///< holds `page`; InvalidBuffer if none
-  Buffer next_buffer;     ///< holds `page + 1`, its bytes being prefetched
+  Buffer buffer;       ///< holds `page`; InvalidBuffer if none
+  Buffer next_buffer;  ///< holds `page + 1`, its bytes being prefetched
   uint32 page;
-  uint32 end_page;        ///< first page with no byte of the scan's rows
+  uint32 end_page;  ///< first page with no byte of the scan's rows
   const char* payload;
   const char* next_payload;
-  float* scratch;         ///< one row, for rows that cross a page boundary
+  float* scratch;  ///< one row, for rows that cross a page boundary
 };
 
 /// A private copy of one head page's rows.
@@ -47,7 +51,7 @@ struct FlatScan {
   DirectoryView* view;
   vec::QueryDistance distance;
   float* query;
-  uint64 rows;       ///< bound: row ids below it belong to this scan
+  uint64 rows;  ///< bound: row ids below it belong to this scan
   uint64 null_rows;
   Phase phase;
 
@@ -68,10 +72,22 @@ struct FlatScan {
 
 // ---- Reading pages ----
 
-static Buffer ReadVectorPage(const FlatScan* scan, uint32 page, BufferAccessStrategy strategy) {
+/// Pins a vector page; its trailer is checked when the reader turns to it.
+static Buffer PinVectorPage(const FlatScan* scan, uint32 page, BufferAccessStrategy strategy) {
+  const Relation index = scan->index;
   const BlockNumber block = scan->view->BlockOf(kVectorStream, page);
-  const Buffer buffer = ReadPage(scan->index, block, InvalidBuffer, strategy);
-  CheckPage(scan->index, block, BufferGetPage(buffer), PageKind::kVectors, page, scan->view->incarnation);
+  Buffer* recent = RecentVectorBuffer(index, page);
+  const Buffer buffer = ReadPage(index, block, recent != nullptr ? *recent : InvalidBuffer, strategy);
+  recent = RecentVectorBuffer(index, page);
+  if (recent != nullptr) *recent = buffer;
+  const Buffer* following = RecentVectorBuffer(index, page + 1);
+  if (following != nullptr) pg::PrefetchBufferDescriptor(*following);
+  // Recovery makes room for a logged page image by zeroing a buffer that others can pin already, under its content
+  // lock: on a standby a pin alone may see the zeros.
+  if (RecoveryInProgress()) {
+    LockBuffer(buffer, BUFFER_LOCK_SHARE);
+    LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+  }
   return buffer;
 }
 
@@ -91,13 +107,17 @@ static void TurnTo(FlatScan* scan, uint32 page, BufferAccessStrategy strategy) {
     reader->next_buffer = InvalidBuffer;
   } else {
     ReleaseVectors(reader);
-    reader->buffer = ReadVectorPage(scan, page, strategy);
+    reader->buffer = PinVectorPage(scan, page, strategy);
   }
+  CheckPage(scan->index, scan->view->BlockOf(kVectorStream, page), BufferGetPage(reader->buffer),
+            PageKind::kVectors, page, scan->view->incarnation);
   reader->page = page;
   reader->payload = Payload(BufferGetPage(reader->buffer));
   if (page + 1 < reader->end_page) {
-    reader->next_buffer = ReadVectorPage(scan, page + 1, strategy);
-    reader->next_payload = Payload(BufferGetPage(reader->next_buffer));
+    reader->next_buffer = PinVectorPage(scan, page + 1, strategy);
+    const Page next_page = BufferGetPage(reader->next_buffer);
+    reader->next_payload = Payload(next_page);
+    __builtin_prefetch(Trailer(next_page));
   }
 }
 
@@ -124,11 +144,12 @@ static const float* VectorOf(FlatScan* scan, uint64 row, BufferAccessStrategy st
   }
   auto* copy = reinterpret_cast<char*>(reader->scratch);
   uint32 copied = kPayloadBytes - offset;
-  std::memcpy(copy, reader->payload + offset, copied);
+  // memmove, not memcpy: gcc expands the latter into "rep movs", whose start-up costs more than the copy.
+  std::memmove(copy, reader->payload + offset, copied);
   while (copied < row_bytes) {
     TurnTo(scan, reader->page + 1, strategy);
     const uint32 part = Min(row_bytes - copied, kPayloadBytes);
-    std::memcpy(copy + copied, reader->payload, part);
+    std::memmove(copy + copied, reader->payload, part);
     PrefetchNextPage(*reader, 0, part);
     copied += part;
   }
@@ -164,7 +185,8 @@ static RowHead ReadHead(const FlatScan* scan, base::RowId row) {
 // ---- One pass ----
 
 /// Offers every live row of head page `page` that comes after the last one returned.
-static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top, BufferAccessStrategy strategy) {
+static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top,
+                         BufferAccessStrategy strategy) {
   const uint64 first_row = static_cast<uint64>(page) * kHeadsPerPage;
   ReadHeads(scan->index, *scan->view, kHeadStream, page, scan->rows - first_row, &scan->heads, strategy);
   for (uint32 slot = 0; slot < scan->heads.count; slot++) {
@@ -184,6 +206,8 @@ static void RunPass(FlatScan* scan) {
   // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
   BufferAccessStrategy strategy = nullptr;
   if (scan->vectors.end_page > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
+
+  ReserveRecentBuffers(scan->index, scan->vectors.end_page);
 
   policy::TopCandidates top(scan->batch, scan->keep);
   const auto head_pages = static_cast<uint32>((scan->rows + kHeadsPerPage - 1) / kHeadsPerPage);
@@ -205,8 +229,8 @@ static void ReserveBatch(FlatScan* scan, std::size_t keep) {
   if (scan->batch != nullptr) pfree(scan->batch);
   scan->batch = nullptr;
   scan->batch_room = 2 * scan->keep;
-  scan->batch = static_cast<policy::Candidate*>(MemoryContextAllocHuge(
-      scan->context, scan->batch_room * sizeof(policy::Candidate)));
+  scan->batch = static_cast<policy::Candidate*>(
+      MemoryContextAllocHuge(scan->context, scan->batch_room * sizeof(policy::Candidate)));
 }
 
 // ---- The scan ----
@@ -317,8 +341,12 @@ bool NextFlatRow(FlatScan* scan, ScanRow* row) {
   return false;
 }
 
-void EndFlatScan(FlatScan* scan) { ReleaseVectors(&scan->vectors); }
+void EndFlatScan(FlatScan* scan) {
+  ReleaseVectors(&scan->vectors);
+}
 
-FlatScanCounters CountersOf(const FlatScan* scan) { return scan->counters; }
+FlatScanCounters CountersOf(const FlatScan* scan) {
+  return scan->counters;
+}
 
 }  // namespace tandem::storage

@@ -109,8 +109,9 @@ enum Stream : int { kHeadStream = 0, kVectorStream = 1, kNullHeadStream = 2 };
 constexpr int kStreams = 3;
 
 [[nodiscard]] constexpr PageKind KindOfStream(Stream stream) {
-  return stream == kHeadStream ? PageKind::kHeads
-                               : stream == kVectorStream ? PageKind::kVectors : PageKind::kNullHeads;
+  return stream == kHeadStream     ? PageKind::kHeads
+         : stream == kVectorStream ? PageKind::kVectors
+                                   : PageKind::kNullHeads;
 }
 
 constexpr uint32 kInlineExtents = 16;  // in the meta page: small indexes need no directory leaf
@@ -129,29 +130,35 @@ struct StreamMap {
 struct MetaPage {
   uint32 magic;
   uint16 format_version;
-  uint16 metric;            ///< vec::Metric the index was built for
+  uint16 metric;  ///< vec::Metric the index was built for
   uint32 dimensions;
-  uint32 row_bytes;         ///< bytes of one row in the vector stream
-  uint64 incarnation;       ///< random, new with every build
-  BlockNumber high_water;   ///< first block not handed out; the file may be shorter (H9) or longer
+  uint32 row_bytes;        ///< bytes of one row in the vector stream
+  uint64 incarnation;      ///< random, new with every build
+  BlockNumber high_water;  ///< first block not handed out; the file may be shorter (H9) or longer
   uint32 reserved;
-  uint64 dead_rows;         ///< tombstones in kHeads as of the last VACUUM
-  uint64 dead_null_rows;    ///< tombstones in kNullHeads as of the last VACUUM
+  uint64 dead_rows;       ///< tombstones in kHeads as of the last VACUUM
+  uint64 dead_null_rows;  ///< tombstones in kNullHeads as of the last VACUUM
   StreamMap streams[kStreams];
 };
 static_assert(sizeof(MetaPage) <= kPayloadBytes, "the meta page must fit one block");
 
 // ---- Access to a page's parts ----
 
-[[nodiscard]] inline char* Payload(Page page) { return static_cast<char*>(page) + kPayloadOffset; }
+[[nodiscard]] inline char* Payload(Page page) {
+  return static_cast<char*>(page) + kPayloadOffset;
+}
 
 [[nodiscard]] inline PageTrailer* Trailer(Page page) {
   return reinterpret_cast<PageTrailer*>(static_cast<char*>(page) + BLCKSZ - sizeof(PageTrailer));
 }
 
-[[nodiscard]] inline MetaPage* Meta(Page page) { return reinterpret_cast<MetaPage*>(Payload(page)); }
+[[nodiscard]] inline MetaPage* Meta(Page page) {
+  return reinterpret_cast<MetaPage*>(Payload(page));
+}
 
-[[nodiscard]] inline RowHead* Heads(Page page) { return reinterpret_cast<RowHead*>(Payload(page)); }
+[[nodiscard]] inline RowHead* Heads(Page page) {
+  return reinterpret_cast<RowHead*>(Payload(page));
+}
 
 [[nodiscard]] inline uint32 UsedPayload(Page page) {
   return reinterpret_cast<PageHeader>(page)->pd_lower - kPayloadOffset;

@@ -60,8 +60,7 @@ void PageChanges::Log() {
         scratch_used += range.length;
       }
       if (!is_short || r == changed.ranges - 1) {
-        XLogRegisterBufData(block_id, scratch + piece_start,
-                            static_cast<uint32>(scratch_used - piece_start));
+        XLogRegisterBufData(block_id, scratch + piece_start, static_cast<uint32>(scratch_used - piece_start));
         piece_start = scratch_used;
       }
       if (!is_short) XLogRegisterBufData(block_id, page + range.offset, range.length);

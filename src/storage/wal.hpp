@@ -43,9 +43,7 @@ class PageChanges {
   void Touch(int number, uint32 offset, uint32 length);
 
   /// The page header's pd_lower changed.
-  void TouchLower(int number) {
-    Touch(number, offsetof(PageHeaderData, pd_lower), sizeof(LocationIndex));
-  }
+  void TouchLower(int number) { Touch(number, offsetof(PageHeaderData, pd_lower), sizeof(LocationIndex)); }
 
   /// Marks the buffers dirty and, for relations that need it, writes the record and stamps the pages.
   void Log();

@@ -20,9 +20,8 @@ enum class Metric : std::uint8_t {
 
 /// 1 - cosine similarity from its parts, clamped to [0, 2] against rounding. NaN if either vector is zero.
 [[nodiscard]] inline double CosineDistance(float dot, float norm_a_squared, float norm_b_squared) noexcept {
-  const double similarity =
-      static_cast<double>(dot) /
-      std::sqrt(static_cast<double>(norm_a_squared) * static_cast<double>(norm_b_squared));
+  const double similarity = static_cast<double>(dot) / std::sqrt(static_cast<double>(norm_a_squared) *
+                                                                 static_cast<double>(norm_b_squared));
   if (similarity > 1.0) return 0.0;
   if (similarity < -1.0) return 2.0;
   return 1.0 - similarity;
