@@ -1,19 +1,19 @@
 #!/usr/bin/perl
-# Runs one TAP file and reports each of its top-level tests as a line "pass|fail|skip<TAB>name<TAB>note".
-# What the file prints goes to LOG. Exit status 0 unless the runner itself failed.
+# Runs a command that prints TAP and reports each top-level test as a line "pass|fail|skip<TAB>name<TAB>note".
+# What the command prints goes to LOG. Exit status 0 unless the runner itself failed.
 #
-#   perl run_tap.pl FILE LOG SECONDS [PERL_OPTION…]
+#   perl run_tap.pl LOG SECONDS COMMAND…
 use strict;
 use warnings;
 use TAP::Parser;
 
-my ($file, $log_name, $seconds, @options) = @ARGV;
+my ($log_name, $seconds, @command) = @ARGV;
 open my $log, '>', $log_name or die "$log_name: $!\n";
 $log->autoflush;
-open STDERR, '>&', $log or die "$log_name: $!\n";    # the test's own standard error
+open STDERR, '>&', $log or die "$log_name: $!\n";    # what the parser has to say
 $| = 1;
 
-my $parser = TAP::Parser->new({ exec => ['timeout', '-k', '20', $seconds, 'perl', @options, $file], merge => 1 });
+my $parser = TAP::Parser->new({ exec => ['timeout', '-k', '20', $seconds, @command], merge => 1 });
 my ($ran, $failed) = (0, 0);
 while (my $result = $parser->next) {
   print $log $result->as_string, "\n";

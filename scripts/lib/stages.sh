@@ -220,7 +220,7 @@ run_tap_file() {
     TESTDIR="$out/$name" TESTDATADIR="$out/$name/tmp_check" TESTLOGDIR="$out/$name/tmp_check/log" \
     PG_REGRESS="$pgxs/src/test/regress/pg_regress" PG_TEST_PORT_DIR="$out" \
     ${TANDEM_KEEP:+PG_TEST_NOCLEAN=1} LC_ALL=C TZ=UTC PERL5LIB="$TANDEM_WORK/tests/test/perl:$pgxs/src/test/perl" \
-    perl - "test/tap/$name.pl" "$out/$name/tap.log" "$tap_seconds" \
+    perl - "$out/$name/tap.log" "$tap_seconds" perl "test/tap/$name.pl" \
     <"$TANDEM_ROOT/scripts/lib/run_tap.pl" >"$log/results" 2>"$log/runner.log" ||
     printf 'fail\trunner\t\n' >>"$log/results"
   cp "$out/$name/tap.log" "$out/$name"/tmp_check/log/* "$log/" 2>/dev/null || true
@@ -269,4 +269,22 @@ stop_tap_servers() {
       kill -QUIT "$pid" 2>/dev/null || true
     fi
   done < <(find "$1" -name postmaster.pid 2>/dev/null)
+}
+
+# --- quickstart -----------------------------------------------------------------------------------------------
+
+stage_quickstart() {
+  local state test note
+  [[ -x $TANDEM_ROOT/test/quickstart/run ]] || return 0
+  # Built here, in sight, so that the time limit is the tests' own.
+  tandem_private_server checked
+  perl "$TANDEM_ROOT/scripts/lib/run_tap.pl" "$STAGE_LOG/tap.log" "$tap_seconds" "$TANDEM_ROOT/test/quickstart/run" \
+    >"$STAGE_LOG/results" 2>"$STAGE_LOG/runner.log" || printf 'fail\trunner\t\n' >>"$STAGE_LOG/results"
+  while IFS=$'\t' read -r state test note; do
+    result "$state" "$test" "$note"
+  done <"$STAGE_LOG/results"
+  if grep -q $'^fail\t' "$STAGE_LOG/results"; then
+    excerpt "$STAGE_LOG/runner.log"
+    excerpt "$STAGE_LOG/tap.log"
+  fi
 }
