@@ -8,6 +8,7 @@ extern "C" {
 #include "access/relscan.h"
 #include "catalog/pg_type.h"
 #include "pgstat.h"
+#include "utils/float.h"
 #include "utils/snapmgr.h"
 }
 
@@ -17,6 +18,7 @@ namespace {
 
 struct ScanState {
   MemoryContext context;
+  MemoryContext query_context;  ///< reset with every rescan: a detoasted query
   storage::FlatScan* flat;
   bool started;
 };
@@ -33,9 +35,10 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   if (!IsMVCCSnapshot(scan->xs_snapshot))
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("access method \"tandem\" supports only MVCC snapshots")));
-  pgstat_count_index_scan(scan->indexRelation);
-  const MemoryContext old_context = MemoryContextSwitchTo(state->context);
-  storage::StartFlatScan(state->flat, QueryOf(scan));
+  pg::CountIndexSearch(scan);
+  MemoryContextReset(state->query_context);
+  const MemoryContext old_context = MemoryContextSwitchTo(state->query_context);
+  storage::StartFlatScan(state->flat, scan->xs_snapshot, QueryOf(scan));
   MemoryContextSwitchTo(old_context);
   state->started = true;
 }
@@ -44,8 +47,14 @@ void SetOrderByValue(IndexScanDesc scan, const storage::ScanRow& row) {
   if (scan->numberOfOrderBys == 0) return;
   scan->xs_orderbyvals[0] = Float8GetDatum(row.distance);
   scan->xs_orderbynulls[0] = row.is_null;
-  // Distances are the operator's own, to the last bit: nothing to reorder.
-  scan->xs_recheckorderby = false;
+  // Distances are the operator's own, to the last bit: nothing to reorder by the first.
+  scan->xs_recheckorderby = scan->numberOfOrderBys > 1;
+  // ORDER BY v <-> a, v <-> b: the planner asks one scan for both. The second is not known here; a lower bound
+  // makes the executor compute it and sort rows of equal first distance.
+  for (int i = 1; i < scan->numberOfOrderBys; i++) {
+    scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
+    scan->xs_orderbynulls[i] = false;
+  }
 }
 
 }  // namespace
@@ -54,6 +63,7 @@ IndexScanDesc BeginScan(Relation index, int nkeys, int norderbys) {
   IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
   auto* state = static_cast<ScanState*>(palloc0(sizeof(ScanState)));
   state->context = AllocSetContextCreate(CurrentMemoryContext, "tandem scan", ALLOCSET_DEFAULT_SIZES);
+  state->query_context = AllocSetContextCreate(state->context, "tandem query", ALLOCSET_DEFAULT_SIZES);
   const MemoryContext old_context = MemoryContextSwitchTo(state->context);
   state->flat = storage::BeginFlatScan(index);
   MemoryContextSwitchTo(old_context);

@@ -9,9 +9,12 @@
 #endif
 
 extern "C" {
+#include "access/genam.h"
+#include "access/relscan.h"
 #include "catalog/pg_class.h"
 #include "commands/vacuum.h"
 #include "funcapi.h"
+#include "pgstat.h"
 #include "nodes/pathnodes.h"
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
@@ -39,6 +42,24 @@ inline void VacuumDelayPoint() {
   return ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, buffer);
 #else
   return ReadRecentBuffer(relation->rd_node, MAIN_FORKNUM, block, buffer);
+#endif
+}
+
+/// Raises "snapshot too old" if old_snapshot_threshold (before 17) let VACUUM remove rows that `snapshot` may need.
+/// The page must be locked.
+inline void CheckSnapshotAge(Snapshot snapshot, Relation relation, Page page) {
+#if PG_VERSION_NUM >= 170000
+  (void)snapshot, (void)relation, (void)page;
+#else
+  TestForOldSnapshot(snapshot, relation, page);
+#endif
+}
+
+/// Counts an index search for EXPLAIN (18 and later) and for the statistics views.
+inline void CountIndexSearch(IndexScanDesc scan) {
+  pgstat_count_index_scan(scan->indexRelation);
+#if PG_VERSION_NUM >= 180000
+  if (scan->instrument != nullptr) scan->instrument->nsearches++;
 #endif
 }
 

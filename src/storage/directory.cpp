@@ -22,12 +22,22 @@ static void ReportNotOurs(Relation index, BlockNumber block, const char* what) {
            errhint("Rebuild the index with REINDEX.")));
 }
 
+/// True if a page's used bytes lie between its header and its trailer: whoever trusts pd_lower stays inside.
+static bool FillingIsSane(Page page) {
+  const auto* header = reinterpret_cast<PageHeader>(page);
+  return header->pd_lower >= kPayloadOffset && header->pd_lower <= BLCKSZ - sizeof(PageTrailer);
+}
+
 void CheckPage(Relation index, BlockNumber block, Page page, PageKind kind, uint32 ordinal,
                uint64 incarnation) {
   const PageTrailer* trailer = Trailer(page);
   if (likely(trailer->page_id == kPageId && trailer->kind == static_cast<uint16>(kind) &&
-             trailer->ordinal == ordinal && trailer->incarnation == incarnation))
+             trailer->ordinal == ordinal && trailer->incarnation == incarnation)) {
+    // The filling of vector pages is never looked at, and their header may be far from the processor's cache.
+    if (kind != PageKind::kVectors && !FillingIsSane(page))
+      ReportNotOurs(index, block, "its header is damaged");
     return;
+  }
   if (PageIsNew(page)) ReportNotOurs(index, block, "it is empty");
   if (trailer->page_id != kPageId) ReportNotOurs(index, block, "it is not a page of this access method");
   if (trailer->incarnation != incarnation) ReportNotOurs(index, block, "it belongs to an earlier build");
@@ -43,6 +53,10 @@ static void CheckMeta(Relation index, Page page) {
                     errmsg("index \"%s\" has format version %u, this library reads version %u",
                            RelationGetRelationName(index), Meta(page)->format_version, kFormatVersion),
                     errhint("Rebuild the index with REINDEX.")));
+  for (const StreamMap& map : Meta(page)->streams)
+    if (map.extents > kMaxExtents) ReportNotOurs(index, 0, "it counts more extents than an index can have");
+  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != Meta(page)->dimensions * sizeof(float))
+    ReportNotOurs(index, 0, "its row size contradicts its dimensions");
 }
 
 void ReadMeta(Relation index, MetaPage* meta) {
@@ -72,15 +86,14 @@ static void ReadStreamMap(Relation index, const MetaPage& meta, Stream stream, B
   }
 }
 
-/// Reads the whole directory into one chunk whose DirectoryView starts `header` bytes in.
-static char* ReadDirectory(Relation index, MemoryContext context, std::size_t header) {
+/// Reads the whole directory into one chunk of the current memory context.
+static DirectoryView* ReadDirectory(Relation index) {
   auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   ReadMeta(index, meta);
   std::size_t extents = 0;
   for (const StreamMap& map : meta->streams) extents += map.extents;
-  auto* chunk = static_cast<char*>(MemoryContextAllocZero(
-      context, header + offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber)));
-  auto* view = reinterpret_cast<DirectoryView*>(chunk + header);
+  auto* view =
+      static_cast<DirectoryView*>(palloc0(offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber)));
   view->incarnation = meta->incarnation;
   view->dimensions = meta->dimensions;
   view->row_bytes = meta->row_bytes;
@@ -92,7 +105,13 @@ static char* ReadDirectory(Relation index, MemoryContext context, std::size_t he
     next += meta->streams[s].extents;
   }
   pfree(meta);
-  return chunk;
+  return view;
+}
+
+static std::size_t DirectoryBytes(const DirectoryView& directory) {
+  std::size_t extents = 0;
+  for (const StreamView& stream : directory.streams) extents += stream.extents;
+  return offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
 }
 
 IndexCache* GetIndexCache(Relation index) {
@@ -101,9 +120,13 @@ IndexCache* GetIndexCache(Relation index) {
 }
 
 IndexCache* ReloadIndexCache(Relation index) {
-  // The chunk is complete before it is hung up: reading may fail, and may process invalidations.
-  auto* fresh = reinterpret_cast<IndexCache*>(
-      ReadDirectory(index, index->rd_indexcxt, offsetof(IndexCache, directory)));
+  // Read first: that may fail, and what is allocated in rd_indexcxt stays until the relation cache drops it.
+  DirectoryView* directory = ReadDirectory(index);
+  const std::size_t directory_bytes = DirectoryBytes(*directory);
+  auto* fresh = static_cast<IndexCache*>(
+      MemoryContextAllocZero(index->rd_indexcxt, offsetof(IndexCache, directory) + directory_bytes));
+  std::memcpy(static_cast<void*>(&fresh->directory), directory, directory_bytes);
+  pfree(directory);
   fresh->known_blocks = RelationGetNumberOfBlocks(index);
   if (index->rd_amcache != nullptr) {
     const auto* old = static_cast<const IndexCache*>(index->rd_amcache);
@@ -122,12 +145,6 @@ IndexCache* ReloadIndexCache(Relation index) {
 void ForgetIndexCache(Relation index) {
   if (index->rd_amcache != nullptr) pfree(index->rd_amcache);
   index->rd_amcache = nullptr;
-}
-
-static std::size_t DirectoryBytes(const DirectoryView& directory) {
-  std::size_t extents = 0;
-  for (const StreamView& stream : directory.streams) extents += stream.extents;
-  return offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
 }
 
 void ReserveRecentBuffers(Relation index, uint32 pages) {
@@ -153,6 +170,9 @@ DirectoryView* CopyDirectory(const DirectoryView& directory) {
 }
 
 Buffer ReadPage(Relation index, BlockNumber block, Buffer recent, BufferAccessStrategy strategy) {
+  // InvalidBlockNumber is P_NEW: a reader with a wrong directory would make the file longer.
+  if (unlikely(block == InvalidBlockNumber))
+    elog(ERROR, "page of index \"%s\" asked for beyond its directory", RelationGetRelationName(index));
   if (BufferIsValid(recent) && pg::ReadRecentPage(index, block, recent)) return recent;
   return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 }
@@ -283,6 +303,16 @@ static uint32 CountOnPage(Relation index, const DirectoryView& view, Stream stre
   return count;
 }
 
+/// Extents of `stream` as of now: one look at the meta page.
+static uint32 ExtentsHandedOut(Relation index, Stream stream) {
+  const Buffer buffer = ReadPage(index, 0);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  CheckMeta(index, BufferGetPage(buffer));
+  const uint32 extents = Meta(BufferGetPage(buffer))->streams[stream].extents;
+  UnlockReleaseBuffer(buffer);
+  return extents;
+}
+
 void FindTail(Relation index, Stream stream) {
   IndexCache* cache = GetIndexCache(index);
   const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
@@ -311,8 +341,8 @@ void FindTail(Relation index, Stream stream) {
     if (in_use + 1 < known ||
         (in_use < known && CountOnPage(index, view, stream, in_use, file_blocks) < kHeadsPerPage))
       return;
+    if (ExtentsHandedOut(index, stream) == view.streams[stream].extents) return;
     cache = ReloadIndexCache(index);
-    if (cache->directory.PagesKnown(stream) == known) return;
   }
 }
 

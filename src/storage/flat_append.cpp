@@ -43,6 +43,7 @@ struct LockedTail {
 /// Pins and locks the page that takes the next head of `stream`, making one if there is none.
 LockedTail LockTail(Relation index, Stream stream) {
   for (;;) {
+    CHECK_FOR_INTERRUPTS();
     IndexCache* cache = GetIndexCache(index);
     if (!cache->tail_found[stream]) {
       FindTail(index, stream);
@@ -76,7 +77,11 @@ LockedTail LockTail(Relation index, Stream stream) {
       return tail;
     }
     UnlockReleaseBuffer(buffer);
-    cache->tail_page[stream] = page + 1;
+    // Full. Others may have filled many pages since this backend last looked; the hint moves on to a page that
+    // the directory does not know only when there really is none, and AllocateExtent() follows at once.
+    FindTail(index, stream);
+    cache = GetIndexCache(index);
+    if (cache->tail_page[stream] == page) cache->tail_page[stream] = page + 1;
   }
 }
 

@@ -9,6 +9,7 @@
 
 extern "C" {
 #include "access/genam.h"
+#include "utils/snapshot.h"
 }
 
 namespace tandem::storage {
@@ -46,6 +47,14 @@ void AppendRow(Relation index, const ItemPointerData& tid, const float* values);
 
 // ---- Scanning ----
 
+/// Rows that the first pass of an ordered scan keeps: the LIMITs people use; keeping 1,024 instead of 10 costs under
+/// 1 %. Each further pass keeps this times more, up to LargestBatch().
+constexpr std::size_t kFirstBatch = 1024;
+constexpr std::size_t kBatchGrowth = 8;
+
+/// Rows that work_mem has room for.
+[[nodiscard]] std::size_t LargestBatch();
+
 /// Exact ordered scan, resumable: rows come in ascending distance, each exactly once, NaN distances after all
 /// others and rows without a vector last. Reads all vectors once for the first rows; every further pass, over
 /// growing batches bounded by work_mem, only when the caller asks for more than the batch before held.
@@ -61,9 +70,9 @@ struct ScanRow {
 /// Allocates scan state in the current memory context, which must outlive the scan.
 [[nodiscard]] FlatScan* BeginFlatScan(Relation index);
 
-/// (Re)starts the scan: takes a view of the index as of now. query: `dimensions` floats, copied; nullptr means
-/// no order (every row with a NULL distance).
-void StartFlatScan(FlatScan* scan, const float* query);
+/// (Re)starts the scan: takes a view of the index as of now, which must be no older than `snapshot`. query:
+/// `dimensions` floats, copied; nullptr means no order (every row with a NULL distance).
+void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query);
 
 /// Fetches the next row; false at the end.
 [[nodiscard]] bool NextFlatRow(FlatScan* scan, ScanRow* row);

@@ -15,9 +15,6 @@ namespace tandem::storage {
 
 namespace {
 
-constexpr std::size_t kFirstBatch = 1024;  // LIMITs people use; keeping 1,024 instead of 10 costs under 1 %
-constexpr std::size_t kBatchGrowth = 8;
-
 enum class Phase : unsigned char {
   kOrdered,  ///< rows with a vector, by distance
   kHeads,    ///< rows with a vector, in row order: the query is NULL
@@ -48,6 +45,7 @@ struct HeadPage {
 struct FlatScan {
   Relation index;
   MemoryContext context;
+  Snapshot snapshot;
   DirectoryView* view;
   vec::QueryDistance distance;
   float* query;
@@ -157,13 +155,16 @@ static const float* VectorOf(FlatScan* scan, uint64 row, BufferAccessStrategy st
 }
 
 /// Copies the heads of page `page`, at most `bound` of them.
-static void ReadHeads(Relation index, const DirectoryView& view, Stream stream, uint32 page, uint64 bound,
-                      HeadPage* out, BufferAccessStrategy strategy) {
-  const BlockNumber block = view.BlockOf(stream, page);
-  const Buffer buffer = ReadPage(index, block, InvalidBuffer, strategy);
+static void ReadHeads(FlatScan* scan, Stream stream, uint32 page, uint64 bound,
+                      BufferAccessStrategy strategy) {
+  CHECK_FOR_INTERRUPTS();
+  HeadPage* out = &scan->heads;
+  const BlockNumber block = scan->view->BlockOf(stream, page);
+  const Buffer buffer = ReadPage(scan->index, block, InvalidBuffer, strategy);
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   const Page head_page = BufferGetPage(buffer);
-  CheckPage(index, block, head_page, KindOfStream(stream), page, view.incarnation);
+  CheckPage(scan->index, block, head_page, KindOfStream(stream), page, scan->view->incarnation);
+  pg::CheckSnapshotAge(scan->snapshot, scan->index, head_page);
   out->count = static_cast<uint32>(Min(static_cast<uint64>(HeadCount(head_page)), bound));
   std::memcpy(out->heads, Heads(head_page), out->count * sizeof(RowHead));
   UnlockReleaseBuffer(buffer);
@@ -177,6 +178,7 @@ static RowHead ReadHead(const FlatScan* scan, base::RowId row) {
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   const Page head_page = BufferGetPage(buffer);
   CheckPage(scan->index, block, head_page, PageKind::kHeads, page, scan->view->incarnation);
+  pg::CheckSnapshotAge(scan->snapshot, scan->index, head_page);
   const RowHead head = Heads(head_page)[slot];
   UnlockReleaseBuffer(buffer);
   return head;
@@ -188,7 +190,7 @@ static RowHead ReadHead(const FlatScan* scan, base::RowId row) {
 static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top,
                          BufferAccessStrategy strategy) {
   const uint64 first_row = static_cast<uint64>(page) * kHeadsPerPage;
-  ReadHeads(scan->index, *scan->view, kHeadStream, page, scan->rows - first_row, &scan->heads, strategy);
+  ReadHeads(scan, kHeadStream, page, scan->rows - first_row, strategy);
   for (uint32 slot = 0; slot < scan->heads.count; slot++) {
     if ((scan->heads.heads[slot].flags & kTombstone) != 0) continue;
     const uint64 row = first_row + slot;
@@ -221,10 +223,13 @@ static void RunPass(FlatScan* scan) {
   scan->more = top.overflowed();
 }
 
+std::size_t LargestBatch() {
+  return static_cast<std::size_t>(work_mem) * 1024 / (2 * sizeof(policy::Candidate));
+}
+
 /// Memory for a batch that keeps `keep` rows; a batch is as large as work_mem at most.
 static void ReserveBatch(FlatScan* scan, std::size_t keep) {
-  const std::size_t most = static_cast<std::size_t>(work_mem) * 1024 / (2 * sizeof(policy::Candidate));
-  scan->keep = Max(Min(keep, most), Min(kFirstBatch, most));
+  scan->keep = Min(keep, LargestBatch());
   if (scan->batch_room >= 2 * scan->keep) return;
   if (scan->batch != nullptr) pfree(scan->batch);
   scan->batch = nullptr;
@@ -253,7 +258,8 @@ FlatScan* BeginFlatScan(Relation index) {
   return scan;
 }
 
-void StartFlatScan(FlatScan* scan, const float* query) {
+void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
+  scan->snapshot = snapshot;
   const MemoryContext old_context = MemoryContextSwitchTo(scan->context);
   // The bound first: extents that the view lacks can only hold rows appended later.
   scan->rows = CountRows(scan->index, kHeadStream);
@@ -266,7 +272,9 @@ void StartFlatScan(FlatScan* scan, const float* query) {
   scan->heads.count = 0;
   if (query != nullptr) {
     if (scan->query == nullptr) {
-      scan->query = static_cast<float*>(palloc(scan->view->row_bytes));
+      // Stored vectors lie anywhere; the query at least should not straddle cache lines in every load.
+      scan->query = reinterpret_cast<float*>(
+          TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(scan->view->row_bytes + PG_CACHE_LINE_SIZE)));
       scan->vectors.scratch = static_cast<float*>(palloc(scan->view->row_bytes));
     }
     std::memcpy(scan->query, query, scan->view->row_bytes);
@@ -290,6 +298,7 @@ static bool NextOrdered(FlatScan* scan, ScanRow* row) {
       scan->resumed = true;
     }
     const policy::Candidate candidate = scan->batch[scan->batch_next++];
+    CHECK_FOR_INTERRUPTS();
     const RowHead head = ReadHead(scan, candidate.row);
     if ((head.flags & kTombstone) != 0) continue;
     row->tid = head.tid;
@@ -304,10 +313,7 @@ static bool NextInRowOrder(FlatScan* scan, Stream stream, uint64 rows, ScanRow* 
   while (scan->next_row < rows) {
     const auto page = static_cast<uint32>(scan->next_row / kHeadsPerPage);
     const auto slot = static_cast<uint32>(scan->next_row % kHeadsPerPage);
-    if (slot == 0) {
-      CHECK_FOR_INTERRUPTS();
-      ReadHeads(scan->index, *scan->view, stream, page, rows - scan->next_row, &scan->heads, nullptr);
-    }
+    if (slot == 0) ReadHeads(scan, stream, page, rows - scan->next_row, nullptr);
     scan->next_row++;
     const RowHead& head = scan->heads.heads[slot];
     if ((head.flags & kTombstone) != 0) continue;
