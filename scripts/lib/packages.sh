@@ -3,7 +3,7 @@
 #
 #   tandem_install PURPOSE…   installs the packages of these purposes that are missing (usually none, and then
 #                             this takes no privileges and a few milliseconds), then finds PG_CONFIG.
-#                             Purposes: build  test  lint  quickstart  bench
+#                             Purposes: build  test  lint  quickstart  bench  bench-references
 #
 # A server of PostgreSQL 15 or later that is already there is used; otherwise the distribution's own is
 # installed, without letting its package create or start a cluster.
@@ -14,7 +14,8 @@ declare -A tandem__packages=(
   [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libclang-rt-dev libipc-run-perl libio-pty-perl perl'
   [lint]='clang clang-format clang-tidy shellcheck pyflakes3 git perl'
   [quickstart]='python3 python3-scipy'
-  [bench]='cmake pkg-config libpq-dev libhnswlib-dev libfaiss-dev liblapack-dev libbenchmark-dev python3-numpy'
+  [bench]='cmake pkg-config libpq-dev libhnswlib-dev python3-numpy'
+  [bench-references]='libfaiss-dev liblapack-dev'
 )
 
 tandem_install() {

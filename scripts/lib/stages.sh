@@ -288,3 +288,26 @@ stage_quickstart() {
     excerpt "$STAGE_LOG/tap.log"
   fi
 }
+
+# --- bench ----------------------------------------------------------------------------------------------------
+
+# Every suite once, small: its answers are checked, its speed is not.
+stage_bench() {
+  local suite status
+  tandem_private_server release
+  export TANDEM_BENCH_BUILD=$TANDEM_WORK/build/bench PYTHONDONTWRITEBYTECODE=1
+  for suite in $("$TANDEM_ROOT/bench/run" --list | sed -n 's/^\([a-z-]*\):.*/\1/p'); do
+    if [[ $suite == inprocess || $suite == tuning ]]; then continue; fi    # other people's libraries, minutes
+    status=0
+    "$TANDEM_ROOT/bench/run" --scale 0.01 --repeats 1 --pin none --results "$STAGE_LOG/lines" "$suite" \
+      >"$STAGE_LOG/$suite.log" 2>&1 || status=$?
+    case $status in
+      0) result pass "$suite" ;;
+      77) result skip "$suite" "the data sets are not there" ;;
+      *)
+        result fail "$suite" "status $status"
+        excerpt "$STAGE_LOG/$suite.log"
+        ;;
+    esac
+  done
+}
