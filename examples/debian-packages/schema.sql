@@ -75,7 +75,8 @@ COMMENT ON FUNCTION scaled(vector, double precision) IS 'vector times number';
 CREATE FUNCTION embed(query text) RETURNS vector
   LANGUAGE sql STABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT l2_normalize(sum(scaled(t.projection, ln(1 + q.frequency) * t.idf)))
+  -- In order of the terms, so that whatever the plan the sum has the same rounding.
+  SELECT l2_normalize(sum(scaled(t.projection, ln(1 + q.frequency) * t.idf) ORDER BY t.term))
   FROM query_terms(query) q JOIN terms t USING (term);
 END;
 

@@ -32,6 +32,10 @@ def main():
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
+    for value in (arguments.query, arguments.section, arguments.priority):
+        if not is_utf8(value):
+            print("the words are not in UTF-8, which the server expects", file=sys.stderr)
+            sys.exit(2)
     try:
         found = search(arguments)
     except subprocess.CalledProcessError:
@@ -48,6 +52,11 @@ def main():
         print_json(arguments, found)
     else:
         print_table(arguments, found)
+
+
+def is_utf8(argument):
+    # Bytes that could not be decoded arrive as lone surrogates.
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def search(arguments):
@@ -201,4 +210,7 @@ def print_json(arguments, found):
 if __name__ == "__main__":
     # Summaries are UTF-8 whatever the locale; a terminal that cannot show a character gets a question mark.
     sys.stdout.reconfigure(errors="replace")
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,6 +1,6 @@
 -- by meaning and by ordinary columns
 SELECT name, installed_size, summary FROM packages WHERE section IN ('games', 'education') AND installed_size < 2000
-ORDER BY embedding <=> (SELECT embed('learn something about the stars')) LIMIT 5;
+ORDER BY embedding <=> (SELECT embed('puzzles for children')) LIMIT 5;
 -- more like these: the average of packages is a query, too
 SELECT name, summary FROM packages WHERE name NOT IN ('gimp', 'inkscape')
 ORDER BY embedding <=> (SELECT avg(embedding) FROM packages WHERE name IN ('gimp', 'inkscape')) LIMIT 5;

@@ -1,5 +1,6 @@
 """The tests behind test/quickstart/run, which loads the database first. Prints TAP."""
 
+import collections
 import csv
 import io
 import json
@@ -107,6 +108,12 @@ def database_is_complete():
 
 def both_sides_embed_alike():
     check("hundreds of texts were embedded in Python", int(sql("SELECT count(embedding) FROM expected")[0][0]) > 200)
+    in_sql = {}
+    for query, term, frequency in sql("SELECT query, term, frequency FROM (SELECT DISTINCT query FROM expected) e, query_terms(query)"):
+        in_sql.setdefault(query, {})[term] = int(frequency)
+    in_python = {query: dict(collections.Counter(tokenizer.words_and_pairs(query))) for (query,) in sql("SELECT DISTINCT query FROM expected")}
+    check("SQL and Python find the same terms",
+          {query: (in_sql.get(query), terms) for query, terms in in_python.items() if in_sql.get(query, {}) != terms}, {})
     check("SQL and Python agree on which texts have an embedding",
           sql("SELECT query FROM expected WHERE (embed(query) IS NULL) <> (embedding IS NULL)"), [])
     check("SQL and Python embed alike, each element within 1e-5", sql(
@@ -172,6 +179,8 @@ def mistakes_are_explained():
     check("a misspelt section", (done.returncode, "did you mean video" in done.stderr), (2, True))
     done = run_search("--section", "v'; --", "--", "editor")
     check("a section that is SQL", (done.returncode, "no package has the section" in done.stderr), (2, True))
+    done = run_search("--", b"chess \xff")
+    check("bytes that are not UTF-8", (done.returncode, "not in UTF-8" in done.stderr), (2, True))
     check("unknown words are named and left out", answer("--", "xyzzyqqq chess")["unknown_words"], ["xyzzyqqq"])
     environment = dict(os.environ, PGPORT="1")
     broken = subprocess.run(["/usr/bin/python3", os.path.join(EXAMPLE, "search.py"), "chess"], env=environment,
