@@ -2,8 +2,8 @@
 # is every acknowledged row found, once, and nothing that was rolled back or deleted; does the index answer like its
 # table; are its pages sound?
 #
-# Seen to fail with: the head page left out of the WAL record (changes of WriteHead not logged); tombstones not
-# logged; the head written before the vector of a wide row.
+# Seen to fail with: a row's head left out of its WAL record; the records of a wide row before the last one not written
+# (recovery then stops).
 use strict;
 use warnings;
 

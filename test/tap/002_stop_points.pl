@@ -1,8 +1,9 @@
 # Crashes, errors and races at named places of the code, staged with stop points: nothing that was committed is lost,
 # no row id is lost, no row comes twice, and the index goes on working. HAZARDS H1, H4, H9, H24.
 #
-# Seen to fail with: the tail head page unlocked while a vector is being written (H1); tombstones not set, and set but
-# not logged (H4); a tail that is beyond the known directory taken for the end of the rows; the build not logged.
+# Seen to fail with: the tail's head page unlocked while a vector is being written (H1); tombstones not set, and set but
+# not logged (H4); a session's hint of the tail beyond the directory it knows taken for the end of the rows; a build's
+# pages not logged.
 use strict;
 use warnings;
 

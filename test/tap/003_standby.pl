@@ -2,8 +2,8 @@
 # stream in; promoted, it goes on where the primary was, even if its file ends before the blocks handed out (H9).
 # Every record is compared with the page it makes (wal_consistency_checking, H15).
 #
-# Seen to fail with: pd_lower not logged (the standby stops with inconsistent pages); blocks taken for present because
-# the directory knows them (promotion); a scan bound taken from the directory instead of the pages.
+# Seen to fail with: pd_lower not logged (the standby stops at inconsistent pages); the directory not read again when
+# the last page known is full; blocks taken for present because the directory names them (after promotion).
 use strict;
 use warnings;
 

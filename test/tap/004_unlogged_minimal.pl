@@ -2,7 +2,8 @@
 # created in the transaction that fills them, TRUNCATE in it, wal_level = minimal, databases made from a template.
 # HAZARDS H11, H22.
 #
-# Seen to fail with: the init fork not logged; the backend's cache of an index kept over a rebuild in place.
+# Seen to fail with: the init fork not logged; pages marked dirty only where the relation needs WAL. Not with the
+# backend's cache kept over a rebuild in place: there the server drops it as well.
 use strict;
 use warnings;
 

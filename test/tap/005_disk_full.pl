@@ -3,7 +3,7 @@
 # The index's tablespace is a small tmpfs, mounted in a user namespace in which the server is started. Where the system
 # forbids that, the size of files is limited instead; the error then has another code.
 #
-# Seen to fail with: the directory extended before the file.
+# Seen to fail with: room for the vector not asked for before the row is written.
 use strict;
 use warnings;
 

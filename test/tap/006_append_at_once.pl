@@ -1,7 +1,7 @@
 # A row is in the index when its insert returns: no later moment at which it could be lost, appended to another file, or
 # appended under a TID that meanwhile belongs to another row. HAZARDS H6, H7, H8.
 #
-# Seen to fail with: appends kept back to the end of the transaction.
+# Seen to fail with: rows kept back to the end of the transaction.
 use strict;
 use warnings;
 

@@ -2,8 +2,8 @@
 # (HAZARDS H36: page locks have no deadlock detection), searches agree with the table in every snapshot, and at the end
 # the index is right. 15 seconds; TANDEM_TEST_SOAK_SECONDS for longer.
 #
-# Seen to fail with: the vector page locked before the head page in one of two appending paths (hangs); the extent's
-# record written without looking whether another session had been quicker.
+# Seen to fail with: an extent handed out without looking whether another session had been quicker; row heads looked at
+# by a scan that holds a vector page's lock (hangs); tandem_verify() judging TIDs by one look at each.
 use strict;
 use warnings;
 

@@ -1,8 +1,7 @@
 # The extension is dropped and made again under a session that used it; pg_upgrade carries an index over; a server in
 # single-user mode reads it. HAZARDS H21, H37.
 #
-# Seen to fail with: the operator class's metric remembered by the access method's OID (DROP/CREATE EXTENSION);
-# pg_upgrade with another page format version in the index.
+# Seen to fail with: the access method's OID remembered by the backend.
 use strict;
 use warnings;
 

@@ -1,7 +1,7 @@
 # Dump and restore; CREATE INDEX, REINDEX and DROP INDEX CONCURRENTLY while rows come, go and change; failures of these.
 #
-# Seen to fail with: bulk delete that passes over rows appended after it began (its look at all TIDs is how a concurrent
-# build knows what is there already); a build that returns tuples' own TIDs instead of their HOT roots'.
+# Seen to fail with: bulk delete that passes over some rows: what it looks at is how a concurrent build knows which rows
+# are there already.
 use strict;
 use warnings;
 
@@ -96,13 +96,16 @@ SQL
   $changes->signal('INT');
   eval { $changes->finish };
   unlike($error, qr/ERROR/, 'no session had an error') or diag($error);
+  # Their server processes may live a little longer, and hold back VACUUM.
+  $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    or die 'sessions do not end';
   is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_index WHERE NOT indisvalid'), 0, 'no invalid index is left');
   check_index($node, 'c', 'c_index', 'at the end');
-  $node->safe_psql('postgres', 'VACUUM c; INSERT INTO c (embedding) SELECT test_vector(i, 64) FROM generate_series(1, 500) i');
+  $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) c; INSERT INTO c (embedding) SELECT test_vector(i, 64) FROM generate_series(1, 500) i');
   check_index($node, 'c', 'c_index', 'after VACUUM and inserts into freed places');
   # All entries that no row needs any more are dead, none is missing.
-  is($node->safe_psql('postgres', "SELECT (SELECT count(*) FROM tandem_rows('c_index') WHERE NOT dead) = (SELECT count(*) FROM c)"),
-    't', 'as many live rows as the table has');
+  is($node->safe_psql('postgres', "SELECT count(*) FROM tandem_rows('c_index') WHERE NOT dead"),
+    $node->safe_psql('postgres', 'SELECT count(*) FROM c'), 'as many live index rows as table rows');
 }
 
 # Cancelled half-way: what is left is invalid, takes inserts or none, and goes away.
