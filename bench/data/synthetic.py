@@ -7,7 +7,7 @@ width. Queries are fresh draws from the same distribution.
 How hard a set is was set by `width` (spread within a component) and `noise`, tuned until hnswlib
 (M 16, efConstruction 200) needs an ef of about 57 (syn1m) for recall@10 of 0.95, as SIFT does, and of about 50 for
 0.952 (syn768). `bench/run tuning` measures it; bench/results/tuning.jsonl has the figures. What matters is
-the width: at 100,000 rows, (0.5, 1.1) needs ef 29, (0.6, 1.2) 32, (0.7, 1.3) 36; noise of 0.2 for 0.1 adds only one.
+the width: at 100,000 x 128, (0.5, 1.1) needs ef 29, (0.6, 1.2) 32, (0.7, 1.3) 36, while noise of 0.2 for 0.1 adds one.
 
 Seeding. Every part has a stream of its own, spawned from the set's seed: the network, the queries, and each block of
 50,000 base rows and of their metadata. So the first N rows are the same whatever the total, and a scaled-down set is
@@ -37,7 +37,7 @@ class Recipe:
 
 RECIPES = {
     "syn1m": Recipe(1_000_000, 128, 24, 256, 50, (0.7, 1.3), 1.0, 0.10, 20261121),
-    "syn768": Recipe(200_000, 768, 32, 512, 50, (0.65, 1.25), 1.0, 0.10, 20261122),
+    "syn768": Recipe(200_000, 768, 32, 512, 50, (0.78, 1.38), 1.0, 0.10, 20261122),
 }
 
 # Metadata independent of the vector: share of rows that one value keeps.
