@@ -11,7 +11,7 @@
 # Package names by purpose; @ stands for the server's major version.
 declare -A tandem__packages=(
   [build]='g++ make postgresql-@ postgresql-server-dev-@'
-  [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libclang-rt-dev libipc-run-perl libio-pty-perl perl'
+  [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libclang-rt-dev libipc-run-perl libio-pty-perl locales perl'
   [lint]='clang clang-format clang-tidy shellcheck pyflakes3 git perl'
   [quickstart]='python3 python3-scipy'
   [bench]='cmake pkg-config libpq-dev libhnswlib-dev python3-numpy'
