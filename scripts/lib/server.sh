@@ -116,7 +116,8 @@ tandem__compile() {
     find "$build" -type f \( -name '*.o' -o -name '*.d' -o -name '*.so' \) -delete
     printf '%s\n' "$stamp" >"$build/stamp"
   fi
-  make -C "$build" -j"$TANDEM_JOBS" PG_CONFIG="$PG_CONFIG" "${words[@]}"
+  # Silent, so that a log shows warnings and errors only.
+  make -s -C "$build" -j"$TANDEM_JOBS" PG_CONFIG="$PG_CONFIG" "${words[@]}"
 }
 
 tandem__build_server() {

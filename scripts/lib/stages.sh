@@ -59,13 +59,13 @@ stage_tidy() {
   one_check configure cmake --preset clang
   # shellcheck disable=SC2016  # expanded by the inner shell
   one_check clang-tidy bash -c 'set -o pipefail
-    find src/base src/vec src/policy src/graph -name "*.cpp" 2>/dev/null | sort |
+    find src -regextype egrep -regex "src/(base|vec|policy|graph)/.*[.]cpp" | sort |
     xargs -r -n 1 -P "$TANDEM_JOBS" clang-tidy --quiet -p build/clang'
   local server
   server=$("$PG_CONFIG" --includedir-server)
   # shellcheck disable=SC2016  # expanded by the inner shell
   one_check clang-tidy-server bash -c 'set -o pipefail
-    find src -name "*.cpp" ! -path "src/base/*" ! -path "src/vec/*" ! -path "src/policy/*" ! -path "src/graph/*" | sort |
+    find src -name "*.cpp" ! -regex "src/\(base\|vec\|policy\|graph\)/.*" | sort |
     xargs -r -n 1 -P "$TANDEM_JOBS" -I FILE clang-tidy --quiet FILE -- -std=c++17 -Isrc -isystem "$1" -D_GNU_SOURCE \
       "-DPGDLLEXPORT=__attribute__((visibility(\"default\")))" -DTANDEM_STOP_POINTS' bash "$server"
 }
