@@ -4,55 +4,11 @@ CREATE SCHEMA dimensions;
 RESET client_min_messages;
 SET search_path = dimensions, public;
 
--- Vectors that are the same on every machine and in every version; coordinates are multiples of 1/8 in
--- [-step/16, step/16], so that a small step makes ties.
-CREATE FUNCTION pseudo_vector(seed int, dimensions int, step int DEFAULT 2000) RETURNS vector
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT array_agg((hashint4(seed * 16411 + i) % step) / 16.0::real)::real[]::vector
-  FROM generate_series(1, dimensions) AS i
-$$;
-
--- Runs a query for (key, distance) through the index and through a sort. Both must give the same distances bit
--- for bit in the same order; and the same keys, but for rows tied with the last one of a LIMIT.
-CREATE FUNCTION index_against_sort(query text, complete boolean DEFAULT true) RETURNS text
-LANGUAGE plpgsql AS $$
-DECLARE
-  collect text := 'SELECT array_agg(float8send(d)), array_agg(k || '':'' || coalesce(d::text, ''null'')) FROM (' || query || ') AS s(k, d)';
-  line text;
-  plan text := '';
-  sorts bool := false;
-  sort_distances bytea[];
-  index_distances bytea[];
-  sort_rows text[];
-  index_rows text[];
-  strays int;
-BEGIN
-  PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-          set_config('enable_indexscan', 'on', true);
-  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-    plan := plan || line;
-    sorts := sorts OR line ~ '^( *->  )?(Incremental )?Sort$';
-  END LOOP;
-  IF plan NOT LIKE '%Index Scan using%' OR sorts THEN
-    RETURN 'not through the index: ' || plan;
-  END IF;
-  EXECUTE collect INTO index_distances, index_rows;
-  PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
-          set_config('enable_indexscan', 'off', true);
-  EXECUTE collect INTO sort_distances, sort_rows;
-  PERFORM set_config('enable_indexscan', 'on', true);
-  IF index_distances IS DISTINCT FROM sort_distances THEN
-    RETURN format('distances differ: %s rows through the index, %s through the sort',
-                  coalesce(cardinality(index_distances), 0), coalesce(cardinality(sort_distances), 0));
-  END IF;
-  SELECT count(*) INTO strays
-  FROM (SELECT unnest(index_rows) EXCEPT ALL SELECT unnest(sort_rows)) AS x(r)
-  WHERE complete OR split_part(r, ':', 2) <> split_part(sort_rows[cardinality(sort_rows)], ':', 2);
-  IF strays > 0 THEN
-    RETURN format('%s rows that the sort does not return', strays);
-  END IF;
-  RETURN format('same %s rows', coalesce(cardinality(sort_rows), 0));
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/index_checks.sql'
+\set ECHO none
+\i :helpers
+\set ECHO all
 
 -- Every number of dimensions, above all where rows begin to cross pages: 2,036 coordinates fill a page.
 

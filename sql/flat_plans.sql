@@ -4,25 +4,11 @@ CREATE SCHEMA flat_plans;
 RESET client_min_messages;
 SET search_path = flat_plans, public;
 
--- Vectors that are the same on every machine and in every version; coordinates are multiples of 1/8 in
--- [-step/16, step/16], so that a small step makes ties.
-CREATE FUNCTION pseudo_vector(seed int, dimensions int, step int DEFAULT 2000) RETURNS vector
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT array_agg((hashint4(seed * 16411 + i) % step) / 16.0::real)::real[]::vector
-  FROM generate_series(1, dimensions) AS i
-$$;
-
--- A plan without what only newer servers say of nodes that a setting discourages.
-CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
-DECLARE
-  line text;
-BEGIN
-  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-    IF line !~ '^ *Disabled: ' THEN
-      RETURN NEXT line;
-    END IF;
-  END LOOP;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/index_checks.sql'
+\set ECHO none
+\i :helpers
+\set ECHO all
 
 -- What the planner makes of the index: which plan it chooses where the choice is clear, and that whatever it
 -- puts around the scan gets the right rows.

@@ -4,13 +4,11 @@ CREATE SCHEMA stats;
 RESET client_min_messages;
 SET search_path = stats, public;
 
--- Vectors that are the same on every machine and in every version; coordinates are multiples of 1/8 in
--- [-step/16, step/16], so that a small step makes ties.
-CREATE FUNCTION pseudo_vector(seed int, dimensions int, step int DEFAULT 2000) RETURNS vector
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT array_agg((hashint4(seed * 16411 + i) % step) / 16.0::real)::real[]::vector
-  FROM generate_series(1, dimensions) AS i
-$$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/index_checks.sql'
+\set ECHO none
+\i :helpers
+\set ECHO all
 
 -- What can be asked of an index: tandem_index_stats, tandem_verify, tandem_rows.
 
