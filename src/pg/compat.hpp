@@ -63,15 +63,10 @@ inline void CountIndexSearch(IndexScanDesc scan) {
 #endif
 }
 
-/// Fetches what a pin and a sequential read of a shared buffer touch first into the processor's cache: its descriptor
-/// and the beginning of each 4 KB, where the processor's own prefetcher starts anew and the address translation
-/// may be missing. always_inline: gcc drops calls of a function that only prefetches.
-__attribute__((always_inline)) inline void PrefetchPageStart(Buffer buffer) {
-  if (buffer <= 0) return;
-  __builtin_prefetch(GetBufferDescriptor(static_cast<uint32>(buffer) - 1), 1);
-  const char* page = static_cast<const char*>(BufferGetPage(buffer));
-  for (int line = 0; line < 8; line++) __builtin_prefetch(page + 64 * line);
-  for (int line = 0; line < 4; line++) __builtin_prefetch(page + 4096 + 64 * line);
+/// Fetches a shared buffer's descriptor into the processor's cache, for a pin soon after. always_inline, here and
+/// wherever something only prefetches: gcc takes such a function for one without effect and drops its calls.
+__attribute__((always_inline)) inline void PrefetchBufferDescriptor(Buffer buffer) {
+  if (buffer > 0) __builtin_prefetch(GetBufferDescriptor(static_cast<uint32>(buffer) - 1), 1);
 }
 
 /// Extends the main fork with zero pages to at least `blocks` blocks. Takes the relation extension lock: no
