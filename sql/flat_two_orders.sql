@@ -22,4 +22,16 @@ SELECT row_number() OVER () AS n, v FROM (SELECT v FROM two_orders ORDER BY v <-
 SELECT count(*) AS rows, count(*) FILTER (WHERE i.v IS DISTINCT FROM s.v) AS differences
 FROM by_index i FULL JOIN by_sort s USING (n);
 
+-- A first query that turns out to be NULL orders nothing: the second does.
+RESET enable_indexscan;
+SET enable_seqscan = off;
+SET enable_sort = off;
+SET plan_cache_mode = force_generic_plan;
+PREPARE nearest(vector, vector) AS
+SELECT id, v <-> $2 AS second FROM two_orders WHERE id <= 20 ORDER BY v <-> $1, v <-> $2 LIMIT 6;
+EXPLAIN (COSTS OFF) EXECUTE nearest(NULL, '[3,3]');
+EXECUTE nearest(NULL, '[3,3]');
+EXECUTE nearest('[3,3]', NULL);
+SELECT count(*) FROM (SELECT id FROM two_orders ORDER BY v <-> NULL::vector, v <-> NULL::vector) s;
+
 DROP TABLE two_orders, by_index, by_sort;

@@ -152,6 +152,21 @@ RESET ROLE;
 -- A superuser may look at every index.
 SELECT * FROM tandem_verify('hot_l2', true);
 
+-- A concurrent build that failed leaves an index that is not ready: the view shows it without figures and goes on.
+CREATE TABLE half_built (id int, v vector(10));
+INSERT INTO half_built SELECT i, pseudo_vector(i, 10) FROM generate_series(1, 3000) AS i;
+CREATE FUNCTION refuse_3000(i int, v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF i = 3000 THEN RAISE EXCEPTION 'refused'; END IF;
+  RETURN v;
+END $$;
+\set VERBOSITY terse
+CREATE INDEX CONCURRENTLY half_built_v ON half_built USING tandem ((refuse_3000(id, v)::vector(10)) vector_l2_ops);
+SELECT indexname, strategy, rows FROM stats WHERE indexname = 'half_built_v';
+SELECT * FROM tandem_verify('half_built_v');
+DROP TABLE half_built;
+\set VERBOSITY default
+
 SET client_min_messages = warning;
 DROP OWNED BY regress_tandem_owner, regress_tandem_stranger CASCADE;
 DROP ROLE regress_tandem_owner, regress_tandem_stranger;

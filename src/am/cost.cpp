@@ -85,8 +85,8 @@ void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/,
   *startup_cost = startup;
   *total_cost = startup * PassesOf(rows) + rows * cpu_index_tuple_cost;
   if (path->indexorderbys == NIL) *total_cost += head_pages * sequential_page_cost;
-  // No condition is ever checked in the index.
-  *selectivity = 1.0;
+  // No condition is ever checked in the index; a partial one holds its share of the table.
+  *selectivity = info->rel->tuples > 0 ? Min(1.0, info->tuples / info->rel->tuples) : 1.0;
   // In distance order rows come from anywhere in the heap.
   *correlation = path->indexorderbys == NIL ? 1.0 : 0.0;
   *pages = pages_read;

@@ -23,11 +23,20 @@ struct ScanState {
   bool started;
 };
 
-/// The query of the scan's ORDER BY, or nullptr if it is NULL or there is none.
+/// The first ORDER BY key that is not NULL, or the number of keys. Distances to NULL are NULL for every row, so rows
+/// are in order of the next key.
+int LeadingKey(IndexScanDesc scan) {
+  int key = 0;
+  while (key < scan->numberOfOrderBys && (scan->orderByData[key].sk_flags & SK_ISNULL) != 0) key++;
+  return key;
+}
+
+/// The query that rows are ordered by, or nullptr if there is none.
 const float* QueryOf(IndexScanDesc scan) {
-  if (scan->numberOfOrderBys == 0 || (scan->orderByData[0].sk_flags & SK_ISNULL) != 0) return nullptr;
+  const int key = LeadingKey(scan);
+  if (key == scan->numberOfOrderBys) return nullptr;
   const auto dimensions = static_cast<int>(storage::GetIndexCache(scan->indexRelation)->directory.dimensions);
-  return pg::DetoastIndexedVector(scan->orderByData[0].sk_argument, dimensions)->values;
+  return pg::DetoastIndexedVector(scan->orderByData[key].sk_argument, dimensions)->values;
 }
 
 void StartScan(IndexScanDesc scan, ScanState* state) {
@@ -43,18 +52,18 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   state->started = true;
 }
 
+static_assert(FLOAT8PASSBYVAL, "a distance per row would be allocated and never freed");
+
 void SetOrderByValue(IndexScanDesc scan, const storage::ScanRow& row) {
-  if (scan->numberOfOrderBys == 0) return;
-  scan->xs_orderbyvals[0] = Float8GetDatum(row.distance);
-  scan->xs_orderbynulls[0] = row.is_null;
-  // Distances are the operator's own, to the last bit: nothing to reorder by the first.
-  scan->xs_recheckorderby = scan->numberOfOrderBys > 1;
-  // ORDER BY v <-> a, v <-> b: the planner asks one scan for both. The second is not known here; a lower bound
-  // makes the executor compute it and sort rows of equal first distance.
-  for (int i = 1; i < scan->numberOfOrderBys; i++) {
-    scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
-    scan->xs_orderbynulls[i] = false;
+  // Distances are the operator's own, to the last bit: nothing to reorder by the first key. ORDER BY v <-> a, v <-> b:
+  // the planner asks one scan for both. The second distance is not known here; a lower bound makes the executor
+  // compute it and sort rows of equal first distance.
+  const int leading = LeadingKey(scan);
+  for (int i = 0; i < scan->numberOfOrderBys; i++) {
+    scan->xs_orderbyvals[i] = Float8GetDatum(i == leading ? row.distance : -get_float8_infinity());
+    scan->xs_orderbynulls[i] = i < leading || (i == leading && row.is_null);
   }
+  scan->xs_recheckorderby = scan->numberOfOrderBys > leading + 1;
 }
 
 }  // namespace

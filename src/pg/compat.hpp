@@ -36,13 +36,24 @@ inline void VacuumDelayPoint() {
 #endif
 }
 
-/// Pins `buffer` if it still holds `block`; cheaper than looking the block up.
-[[nodiscard]] inline bool ReadRecentPage(Relation relation, BlockNumber block, Buffer buffer) {
+/// Pins `buffer` if it still holds `block`; cheaper than looking the block up. Pinning this way does not raise the
+/// buffer's usage count, so a buffer whose count has sunk below `least_usage` is refused: the look-up that follows
+/// raises it, and pages that are read all the time are not evicted as if nobody used them.
+[[nodiscard]] inline bool ReadRecentPage(Relation relation, BlockNumber block, Buffer buffer,
+                                         uint32 least_usage) {
+  if (buffer > 0) {
+    const BufferDesc* descriptor = GetBufferDescriptor(static_cast<uint32>(buffer) - 1);
+    const uint32 state = pg_atomic_read_u32(const_cast<pg_atomic_uint32*>(&descriptor->state));
+    if (BUF_STATE_GET_USAGECOUNT(state) < least_usage) return false;
+  }
 #if PG_VERSION_NUM >= 160000
-  return ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, buffer);
+  if (!ReadRecentBuffer(relation->rd_locator, MAIN_FORKNUM, block, buffer)) return false;
 #else
-  return ReadRecentBuffer(relation->rd_node, MAIN_FORKNUM, block, buffer);
+  if (!ReadRecentBuffer(relation->rd_node, MAIN_FORKNUM, block, buffer)) return false;
 #endif
+  pgstat_count_buffer_read(relation);
+  pgstat_count_buffer_hit(relation);
+  return true;
 }
 
 /// Raises "snapshot too old" if old_snapshot_threshold (before 17) let VACUUM remove rows that `snapshot` may need.

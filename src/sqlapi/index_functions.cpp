@@ -11,6 +11,7 @@ extern "C" {
 #include "access/amapi.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "funcapi.h"
@@ -49,10 +50,21 @@ void RequireTandemIndex(Relation relation) {
   if (RELATION_IS_OTHER_TEMP(relation))
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("cannot access temporary indexes of other sessions")));
+  if (RecoveryInProgress() && relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("cannot access unlogged index \"%s\" during recovery",
+                           RelationGetRelationName(relation))));
   if (!relation->rd_index->indisready)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("index \"%s\" is not ready", RelationGetRelationName(relation)),
                     errhint("Drop it or rebuild it with REINDEX.")));
+}
+
+/// False while an index is being built, and for those whose contents are elsewhere: another session's temporary ones,
+/// and unlogged ones on a standby.
+bool IsReadable(Relation index) {
+  return index->rd_index->indisready && !RELATION_IS_OTHER_TEMP(index) &&
+         !(RecoveryInProgress() && index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED);
 }
 
 /// Index and table, table locked first as everywhere in the server. The caller must own the index.
@@ -184,7 +196,7 @@ Datum tandem_index_info(PG_FUNCTION_ARGS) {
     index = try_relation_open(index_oid, NoLock);
     if (index == nullptr) UnlockRelationOid(index_oid, AccessShareLock);
   }
-  if (index != nullptr && sqlapi::IsTandemIndex(index) && !RELATION_IS_OTHER_TEMP(index) &&
+  if (index != nullptr && sqlapi::IsTandemIndex(index) && sqlapi::IsReadable(index) &&
       RelationGetNumberOfBlocks(index) > 0) {
     auto* meta = static_cast<storage::MetaPage*>(palloc(sizeof(storage::MetaPage)));
     storage::ReadMeta(index, meta);

@@ -114,6 +114,34 @@ static std::size_t DirectoryBytes(const DirectoryView& directory) {
   return offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
 }
 
+/// A cache with that directory, no hints, and room to remember the buffers of `recent_pages` pages: one chunk, as the
+/// relation cache demands of what it frees.
+static IndexCache* NewIndexCache(Relation index, const DirectoryView& directory, uint32 recent_pages) {
+  const std::size_t directory_bytes = DirectoryBytes(directory);
+  const std::size_t recent_offset = MAXALIGN(offsetof(IndexCache, directory) + directory_bytes);
+  auto* cache = static_cast<IndexCache*>(MemoryContextAllocExtended(
+      index->rd_indexcxt, recent_offset + recent_pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+  std::memcpy(static_cast<void*>(&cache->directory), &directory, directory_bytes);
+  cache->recent_pages = recent_pages;
+  cache->recent_offset = static_cast<uint32>(recent_offset);
+  return cache;
+}
+
+static Buffer* RecentBuffers(IndexCache* cache) {
+  return reinterpret_cast<Buffer*>(reinterpret_cast<char*>(cache) + cache->recent_offset);
+}
+
+/// Hints stay right while an index lives. `to` has at least as much room for buffers as `from`.
+static void CopyHints(IndexCache* to, const IndexCache& from) {
+  to->known_blocks = from.known_blocks;
+  std::memcpy(to->tail_page, from.tail_page, sizeof to->tail_page);
+  std::memcpy(to->tail_found, from.tail_found, sizeof to->tail_found);
+  to->recent_head = from.recent_head;
+  to->recent_vector = from.recent_vector;
+  std::memcpy(RecentBuffers(to), RecentBuffers(const_cast<IndexCache*>(&from)),
+              from.recent_pages * sizeof(Buffer));
+}
+
 IndexCache* GetIndexCache(Relation index) {
   if (likely(index->rd_amcache != nullptr)) return static_cast<IndexCache*>(index->rd_amcache);
   return ReloadIndexCache(index);
@@ -122,22 +150,14 @@ IndexCache* GetIndexCache(Relation index) {
 IndexCache* ReloadIndexCache(Relation index) {
   // Read first: that may fail, and what is allocated in rd_indexcxt stays until the relation cache drops it.
   DirectoryView* directory = ReadDirectory(index);
-  const std::size_t directory_bytes = DirectoryBytes(*directory);
-  auto* fresh = static_cast<IndexCache*>(
-      MemoryContextAllocZero(index->rd_indexcxt, offsetof(IndexCache, directory) + directory_bytes));
-  std::memcpy(static_cast<void*>(&fresh->directory), directory, directory_bytes);
+  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
+  const auto* old = static_cast<const IndexCache*>(index->rd_amcache);
+  const bool same_life = old != nullptr && old->directory.incarnation == directory->incarnation;
+  IndexCache* fresh = NewIndexCache(index, *directory, same_life ? old->recent_pages : 0);
   pfree(directory);
-  fresh->known_blocks = RelationGetNumberOfBlocks(index);
-  if (index->rd_amcache != nullptr) {
-    const auto* old = static_cast<const IndexCache*>(index->rd_amcache);
-    if (old->directory.incarnation == fresh->directory.incarnation) {
-      std::memcpy(fresh->tail_page, old->tail_page, sizeof fresh->tail_page);
-      std::memcpy(fresh->tail_found, old->tail_found, sizeof fresh->tail_found);
-      fresh->recent_head = old->recent_head;
-      fresh->recent_vector = old->recent_vector;
-    }
-    pfree(index->rd_amcache);
-  }
+  if (same_life) CopyHints(fresh, *old);
+  fresh->known_blocks = file_blocks;
+  ForgetIndexCache(index);
   index->rd_amcache = fresh;
   return fresh;
 }
@@ -150,14 +170,10 @@ void ForgetIndexCache(Relation index) {
 void ReserveRecentBuffers(Relation index, uint32 pages) {
   const IndexCache* old = GetIndexCache(index);
   if (pages <= old->recent_pages || pages > static_cast<uint32>(NBuffers)) return;
-  // rd_amcache must be one chunk, which the relation cache frees.
-  const std::size_t bytes = MAXALIGN(offsetof(IndexCache, directory) + DirectoryBytes(old->directory));
-  auto* fresh = static_cast<IndexCache*>(MemoryContextAllocExtended(
-      index->rd_indexcxt, bytes + pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-  std::memcpy(static_cast<void*>(fresh), old,
-              offsetof(IndexCache, directory) + DirectoryBytes(old->directory));
-  fresh->recent_pages = pages;
-  fresh->recent_offset = static_cast<uint32>(bytes);
+  // Some more, so that an index that grows between scans does not come here each time.
+  const uint32 room = Min(pages + pages / 8 + 64, static_cast<uint32>(NBuffers));
+  IndexCache* fresh = NewIndexCache(index, old->directory, room);
+  CopyHints(fresh, *old);
   ForgetIndexCache(index);
   index->rd_amcache = fresh;
 }
@@ -173,7 +189,9 @@ Buffer ReadPage(Relation index, BlockNumber block, Buffer recent, BufferAccessSt
   // InvalidBlockNumber is P_NEW: a reader with a wrong directory would make the file longer.
   if (unlikely(block == InvalidBlockNumber))
     elog(ERROR, "page of index \"%s\" asked for beyond its directory", RelationGetRelationName(index));
-  if (BufferIsValid(recent) && pg::ReadRecentPage(index, block, recent)) return recent;
+  // A ring never raises a usage count above 1.
+  const uint32 least_usage = strategy == nullptr ? 3 : 1;
+  if (BufferIsValid(recent) && pg::ReadRecentPage(index, block, recent, least_usage)) return recent;
   return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 }
 
