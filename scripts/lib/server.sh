@@ -231,8 +231,12 @@ tandem_server_start() {
     "$tandem__run_dir" "$TANDEM_PREFIX" "$([[ -n $keep ]] && echo kept || echo $$)"
   if [[ ! -e $tandem__run_dir/data/PG_VERSION ]]; then tandem__initdb; fi
   tandem__configure "$keep" ${settings[@]+"${settings[@]}"}
-  if ! tandem_as_server_user "$TANDEM_BINDIR/pg_ctl" -D "$tandem__run_dir/data" -l "$tandem__run_dir/server.log" \
-    -w -t 60 start >"$TANDEM_WORK/log/pg_ctl.log" 2>&1 </dev/null; then
+  # A server that stays up must not hold what this script was given: `quickstart | tail` would wait for it for ever.
+  if ! (
+    tandem__close_descriptors
+    tandem_as_server_user "$TANDEM_BINDIR/pg_ctl" -D "$tandem__run_dir/data" -l "$tandem__run_dir/server.log" \
+      -w -t 60 start
+  ) >"$TANDEM_WORK/log/pg_ctl.log" 2>&1 </dev/null; then
     cat "$TANDEM_WORK/log/pg_ctl.log" >&2
     tail -n 20 "$tandem__run_dir/server.log" >&2 || true
     tandem_die "the server did not start"
@@ -306,6 +310,15 @@ tandem_server_stop() {
 tandem_server_running() {
   local dir=$TANDEM_WORK/run/kept-$1
   [[ -e $dir/prefix ]] && tandem_as_server_user "$(<"$(<"$dir/prefix")/complete")/pg_ctl" -D "$dir/data" status >/dev/null 2>&1
+}
+
+# Closes every descriptor of this (sub)shell but the standard ones and bash's own.
+tandem__close_descriptors() {
+  local fd
+  for fd in "/proc/$BASHPID/fd"/*; do
+    fd=${fd##*/}
+    if ((fd > 2 && fd != 255)); then eval "exec $fd>&-"; fi
+  done
 }
 
 tandem_server_remove() {
