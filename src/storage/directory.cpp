@@ -127,10 +127,6 @@ static IndexCache* NewIndexCache(Relation index, const DirectoryView& directory,
   return cache;
 }
 
-static Buffer* RecentBuffers(IndexCache* cache) {
-  return reinterpret_cast<Buffer*>(reinterpret_cast<char*>(cache) + cache->recent_offset);
-}
-
 /// Hints stay right while an index lives. `to` has at least as much room for buffers as `from`.
 static void CopyHints(IndexCache* to, const IndexCache& from) {
   to->known_blocks = from.known_blocks;
@@ -138,8 +134,7 @@ static void CopyHints(IndexCache* to, const IndexCache& from) {
   std::memcpy(to->tail_found, from.tail_found, sizeof to->tail_found);
   to->recent_head = from.recent_head;
   to->recent_vector = from.recent_vector;
-  std::memcpy(RecentBuffers(to), RecentBuffers(const_cast<IndexCache*>(&from)),
-              from.recent_pages * sizeof(Buffer));
+  std::memcpy(RecentBuffers(to), RecentBuffers(&from), from.recent_pages * sizeof(Buffer));
 }
 
 IndexCache* GetIndexCache(Relation index) {

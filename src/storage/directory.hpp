@@ -89,11 +89,16 @@ void EnsureBlock(Relation index, BlockNumber block);
 /// 784 dimensions. Does nothing for more pages than shared_buffers holds.
 void ReserveRecentBuffers(Relation index, uint32 pages);
 
+/// The array behind recent_offset.
+[[nodiscard]] inline Buffer* RecentBuffers(const IndexCache* cache) {
+  auto* start = reinterpret_cast<char*>(const_cast<IndexCache*>(cache));
+  return reinterpret_cast<Buffer*>(start + cache->recent_offset);
+}
+
 /// Where the buffer of vector page `page` is remembered, or nullptr. Valid until the relation's next use.
 [[nodiscard]] inline Buffer* RecentVectorBuffer(Relation index, uint32 page) {
-  auto* cache = static_cast<IndexCache*>(index->rd_amcache);
-  if (cache == nullptr || page >= cache->recent_pages) return nullptr;
-  return reinterpret_cast<Buffer*>(reinterpret_cast<char*>(cache) + cache->recent_offset) + page;
+  const auto* cache = static_cast<const IndexCache*>(index->rd_amcache);
+  return cache != nullptr && page < cache->recent_pages ? RecentBuffers(cache) + page : nullptr;
 }
 
 /// Raises ERRCODE_INDEX_CORRUPTED unless the page carries the expected trailer. The page must not be new.

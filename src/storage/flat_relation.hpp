@@ -79,13 +79,6 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query);
 
 void EndFlatScan(FlatScan* scan);
 
-/// Counters of a scan since it was begun.
-struct FlatScanCounters {
-  uint64 passes;     ///< full passes over the vectors
-  uint64 distances;  ///< distances computed
-};
-[[nodiscard]] FlatScanCounters CountersOf(const FlatScan* scan);
-
 // ---- Vacuuming ----
 
 /// Marks every row that `callback` says is dead; WAL-logged before it returns. Reads row heads only.
@@ -94,15 +87,6 @@ void MarkDeadRows(Relation index, BufferAccessStrategy strategy, IndexBulkDelete
                   IndexBulkDeleteCallback callback, void* callback_state);
 
 // ---- Looking ----
-
-/// Rows of one heads stream.
-struct RowCounts {
-  uint64 rows;
-  uint64 dead;  ///< tombstones
-};
-
-/// Counts by reading every head page.
-[[nodiscard]] RowCounts CountHeads(Relation index, Stream stream);
 
 /// Calls `visit` for each row head of `stream` in row-id order, with no lock held.
 using HeadVisitor = void (*)(void* state, uint64 row, const RowHead& head);

@@ -68,7 +68,6 @@ struct FlatScan {
   HeadPage heads;
   uint64 next_row;  ///< kHeads, kNulls
   VectorReader vectors;
-  FlatScanCounters counters;
 };
 
 // ---- Reading pages ----
@@ -81,8 +80,6 @@ static Buffer PinVectorPage(const FlatScan* scan, uint32 page, BufferAccessStrat
   const Buffer buffer = ReadPage(index, block, recent != nullptr ? *recent : InvalidBuffer, strategy);
   recent = RecentVectorBuffer(index, page);
   if (recent != nullptr) *recent = buffer;
-  const Buffer* ahead = RecentVectorBuffer(index, page + kPrefetchDistance);
-  if (ahead != nullptr) pg::PrefetchBufferDescriptor(*ahead);
   // Recovery makes room for a logged page image by zeroing a buffer that others can pin already, under its content
   // lock: on a standby a pin alone may see the zeros.
   if (RecoveryInProgress()) {
@@ -107,7 +104,11 @@ static void TurnTo(FlatScan* scan, uint32 page, BufferAccessStrategy strategy) {
   reader->page = page;
   reader->payload = Payload(BufferGetPage(reader->buffer));
   const Buffer* ahead = RecentVectorBuffer(scan->index, page + kPrefetchDistance);
-  reader->ahead = ahead != nullptr && *ahead > 0 ? Payload(BufferGetPage(*ahead)) : nullptr;
+  reader->ahead = nullptr;
+  if (ahead != nullptr && *ahead > 0) {
+    pg::PrefetchBufferDescriptor(*ahead);
+    reader->ahead = Payload(BufferGetPage(*ahead));
+  }
 }
 
 /// Asks for that part of a later page which lies where [offset, offset + bytes) lies in the current one, into the
@@ -177,6 +178,11 @@ static RowHead ReadHead(const FlatScan* scan, base::RowId row) {
 
 // ---- One pass ----
 
+/// Pages that the vectors of `rows` rows take.
+static uint32 VectorPagesOf(const DirectoryView& directory, uint64 rows) {
+  return static_cast<uint32>((rows * directory.row_bytes + kPayloadBytes - 1) / kPayloadBytes);
+}
+
 /// Offers every live row of head page `page` that comes after the last one returned.
 static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top,
                          BufferAccessStrategy strategy) {
@@ -187,15 +193,13 @@ static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top
     const uint64 row = first_row + slot;
     const double key = scan->distance.Key(VectorOf(scan, row, strategy));
     const policy::Candidate candidate = {policy::ToOrderedKey(key), base::RowId{row}};
-    scan->counters.distances++;
     if (scan->resumed && !(scan->last < candidate)) continue;
     top->Offer(candidate);
   }
 }
 
 static void RunPass(FlatScan* scan) {
-  const uint64 stream_end = scan->rows * scan->view->row_bytes;
-  const auto vector_pages = static_cast<uint32>((stream_end + kPayloadBytes - 1) / kPayloadBytes);
+  const uint32 vector_pages = VectorPagesOf(*scan->view, scan->rows);
   // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
   BufferAccessStrategy strategy = nullptr;
   if (vector_pages > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
@@ -208,7 +212,6 @@ static void RunPass(FlatScan* scan) {
   ReleaseVectors(&scan->vectors);
   if (strategy != nullptr) FreeAccessStrategy(strategy);
 
-  scan->counters.passes++;
   scan->batch_size = top.Finish();
   scan->batch_next = 0;
   scan->more = top.overflowed();
@@ -234,9 +237,8 @@ static void ReserveBatch(FlatScan* scan, std::size_t keep) {
 /// The backend's directory, read again if it does not reach the vectors of `rows` rows.
 static const DirectoryView& DirectoryWith(Relation index, uint64 rows) {
   const IndexCache* cache = GetIndexCache(index);
-  const uint64 last_byte = rows * cache->directory.row_bytes;
-  const auto pages = static_cast<uint32>((last_byte + kPayloadBytes - 1) / kPayloadBytes);
-  if (cache->directory.PagesKnown(kVectorStream) < pages) cache = ReloadIndexCache(index);
+  if (cache->directory.PagesKnown(kVectorStream) < VectorPagesOf(cache->directory, rows))
+    cache = ReloadIndexCache(index);
   return cache->directory;
 }
 
@@ -340,10 +342,6 @@ bool NextFlatRow(FlatScan* scan, ScanRow* row) {
 
 void EndFlatScan(FlatScan* scan) {
   ReleaseVectors(&scan->vectors);
-}
-
-FlatScanCounters CountersOf(const FlatScan* scan) {
-  return scan->counters;
 }
 
 }  // namespace tandem::storage

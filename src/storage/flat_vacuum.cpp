@@ -156,17 +156,4 @@ void VisitHeads(Relation index, Stream stream, HeadVisitor visit, void* state) {
   pfree(heads);
 }
 
-RowCounts CountHeads(Relation index, Stream stream) {
-  RowCounts counts = {};
-  VisitHeads(
-      index, stream,
-      [](void* state, uint64, const RowHead& head) {
-        auto* sum = static_cast<RowCounts*>(state);
-        sum->rows++;
-        if ((head.flags & kTombstone) != 0) sum->dead++;
-      },
-      &counts);
-  return counts;
-}
-
 }  // namespace tandem::storage
