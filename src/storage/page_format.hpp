@@ -1,5 +1,5 @@
 #pragma once
-// On-disk format of a tandem index, version 1. Every page struct, page id and limit is in this file.
+// On-disk format of a tandem index, version 2. Every page struct, page id and limit is in this file.
 //
 //   block 0: meta page          what the index is, where its streams are, the high-water mark
 //   other blocks, in extents:   pages of one stream, or directory leaves
@@ -19,6 +19,13 @@
 //   kHeads       RowHead[1018] a page; row id = page ordinal * 1018 + slot
 //   kVectors     one endless array of float32, row after row, crossing page boundaries
 //   kNullHeads   RowHead[1018] a page, for rows whose vector is NULL: they take no room in kVectors
+//
+// A blob is written once and never changed: a run of bytes laid over the payloads of its own pages, in extents that
+// grow like a stream's. Its pages carry its id, which is never used twice, and a checksum.
+//
+//   kSegment     a frozen graph (graph/segment_layout.hpp)
+//   kManifest    the list of all segments and of blobs that wait to be recycled (manifest.hpp); the meta page's root
+//                points to the one that holds
 
 #include "pg/pg.hpp"
 
@@ -34,7 +41,7 @@ extern "C" {
 namespace tandem::storage {
 
 constexpr uint32 kMagic = 0x4D444E54;  // "TNDM" in a little-endian dump
-constexpr uint16 kFormatVersion = 1;
+constexpr uint16 kFormatVersion = 2;
 constexpr uint16 kPageId = 0xFD01;  // last two bytes of every page, as pg_filedump and friends expect
 
 enum class PageKind : uint16 {
@@ -43,16 +50,24 @@ enum class PageKind : uint16 {
   kHeads = 3,
   kVectors = 4,
   kNullHeads = 5,
+  kSegment = 6,
+  kManifest = 7,
 };
 
 /// Special area of every page. A page that was moved, misplaced, or belongs to an earlier life of the file is
 /// recognised by it (same relfilenode, new contents: TRUNCATE inside the creating transaction).
 struct PageTrailer {
   uint64 incarnation;  ///< the metapage's random number
-  uint64 newest_xid;   ///< heads: newest inserting FullTransactionId on this page; others 0
-  uint32 ordinal;      ///< page ordinal within its stream; meta 0; directory leaves: leaf number
-  uint16 kind;         ///< PageKind; for a directory leaf: PageKind::kDirectory
-  uint16 page_id;      ///< kPageId
+  union {
+    uint64 newest_xid;  ///< heads: newest inserting FullTransactionId on this page; other streams 0
+    struct {
+      uint32 blob_id;
+      uint32 checksum;  ///< CRC-32C of the used payload
+    } blob;
+  };
+  uint32 ordinal;  ///< page ordinal within its stream or blob; meta 0; directory leaves: leaf number
+  uint16 kind;     ///< PageKind; for a directory leaf: PageKind::kDirectory
+  uint16 page_id;  ///< kPageId
 };
 static_assert(sizeof(PageTrailer) == 24, "on-disk format");
 static_assert(MAXALIGN(sizeof(PageTrailer)) == sizeof(PageTrailer), "special areas are MAXALIGNed");
@@ -126,6 +141,23 @@ struct StreamMap {
   BlockNumber leaf[kMaxLeaves];
 };
 
+constexpr uint32 kRootExtents = 16;  // of the manifest: 640 pages, enough for 400 GB of segments
+constexpr uint32 kFreeExtents = 64;
+
+/// Where the manifest is. Changed as a whole, in one record: that is what publishes segments and retires them (H14).
+struct ManifestRoot {
+  uint64 version;  ///< 0: there never was one; no segments
+  uint64
+      publish_xid;  ///< next FullTransactionId when this version was published, read under the meta page's lock
+  uint64 sealed_rows;  ///< row ids below this are in segments, those from it on are the tail
+  uint32 bytes;
+  uint32 blob_id;
+  uint32 next_blob_id;  ///< never used twice, also by builds that die: taken from here in a logged record
+  uint32 extents;
+  BlockNumber first_block[kRootExtents];
+};
+static_assert(sizeof(ManifestRoot) == 104, "on-disk format");
+
 /// Payload of block 0. All fields are guarded by block 0's content lock.
 struct MetaPage {
   uint32 magic;
@@ -138,6 +170,9 @@ struct MetaPage {
   uint32 reserved;
   uint64 dead_rows;       ///< tombstones in kHeads as of the last VACUUM
   uint64 dead_null_rows;  ///< tombstones in kNullHeads as of the last VACUUM
+  ManifestRoot root;
+  uint32 free_extents;  ///< extents of kExtentPages that streams may take before the file grows
+  BlockNumber free_extent[kFreeExtents];
   StreamMap streams[kStreams];
 };
 static_assert(sizeof(MetaPage) <= kPayloadBytes, "the meta page must fit one block");

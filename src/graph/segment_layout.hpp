@@ -1,0 +1,92 @@
+#pragma once
+// The frozen form of a graph, version 1: one run of bytes, laid over pages by storage/. Little-endian, as built.
+//
+//   SegmentHeader
+//   offsets of the quantiser      float32[dimensions]
+//   records                       nodes * record_bytes:  uint32 link[2 m], ended by kNoNode if fewer | code | padding to 4
+//   upper nodes                   UpperNode[upper_nodes], ascending by node
+//   upper links                   uint32[m] a level: ordinals into the upper nodes, ended by kNoNode if fewer
+//   row starts                    uint32[nodes + 1], only if rows != nodes or some node has no row
+//   rows                          uint32[rows]: row id - first_row, node after node
+//   TIDs                          TidEntry[rows], ascending by TID
+//
+// Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
+// A node without rows is one whose rows all died: it keeps the graph connected until the next rebuild.
+
+#include <cstdint>
+
+#include "base/ids.hpp"
+#include "vec/metric.hpp"
+
+namespace tandem::graph {
+
+constexpr std::uint32_t kSegmentMagic = 0x47455354;  // "TSEG"
+constexpr std::uint16_t kSegmentVersion = 1;
+constexpr std::uint32_t kEndOfLinks = ~std::uint32_t{0};
+
+enum class Codec : std::uint8_t { kSq8 = 1 };
+
+struct SegmentHeader {
+  std::uint32_t magic;
+  std::uint16_t version;
+  std::uint8_t metric;  ///< vec::Metric
+  std::uint8_t codec;   ///< Codec
+  std::uint32_t dimensions;
+  std::uint32_t m;
+  std::uint32_t ef_construction;
+  std::uint32_t code_bytes;
+  std::uint32_t record_bytes;
+  float step;  ///< of the quantiser
+  std::uint32_t nodes;
+  std::uint32_t upper_nodes;  ///< nodes of level 1 or more
+  std::uint32_t upper_lists;  ///< sum of their levels
+  std::uint32_t entry_node;   ///< kEndOfLinks if nodes == 0
+  std::uint32_t entry_upper;  ///< its ordinal among the upper nodes; kEndOfLinks if it has level 0
+  std::uint32_t max_level;
+  std::uint64_t first_row;  ///< row ids [first_row, end_row) are this segment's
+  std::uint64_t end_row;
+  std::uint64_t rows;  ///< rows in the graph: those that were alive and codable when it was built
+  std::uint64_t offsets_at;
+  std::uint64_t records_at;
+  std::uint64_t upper_nodes_at;
+  std::uint64_t upper_links_at;
+  std::uint64_t row_starts_at;  ///< 0 if node n's only row is rows[n]
+  std::uint64_t rows_at;
+  std::uint64_t tids_at;
+  std::uint64_t bytes;  ///< of the whole segment
+};
+static_assert(sizeof(SegmentHeader) == 144, "on-disk format");
+
+/// Levels 1 … level of a node: lists first_list … first_list + level - 1.
+struct UpperNode {
+  std::uint32_t node;
+  std::uint32_t level;
+  std::uint32_t first_list;
+};
+static_assert(sizeof(UpperNode) == 12, "on-disk format");
+
+struct TidEntry {
+  base::HeapTid tid;
+  std::uint16_t row_low;
+  std::uint16_t row_high;  ///< row id - first_row = row_high << 16 | row_low
+
+  [[nodiscard]] constexpr std::uint32_t Row() const noexcept {
+    return (std::uint32_t{row_high} << 16) | row_low;
+  }
+};
+static_assert(sizeof(TidEntry) == 10, "on-disk format");
+
+/// Reads bytes of a frozen segment; implemented over pages by storage/, over memory by tests.
+/// Read() may leave by longjmp (a server error): callers keep no object with a destructor on their stack.
+class SegmentSource {
+ public:
+  virtual void Read(std::uint64_t offset, std::size_t bytes, void* to) = 0;
+
+ protected:
+  ~SegmentSource() = default;
+};
+
+/// Fills in every *_at and `bytes` from the counts. row_starts: whether that section exists.
+void PlaceSections(SegmentHeader* header, bool row_starts) noexcept;
+
+}  // namespace tandem::graph

@@ -1,0 +1,33 @@
+#pragma once
+// The extension's settings, in alphabetical order. Defined in one table in settings.cpp.
+
+#include "pg/pg.hpp"
+
+namespace tandem::pg {
+
+enum class IterativeScan : int { kOff, kRelaxedOrder, kStrictOrder };
+
+/// 0: the index's own ef_search, or kDefaultEfSearch.
+constexpr int kDefaultEfSearch = 40;
+constexpr int kDefaultM = 16;
+constexpr int kDefaultEfConstruction = 128;
+
+struct Settings {
+  int build_memory_kb;  ///< tandem.build_memory: private memory of one build
+  int build_threads;    ///< tandem.build_threads; 0: half of the processors, at least one
+  int ef_search;        ///< tandem.ef_search
+  IterativeScan iterative_scan;
+  int max_scan_tuples;  ///< tandem.max_scan_tuples; 0: no limit
+  int naptime_ms;       ///< tandem.naptime
+  int seal_rows;        ///< tandem.seal_rows
+};
+
+[[nodiscard]] const Settings& CurrentSettings();
+
+/// tandem.build_threads with 0 resolved.
+[[nodiscard]] unsigned BuildThreads();
+
+/// Once per backend, at load.
+void RegisterSettings();
+
+}  // namespace tandem::pg

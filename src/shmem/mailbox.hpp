@@ -1,0 +1,67 @@
+#pragma once
+// Shared memory between sessions and the background workers: who has work, what is being built. Exists only if the library was
+// preloaded. Small and of fixed size; nothing here is the truth about an index, which its pages tell.
+
+#include "pg/pg.hpp"
+
+extern "C" {
+#include "datatype/timestamp.h"
+}
+
+namespace tandem::shmem {
+
+/// Requests and attaches the memory; from _PG_init during preload only.
+void RegisterMailbox();
+/// False without preload: every other function here is then a no-op or says no.
+[[nodiscard]] bool MailboxExists();
+
+// ---- Sessions ----
+
+/// Rows were appended to an index that the worker is to fold. Cheap enough for every insert: one look at a flag this backend
+/// remembers. tail_rows: about how many wait, so that the launcher wakes a worker at once when it is `seal_rows` or more.
+void NotifyAppend(Oid index, bool urgent);
+/// Something else changed that the worker may care for: index created or altered, rows deleted.
+void NotifyWork(Oid database);
+/// Asks for rows below `rows` to be folded, however few they are.
+void RequestFold(Oid index, uint64 rows);
+/// Makes workers leave `database` and stay away until AllowDatabase(), or until this process is gone (H26).
+void EvictWorkers(Oid database);
+void AllowDatabase(Oid database);
+
+// ---- What a build shows ----
+
+constexpr int kErrorBytes = 200;
+
+struct BuildStatus {
+  Oid database;
+  Oid index;
+  int pid;       ///< of who builds; 0: nobody now
+  uint32 phase;  ///< storage::FoldPhase
+  uint64 rows_done;
+  uint64 rows_total;
+  uint64 folds;  ///< segments built since the server started
+  TimestampTz started_at;
+  TimestampTz tail_since;  ///< when the oldest row that is not in a segment arrived; 0: not known or none
+  TimestampTz error_at;    ///< 0: none
+  char error[kErrorBytes];
+};
+
+/// Copies the status of `index` of this database; false if there is none.
+[[nodiscard]] bool ReadBuildStatus(Oid index, BuildStatus* status);
+
+// ---- Who builds: worker or session ----
+
+void ReportBuildStart(Oid index, uint64 rows_total);
+void ReportBuildProgress(Oid index, uint32 phase, uint64 rows_done, uint64 rows_total);
+/// sealed_everything: no row waits any more.
+void ReportBuildEnd(Oid index, bool published, bool sealed_everything);
+void ReportBuildError(Oid index, const char* message);
+/// The row bound asked for by RequestFold(), 0 if none.
+[[nodiscard]] uint64 RequestedFold(Oid index);
+
+// ---- Workers ----
+
+/// True if a worker can be expected to serve this database: preload, not in recovery, launcher alive.
+[[nodiscard]] bool WorkerAvailable();
+
+}  // namespace tandem::shmem

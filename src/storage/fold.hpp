@@ -1,0 +1,78 @@
+#pragma once
+// Folding: rows of the flat relation, and perhaps a segment's graph, become one new segment. The way of a build in pages and
+// records; graph/ computes, policy/ has decided what.
+//
+// A job goes on in steps, so that its caller can let go of the relation in between: a background worker holds no lock,
+// no transaction and no snapshot while threads compute; a session simply loops.
+
+#include "storage/manifest.hpp"
+
+#include "policy/fold_policy.hpp"
+
+namespace tandem::storage {
+
+struct FoldOptions {
+  uint32 m;
+  uint32 ef_construction;
+  unsigned threads;  ///< 0: steps compute by themselves
+  int nice;
+  uint64 build_memory_bytes;
+  uint64 tail_bound;  ///< fold no row id from here on; ~0: none
+};
+
+struct FoldJob;
+
+enum class FoldPhase : uint32 {
+  kSampling,
+  kLoadingGraph,
+  kReadingRows,
+  kBuilding,
+  kWriting,
+  kPublishing,
+  kDone
+};
+
+enum class FoldStep {
+  kContinue,   ///< call again
+  kWait,       ///< threads are busy: call again in 10 ms or so
+  kPublished,  ///< done; the segment is visible
+  kAbandoned,  ///< the index is not what it was when the job began (rebuilt, or another builder published)
+};
+
+struct FoldProgress {
+  FoldPhase phase;
+  uint64 rows_done;
+  uint64 rows_total;
+};
+
+/// What PlanFold() wants to know, counted from the row heads and the manifest. Builder lock required, so that it stays true.
+struct FoldSurvey {
+  Manifest* manifest;
+  policy::SegmentWeight* segments;
+  uint32 segment_count;
+  uint64 tail_rows;  ///< live rows past the sealed ones
+  uint64 row_bound;  ///< row ids below this exist
+  uint32 dimensions;
+  vec::Metric metric;
+};
+/// In the current memory context. count_dead: read all row heads (8 bytes a row); else dead = 0 and tail_rows counts dead ones too.
+[[nodiscard]] FoldSurvey SurveyIndex(Relation index, bool count_dead);
+
+/// The job's memory is a child of `context`; deleting it, or EndFold(), stops the threads. Builder lock required until then.
+[[nodiscard]] FoldJob* BeginFold(MemoryContext context, Relation index, const FoldSurvey& survey,
+                                 const policy::FoldPlan& plan, const FoldOptions& options);
+/// Does at most about `budget_ms` of work on pages. Locks AccessShare (RowExclusive when it writes) must be held on `index`, which may be a new
+/// opening of the same index. An ERROR leaves the job to be ended; nothing is half-published.
+[[nodiscard]] FoldStep StepFold(FoldJob* job, Relation index, int budget_ms);
+[[nodiscard]] FoldProgress ProgressOf(const FoldJob* job);
+/// Row ids below this are sealed once the job is published.
+[[nodiscard]] uint64 SealedAfter(const FoldJob* job);
+void EndFold(FoldJob* job);
+
+/// Drops retired blobs that nobody needs any more, if there are any. Builder lock required.
+void RecycleRetired(Relation index);
+
+/// Retires every segment: the way to strategy flat. Builder lock required.
+void RetireSegments(Relation index);
+
+}  // namespace tandem::storage

@@ -1,0 +1,86 @@
+#pragma once
+// The manifest: which segments an index has. A version of it is immutable; a new one is published whole by one record.
+//
+// Retired blobs stay listed, with the transaction id at their retirement, until no snapshot can be older than that; the
+// version that no longer lists them makes their blocks free.
+
+#include "storage/blob.hpp"
+
+namespace tandem::storage {
+
+/// One sealed segment. Segments are listed in the order of row ids and partition [0, sealed_rows).
+struct SegmentInfo {
+  uint32 id;
+  uint32 nodes;
+  uint64 bytes;
+  uint64 first_row;
+  uint64 end_row;
+  uint64 rows;  ///< in its graph when it was built
+  uint32 m;
+  uint32 ef_construction;
+  uint32 codec;         ///< graph::Codec
+  uint32 first_extent;  ///< index into the manifest's blocks
+  int64 built_at;       ///< TimestampTz
+};
+
+struct RetiredInfo {
+  uint64 retire_xid;  ///< 0: retired by this very version, see ManifestRoot::publish_xid
+  uint64 bytes;
+  uint32 id;
+  uint16 kind;
+  uint16 reserved;
+  uint32 first_extent;
+  uint32 reserved2;
+};
+
+/// A palloc'd copy in one chunk. version 0: no manifest was ever published, all counts are 0.
+struct Manifest {
+  uint64 incarnation;
+  ManifestRoot root;
+  uint32 segment_count;
+  uint32 retired_count;
+  uint32 block_count;
+  const SegmentInfo* segments;
+  const RetiredInfo* retired;
+  const BlockNumber* blocks;
+
+  [[nodiscard]] BlobRef BlobOf(const SegmentInfo& segment) const {
+    return {PageKind::kSegment, segment.id, segment.bytes, blocks + segment.first_extent};
+  }
+};
+
+/// The manifest that holds now, in the current memory context. A caller with a snapshot may use it, and the blobs it lists,
+/// for as long as it keeps the snapshot; the holder of the builder lock, for as long as it keeps the lock. Costs one look at
+/// the meta page when the backend has read this version before.
+[[nodiscard]] Manifest* ReadManifest(Relation index);
+
+/// Only the root: one look at the meta page.
+[[nodiscard]] ManifestRoot ReadManifestRoot(Relation index);
+
+/// What one publication changes.
+struct Publication {
+  uint64 expected_version;  ///< compare-and-swap: fails unless this version still holds
+  uint32 replaced_first;    ///< segments [replaced_first, replaced_end) are retired …
+  uint32 replaced_end;
+  bool has_segment;  ///< … and `segment` takes their place (first_extent is ignored)
+  SegmentInfo segment;
+  BlobRef segment_blob;
+  uint64 sealed_rows;
+};
+
+/// Publishes a new version: writes its blob, then flips the root. Drops retired blobs that nobody can need any more, and
+/// hands free extents to the streams. False, with nothing changed, if another version holds. Builder lock required.
+[[nodiscard]] bool Publish(Relation index, BlobWriter* writer, const Publication& publication);
+
+/// True if some retired blob can be dropped now: worth a Publish() that changes nothing else.
+[[nodiscard]] bool HasRecyclable(Relation index, const Manifest& manifest);
+
+// ---- The builder lock: one builder per index at a time (H13) ----
+
+/// Session-level, so that it outlives the transactions of a build; vanishes with its process. Conflicts with no DDL.
+[[nodiscard]] bool TryLockBuilder(Oid index);
+/// Waits; cancellable.
+void LockBuilder(Oid index);
+void UnlockBuilder(Oid index);
+
+}  // namespace tandem::storage

@@ -1,0 +1,91 @@
+#pragma once
+// 8-bit scalar quantisation: the code that graph segments are built from and walked on.
+//
+//   code[d] = round((x[d] - offset[d]) / step), clamped to 0 … 255
+//
+// One step for all dimensions: the error is then the same in each, which is what minimises the squared error of a
+// distance, and L2 and L1 between codes are sums of integers. Cosine codes are those of the normalised vectors,
+// compared by L2 (equivalent order). Codes choose candidates only; the distance that counts is computed from the full
+// vector.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/span.hpp"
+#include "vec/metric.hpp"
+
+namespace tandem::vec {
+
+/// Parameters of one segment's codes. Does not own `offset` (dimensions floats).
+struct ScalarQuantizer {
+  Metric metric = Metric::kL2;
+  std::uint32_t dimensions = 0;
+  float step = 1.0F;
+  const float* offset = nullptr;
+};
+
+/// Learns offset and step from a sample of vectors. Memory: bounded by kSampleBytes, whatever is added.
+class ScalarQuantizerTrainer {
+ public:
+  /// Vectors beyond these many bytes are not needed: MaxSamples() says how many to offer.
+  static constexpr std::size_t kSampleBytes = std::size_t{8} << 20;
+
+  ScalarQuantizerTrainer(Metric metric, std::uint32_t dimensions);
+
+  /// Between 64 and 4,096, by dimension. Offer a random sample of the rows, not the first ones.
+  [[nodiscard]] std::size_t MaxSamples() const noexcept;
+  /// vector: `dimensions` floats. Vectors that IsCodable() refuses are ignored. Throws std::bad_alloc.
+  void Add(const float* vector);
+  /// Writes `dimensions` offsets; returns the step, > 0 and finite also for no samples or all equal ones.
+  /// The step minimises the squared error over the sample, clipping included.
+  [[nodiscard]] float Train(float* offset) const;
+
+ private:
+  Metric metric_;
+  std::uint32_t dimensions_;
+  std::vector<float> samples_;
+};
+
+/// False for vectors that have no place in a graph of this metric: zero vectors under cosine, and vectors whose norm
+/// under cosine is not finite. Their rows are found by exact scan alone.
+[[nodiscard]] bool IsCodable(Metric metric, const float* vector, std::size_t dimensions) noexcept;
+
+/// Writes `dimensions` bytes. vector: codable.
+void EncodeVector(const ScalarQuantizer& quantizer, const float* vector, std::uint8_t* code) noexcept;
+
+/// Distance between two codes of one quantiser, for building graphs. Symmetric; ascending = farther; the scale is
+/// arbitrary but one within a segment. Inner products need a term per code (CodeTerm), which the others ignore.
+class CodeDistance {
+ public:
+  CodeDistance() noexcept = default;
+  explicit CodeDistance(const ScalarQuantizer& quantizer) noexcept;
+
+  /// sum over d of offset[d] * code[d] for inner products, 0 for other metrics.
+  [[nodiscard]] float CodeTerm(const std::uint8_t* code) const noexcept;
+  [[nodiscard]] float operator()(const std::uint8_t* a, float a_term, const std::uint8_t* b,
+                                 float b_term) const noexcept;
+
+ private:
+  ScalarQuantizer quantizer_;
+};
+
+/// A query prepared to be compared with codes of one segment. The query is kept in 16 bits, neither clamped to the
+/// range of the codes nor rounded to their step where the metric allows more.
+class CodeQuery {
+ public:
+  CodeQuery() noexcept = default;
+  /// query: `dimensions` floats, not needed afterwards. scratch: `dimensions` int16, must outlive this object.
+  /// A query that is not codable (zero under cosine) gives a CodeQuery whose keys are all equal.
+  CodeQuery(const ScalarQuantizer& quantizer, const float* query, std::int16_t* scratch) noexcept;
+
+  /// Ascending = farther; comparable among codes of this quantiser only. Never NaN.
+  [[nodiscard]] float Key(const std::uint8_t* code) const noexcept;
+
+ private:
+  Metric metric_ = Metric::kL2;
+  std::uint32_t dimensions_ = 0;
+  const std::int16_t* query_ = nullptr;
+};
+
+}  // namespace tandem::vec
