@@ -12,6 +12,7 @@ extern "C" {
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "commands/vacuum.h"
 #include "funcapi.h"
 #include "pgstat.h"
@@ -20,6 +21,7 @@ extern "C" {
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -109,6 +111,25 @@ inline void DisablePath(Path* path) {
   return object_ownercheck(RelationRelationId, relation, role);
 #else
   return pg_class_ownercheck(relation, role);
+#endif
+}
+
+/// The number under which waiting shows as `name` in pg_stat_activity; before 17 every extension's shows as "Extension".
+[[nodiscard]] inline uint32 WaitEvent(const char* name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  (void)name;
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+/// True if `role` owns the database, or is a superuser.
+[[nodiscard]] inline bool OwnsDatabase(Oid database, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, role);
+#else
+  return pg_database_ownercheck(database, role);
 #endif
 }
 

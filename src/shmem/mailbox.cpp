@@ -1,43 +1,176 @@
+// The sessions' side: telling the workers that there is work, and sending them away.
+
 #include "pg/compat.hpp"
 
 #include "shmem/mailbox.hpp"
+#include "shmem/tables.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+}
 
 namespace tandem::shmem {
 
-void RegisterMailbox() {}
+namespace {
 
-bool MailboxExists() {
-  return false;
+// CREATE DATABASE and its like wait 5 s for others to leave the database, then fail. The worker needs 0.1 s.
+constexpr long kEvictTimeoutMs = 5000;
+
+// The launcher is restarted 5 s after it fails; a server that starts or recovers may be slower.
+constexpr int kLauncherGraceMs = 30 * 1000;
+
+void FlagIndex(Oid index, uint32 flags) {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  IndexSlot* slot = TakeIndex(index);
+  bool wake_worker = false;
+  if (slot != nullptr) {
+    const uint32 before = pg_atomic_fetch_or_u32(&slot->flags, flags);
+    if ((flags & ~before & kTailDated) != 0) slot->status.tail_since = slot->used_at;
+    wake_worker = (flags & ~before & kUrgent) != 0;
+  }
+  Latch* latch = AddWork(MyDatabaseId, slot != nullptr ? kFlaggedIndexes : kAllIndexes, wake_worker);
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
 }
 
-void NotifyAppend(Oid /*index*/, bool /*urgent*/) {}
+// ---- NotifyWork(): told when the transaction has committed, as the worker could not see the change before ----
 
-void NotifyWork(Oid /*database*/) {}
+Oid changed_database = InvalidOid;
 
-void RequestFold(Oid /*index*/, uint64 /*rows*/) {}
-
-void EvictWorkers(Oid /*database*/) {}
-
-void AllowDatabase(Oid /*database*/) {}
-
-bool ReadBuildStatus(Oid /*index*/, BuildStatus* /*status*/) {
-  return false;
+void TellWork(Oid database) {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  Latch* latch = AddWork(database, kAllIndexes, true);
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
 }
 
-void ReportBuildStart(Oid /*index*/, uint64 /*rows_total*/) {}
+void TellWorkAtCommit(XactEvent event, void* /*unused*/) {
+  if (changed_database == InvalidOid) return;
+  switch (event) {
+    case XACT_EVENT_COMMIT:
+      TellWork(changed_database);
+      changed_database = InvalidOid;
+      return;
+    case XACT_EVENT_ABORT:
+    case XACT_EVENT_PREPARE:  // COMMIT PREPARED tells it, worker/utility_hook.cpp
+      changed_database = InvalidOid;
+      return;
+    default:
+      return;
+  }
+}
 
-void ReportBuildProgress(Oid /*index*/, uint32 /*phase*/, uint64 /*rows_done*/, uint64 /*rows_total*/) {}
+// ---- Evictions ----
 
-void ReportBuildEnd(Oid /*index*/, bool /*published*/, bool /*sealed_everything*/) {}
+/// The entry of this session for `database`, or a free one; nullptr if none is left.
+Eviction* TakeEviction(Oid database) {
+  Eviction* free_entry = nullptr;
+  for (Eviction& eviction : mailbox->evictions) {
+    if (eviction.database == database && eviction.pid == MyProcPid) return &eviction;
+    if (eviction.database == InvalidOid && free_entry == nullptr) free_entry = &eviction;
+  }
+  return free_entry;
+}
 
-void ReportBuildError(Oid /*index*/, const char* /*message*/) {}
+/// A session that ends in the middle of DROP DATABASE must not keep workers away for ever.
+void WithdrawEvictions(int /*code*/, Datum /*unused*/) {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  for (Eviction& eviction : mailbox->evictions)
+    if (eviction.pid == MyProcPid) eviction = {};
+  Latch* latch = mailbox->launcher_latch;
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
+}
 
-uint64 RequestedFold(Oid /*index*/) {
-  return 0;
+bool HasWorker(Oid database) {
+  LWLockAcquire(mailbox->lock, LW_SHARED);
+  const DatabaseSlot* slot = FindDatabase(database);
+  const bool has_worker = slot != nullptr && slot->worker_pid != 0;
+  LWLockRelease(mailbox->lock);
+  return has_worker;
+}
+
+void AwaitDeparture(Oid database) {
+  const TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kEvictTimeoutMs);
+  ConditionVariablePrepareToSleep(&mailbox->worker_left);
+  while (HasWorker(database)) {
+    const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+    if (left_ms <= 0) break;
+    ConditionVariableTimedSleep(&mailbox->worker_left, left_ms, pg::WaitEvent("TandemWorkerLeave"));
+  }
+  ConditionVariableCancelSleep();
+}
+
+}  // namespace
+
+void NotifyAppend(Oid index, bool urgent) {
+  if (mailbox == nullptr) return;
+  uint32 flags = kRowsWait | kTailDated;
+  if (urgent) flags |= kUrgent;
+  IndexSlot* slot = RecallIndex(index);
+  if (slot != nullptr && (pg_atomic_read_u32(&slot->flags) & flags) == flags &&
+      pg_atomic_read_u64(&slot->key) == KeyOf(MyDatabaseId, index))
+    return;
+  FlagIndex(index, flags);
+}
+
+void NotifyWork(Oid database) {
+  if (mailbox == nullptr) return;
+  if (!IsTransactionState()) {
+    TellWork(database);
+    return;
+  }
+  static bool registered = false;
+  if (!registered) RegisterXactCallback(TellWorkAtCommit, nullptr);
+  registered = true;
+  changed_database = database;
+}
+
+void RequestFold(Oid index, uint64 rows) {
+  if (mailbox == nullptr) return;
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  IndexSlot* slot = TakeIndex(index);
+  if (slot != nullptr) slot->requested_rows = Max(slot->requested_rows, rows);
+  LWLockRelease(mailbox->lock);
+  FlagIndex(index, kUrgent);
+}
+
+void EvictWorkers(Oid database) {
+  if (mailbox == nullptr) return;
+  static bool registered = false;
+  if (!registered) before_shmem_exit(WithdrawEvictions, 0);
+  registered = true;
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  Eviction* eviction = TakeEviction(database);
+  if (eviction != nullptr) *eviction = {database, MyProcPid};
+  const DatabaseSlot* slot = FindDatabase(database);
+  Latch* latch = slot != nullptr && slot->worker_pid != 0 ? slot->worker_latch : nullptr;
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
+  if (eviction != nullptr) AwaitDeparture(database);
+}
+
+void AllowDatabase(Oid database) {
+  if (mailbox == nullptr) return;
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  for (Eviction& eviction : mailbox->evictions)
+    if (eviction.database == database && eviction.pid == MyProcPid) eviction = {};
+  Latch* latch = mailbox->launcher_latch;
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
 }
 
 bool WorkerAvailable() {
-  return false;
+  if (mailbox == nullptr || RecoveryInProgress()) return false;
+  LWLockAcquire(mailbox->lock, LW_SHARED);
+  const bool available =
+      mailbox->launcher_latch != nullptr ||
+      !TimestampDifferenceExceeds(mailbox->launcher_seen_at, GetCurrentTimestamp(), kLauncherGraceMs);
+  LWLockRelease(mailbox->lock);
+  return available;
 }
 
 }  // namespace tandem::shmem

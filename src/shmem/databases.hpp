@@ -1,0 +1,53 @@
+#pragma once
+// The mailbox as the launcher and the database workers see it. Without preload there are none of them: every function here
+// requires MailboxExists().
+
+#include "shmem/mailbox.hpp"
+
+namespace tandem::shmem {
+
+// ---- The launcher ----
+
+struct DatabaseState {
+  Oid database;
+  bool has_work;
+  bool has_worker;
+  bool evicted;
+  TimestampTz not_before;  ///< its workers failed: no other one before this time; 0: none did
+};
+constexpr int kMaxDatabaseStates = 64;
+
+/// This process's latch is set from now on, until it exits, when a database has work or a worker has left.
+void EnterLauncher();
+/// Copies what is known of each database; returns how many.
+[[nodiscard]] int ListDatabases(DatabaseState states[kMaxDatabaseStates]);
+/// True, once, if some database's work found no room in the mailbox: all must be looked at.
+[[nodiscard]] bool TakeTourWish();
+/// The database is gone, or is not for us.
+void ForgetDatabase(Oid database);
+
+// ---- A database's worker ----
+
+/// Makes this process the database's worker. False if it is not wanted there: another one serves, or was sent away.
+/// To be called before connecting: the end is told only after the connection is closed, which is what evictors wait for.
+[[nodiscard]] bool EnterDatabase(Oid database);
+/// Sent away: to leave at once.
+[[nodiscard]] bool MustLeave();
+/// The worker leaves because there is nothing to do. Whoever ends without this has left work behind.
+void SayDone();
+
+struct WorkTaken {
+  bool some;  ///< indexes were flagged
+  bool all;   ///< anything may have changed
+};
+/// What this worker's database has been marked for since the last call.
+[[nodiscard]] WorkTaken TakeWork();
+/// Nonzero if rows were appended to the index, or asked to be folded, since the last call. To be called before counting
+/// rows: one that comes in between flags the index again.
+[[nodiscard]] uint32 TakeIndexFlags(Oid index);
+/// What a look at the index found; ends a RequestFold() that is fulfilled.
+void ReportTail(Oid index, uint64 sealed_rows, uint64 tail_rows);
+/// When the index may be built again after failures; 0: at once.
+[[nodiscard]] TimestampTz RetryAt(Oid index);
+
+}  // namespace tandem::shmem
