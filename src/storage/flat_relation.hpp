@@ -79,6 +79,35 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query);
 
 void EndFlatScan(FlatScan* scan);
 
+// What a scan that merges flat rows with others needs beside.
+
+/// What a started scan looks at; valid until it is started again.
+struct FlatScanView {
+  const DirectoryView* directory;
+  uint64 rows;  ///< row ids below it belong to the scan
+  const vec::QueryDistance* distance;
+  uint64 distances;  ///< computed so far
+};
+[[nodiscard]] FlatScanView ViewOf(const FlatScan* scan);
+
+/// Which rows the ordered part of a scan returns: everything, by default.
+struct FlatRange {
+  uint64 first_row = 0;
+  bool resumed = false;  ///< only rows that sort after `after`
+  policy::Candidate after = {};
+  base::Span<const uint64> excluded;  ///< not these row ids; ascending, outlives the scan
+};
+
+/// Starts the ordered part over with another range. Rows without a vector are none of it; they follow as ever.
+void ScanFlatRange(FlatScan* scan, const FlatRange& range);
+
+/// The next candidate of the ordered part, without going on; false at its end. Its row may be dead.
+[[nodiscard]] bool PeekFlatCandidate(FlatScan* scan, policy::Candidate* candidate);
+void TakeFlatCandidate(FlatScan* scan);
+
+/// Looks the candidate's row up, wherever the candidate comes from; false if it is dead.
+[[nodiscard]] bool ReadFlatRow(const FlatScan* scan, const policy::Candidate& candidate, ScanRow* row);
+
 // ---- Vacuuming ----
 
 /// Marks every row that `callback` says is dead; WAL-logged before it returns. Reads row heads only.

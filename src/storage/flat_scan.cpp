@@ -3,38 +3,22 @@
 // batch, up to work_mem. The head is read again when a row is returned: it is the authority on whether the row
 // is still there and under which TID.
 
-#include "pg/compat.hpp"
-
 #include "storage/flat_relation.hpp"
+#include "storage/row_access.hpp"
 
 extern "C" {
-#include "access/xlog.h"
+#include "storage/bufmgr.h"
 }
 
 namespace tandem::storage {
 
 namespace {
 
-// Processor time of a scan against no prefetch, all pages in shared_buffers, 60,000 x 784 and 300,000 x 128: 0.81 and
-// 0.87 where the buffers lie in page order, 0.52 and 0.56 in descending order, 0.69 and 0.62 in random order. Into
-// the first level it is slower than none; 1, 3 and 4 pages ahead are a little slower than 2.
-constexpr uint32 kPrefetchDistance = 2;
-
 enum class Phase : unsigned char {
   kOrdered,  ///< rows with a vector, by distance
   kHeads,    ///< rows with a vector, in row order: the query is NULL
   kNulls,    ///< rows without a vector
   kDone,
-};
-
-/// Walks the vector stream forwards. Bytes of a row that was counted never change, so a pin is enough: no
-/// content lock is held (in recovery one is taken for a moment, see PinVectorPage).
-struct VectorReader {
-  Buffer buffer;  ///< holds `page`; InvalidBuffer if none
-  uint32 page;
-  const char* payload;
-  const char* ahead;  ///< payload of the page kPrefetchDistance later, as a hint; nullptr if not known
-  float* scratch;     ///< one row, for rows that cross a page boundary
 };
 
 /// A private copy of one head page's rows.
@@ -56,174 +40,63 @@ struct FlatScan {
   uint64 null_rows;
   Phase phase;
 
+  uint64 first_row;                   ///< the ordered part begins here
+  base::Span<const uint64> excluded;  ///< it leaves these row ids out, ascending
+  std::size_t next_excluded;          ///< the first that the pass has not come to
   policy::Candidate* batch;
   std::size_t batch_room;  ///< candidates that `batch` has memory for
-  std::size_t keep;        ///< the current pass keeps so many
+  std::size_t keep;        ///< the next pass keeps so many
   std::size_t batch_size;
   std::size_t batch_next;
-  bool more;               ///< the pass threw candidates away
+  bool more;               ///< there may be rows beyond the batch
   bool resumed;            ///< `last` is set
-  policy::Candidate last;  ///< largest candidate of the previous batch
+  policy::Candidate last;  ///< the next pass is for candidates beyond this one
+  uint64 distances;        ///< computed since StartFlatScan()
 
   HeadPage heads;
   uint64 next_row;  ///< kHeads, kNulls
-  VectorReader vectors;
+  RowReader vectors;
 };
 
-// ---- Reading pages ----
-
-/// Pins a vector page and checks that it is the one asked for.
-static Buffer PinVectorPage(const FlatScan* scan, uint32 page, BufferAccessStrategy strategy) {
-  const Relation index = scan->index;
-  const BlockNumber block = scan->view->BlockOf(kVectorStream, page);
-  Buffer* recent = RecentVectorBuffer(index, page);
-  const Buffer buffer = ReadPage(index, block, recent != nullptr ? *recent : InvalidBuffer, strategy);
-  recent = RecentVectorBuffer(index, page);
-  if (recent != nullptr) *recent = buffer;
-  // Recovery makes room for a logged page image by zeroing a buffer that others can pin already, under its content
-  // lock: on a standby a pin alone may see the zeros.
-  if (RecoveryInProgress()) {
-    LockBuffer(buffer, BUFFER_LOCK_SHARE);
-    LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-  }
-  CheckPage(index, block, BufferGetPage(buffer), PageKind::kVectors, page, scan->view->incarnation);
-  return buffer;
-}
-
-static void ReleaseVectors(VectorReader* reader) {
-  if (BufferIsValid(reader->buffer)) ReleaseBuffer(reader->buffer);
-  reader->buffer = InvalidBuffer;
-}
-
-/// Makes `page` current.
-static void TurnTo(FlatScan* scan, uint32 page, BufferAccessStrategy strategy) {
-  VectorReader* reader = &scan->vectors;
-  CHECK_FOR_INTERRUPTS();
-  ReleaseVectors(reader);
-  reader->buffer = PinVectorPage(scan, page, strategy);
-  reader->page = page;
-  reader->payload = Payload(BufferGetPage(reader->buffer));
-  const Buffer* ahead = RecentVectorBuffer(scan->index, page + kPrefetchDistance);
-  reader->ahead = nullptr;
-  if (ahead != nullptr && *ahead > 0) {
-    pg::PrefetchBufferDescriptor(*ahead);
-    reader->ahead = Payload(BufferGetPage(*ahead));
-  }
-}
-
-/// Asks for that part of a later page which lies where [offset, offset + bytes) lies in the current one, into the
-/// second-level cache. The buffer may hold another page by now: then the hint was for nothing.
-__attribute__((always_inline)) static inline void PrefetchAhead(const VectorReader& reader, uint32 offset,
-                                                                uint32 bytes) {
-  if (reader.ahead == nullptr) return;
-  const char* start = reader.ahead + offset;
-  const uint32 length = Min(bytes, kPayloadBytes - offset);
-  for (uint32 line = 0; line < length; line += 64) __builtin_prefetch(start + line, 0, 2);
-}
-
-/// The vector of `row`; valid until the next call. Rows must be asked for in ascending order.
-static const float* VectorOf(FlatScan* scan, uint64 row, BufferAccessStrategy strategy) {
-  VectorReader* reader = &scan->vectors;
-  const uint32 row_bytes = scan->view->row_bytes;
-  const uint64 first = row * row_bytes;
-  const auto page = static_cast<uint32>(first / kPayloadBytes);
-  const auto offset = static_cast<uint32>(first % kPayloadBytes);
-  if (!BufferIsValid(reader->buffer) || page != reader->page) TurnTo(scan, page, strategy);
-  PrefetchAhead(*reader, offset, row_bytes);
-  if (likely(offset + row_bytes <= kPayloadBytes))
-    return reinterpret_cast<const float*>(reader->payload + offset);
-  auto* copy = reinterpret_cast<char*>(reader->scratch);
-  uint32 copied = kPayloadBytes - offset;
-  // memmove, not memcpy: gcc expands the latter into "rep movs", whose start-up costs more than the copy.
-  std::memmove(copy, reader->payload + offset, copied);
-  while (copied < row_bytes) {
-    TurnTo(scan, reader->page + 1, strategy);
-    const uint32 part = Min(row_bytes - copied, kPayloadBytes);
-    PrefetchAhead(*reader, 0, part);
-    std::memmove(copy + copied, reader->payload, part);
-    copied += part;
-  }
-  return reader->scratch;
-}
+// ---- One pass ----
 
 /// Copies the heads of page `page`, at most `bound` of them.
 static void ReadHeads(FlatScan* scan, Stream stream, uint32 page, uint64 bound,
                       BufferAccessStrategy strategy) {
-  CHECK_FOR_INTERRUPTS();
-  HeadPage* out = &scan->heads;
-  const BlockNumber block = scan->view->BlockOf(stream, page);
-  const Buffer buffer = ReadPage(scan->index, block, InvalidBuffer, strategy);
-  LockBuffer(buffer, BUFFER_LOCK_SHARE);
-  const Page head_page = BufferGetPage(buffer);
-  CheckPage(scan->index, block, head_page, KindOfStream(stream), page, scan->view->incarnation);
-  pg::CheckSnapshotAge(scan->snapshot, scan->index, head_page);
-  out->count = static_cast<uint32>(Min(static_cast<uint64>(HeadCount(head_page)), bound));
-  std::memcpy(out->heads, Heads(head_page), out->count * sizeof(RowHead));
-  UnlockReleaseBuffer(buffer);
+  scan->heads.count = ReadHeadPage(scan->index, *scan->view, stream, page, bound, strategy, scan->heads.heads,
+                                   scan->snapshot);
 }
 
-static RowHead ReadHead(const FlatScan* scan, base::RowId row) {
-  const auto page = static_cast<uint32>(base::ToIndex(row) / kHeadsPerPage);
-  const auto slot = static_cast<uint32>(base::ToIndex(row) % kHeadsPerPage);
-  const BlockNumber block = scan->view->BlockOf(kHeadStream, page);
-  const Buffer buffer = ReadPage(scan->index, block);
-  LockBuffer(buffer, BUFFER_LOCK_SHARE);
-  const Page head_page = BufferGetPage(buffer);
-  CheckPage(scan->index, block, head_page, PageKind::kHeads, page, scan->view->incarnation);
-  pg::CheckSnapshotAge(scan->snapshot, scan->index, head_page);
-  const RowHead head = Heads(head_page)[slot];
-  UnlockReleaseBuffer(buffer);
-  return head;
-}
-
-// ---- One pass ----
-
-/// Pages that the vectors of `rows` rows take.
-static uint32 VectorPagesOf(const DirectoryView& directory, uint64 rows) {
-  return static_cast<uint32>((rows * directory.row_bytes + kPayloadBytes - 1) / kPayloadBytes);
+/// True if `row` was excluded. Rows are asked about in ascending order.
+static bool IsExcluded(FlatScan* scan, uint64 row) {
+  while (scan->next_excluded < scan->excluded.size() && scan->excluded[scan->next_excluded] < row)
+    scan->next_excluded++;
+  return scan->next_excluded < scan->excluded.size() && scan->excluded[scan->next_excluded] == row;
 }
 
 /// Offers every live row of head page `page` that comes after the last one returned.
-static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top,
-                         BufferAccessStrategy strategy) {
-  const uint64 first_row = static_cast<uint64>(page) * kHeadsPerPage;
-  ReadHeads(scan, kHeadStream, page, scan->rows - first_row, strategy);
-  for (uint32 slot = 0; slot < scan->heads.count; slot++) {
+static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top) {
+  const uint64 page_row = static_cast<uint64>(page) * kHeadsPerPage;
+  ReadHeads(scan, kHeadStream, page, scan->rows - page_row, scan->vectors.strategy);
+  const auto first_slot = static_cast<uint32>(Max(scan->first_row, page_row) - page_row);
+  for (uint32 slot = first_slot; slot < scan->heads.count; slot++) {
     if ((scan->heads.heads[slot].flags & kTombstone) != 0) continue;
-    const uint64 row = first_row + slot;
-    const double key = scan->distance.Key(VectorOf(scan, row, strategy));
+    const uint64 row = page_row + slot;
+    if (!scan->excluded.empty() && IsExcluded(scan, row)) continue;
+    const double key = scan->distance.Key(ReadVector(&scan->vectors, row));
+    scan->distances++;
     const policy::Candidate candidate = {policy::ToOrderedKey(key), base::RowId{row}};
     if (scan->resumed && !(scan->last < candidate)) continue;
     top->Offer(candidate);
   }
 }
 
-static void RunPass(FlatScan* scan) {
-  const uint32 vector_pages = VectorPagesOf(*scan->view, scan->rows);
-  // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
-  BufferAccessStrategy strategy = nullptr;
-  if (vector_pages > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
-
-  ReserveRecentBuffers(scan->index, vector_pages);
-
-  policy::TopCandidates top(scan->batch, scan->keep);
-  const auto head_pages = static_cast<uint32>((scan->rows + kHeadsPerPage - 1) / kHeadsPerPage);
-  for (uint32 page = 0; page < head_pages; page++) ScanHeadPage(scan, page, &top, strategy);
-  ReleaseVectors(&scan->vectors);
-  if (strategy != nullptr) FreeAccessStrategy(strategy);
-
-  scan->batch_size = top.Finish();
-  scan->batch_next = 0;
-  scan->more = top.overflowed();
-}
-
 std::size_t LargestBatch() {
   return static_cast<std::size_t>(work_mem) * 1024 / (2 * sizeof(policy::Candidate));
 }
 
-/// Memory for a batch that keeps `keep` rows; a batch is as large as work_mem at most.
-static void ReserveBatch(FlatScan* scan, std::size_t keep) {
-  scan->keep = Min(keep, LargestBatch());
+/// Memory for a batch that keeps scan->keep rows.
+static void ReserveBatch(FlatScan* scan) {
   if (scan->batch_room >= 2 * scan->keep) return;
   if (scan->batch != nullptr) pfree(scan->batch);
   scan->batch = nullptr;
@@ -232,15 +105,32 @@ static void ReserveBatch(FlatScan* scan, std::size_t keep) {
       MemoryContextAllocHuge(scan->context, scan->batch_room * sizeof(policy::Candidate)));
 }
 
-// ---- The scan ----
+static void RunPass(FlatScan* scan) {
+  const uint32 vector_pages = VectorPagesOf(*scan->view, scan->rows);
+  const uint32 pages_to_read = vector_pages - VectorPagesOf(*scan->view, scan->first_row);
+  ReserveBatch(scan);
+  ReserveRecentBuffers(scan->index, vector_pages);
+  // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
+  BufferAccessStrategy strategy = nullptr;
+  if (pages_to_read > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
+  scan->vectors.strategy = strategy;
 
-/// The backend's directory, read again if it does not reach the vectors of `rows` rows.
-static const DirectoryView& DirectoryWith(Relation index, uint64 rows) {
-  const IndexCache* cache = GetIndexCache(index);
-  if (cache->directory.PagesKnown(kVectorStream) < VectorPagesOf(cache->directory, rows))
-    cache = ReloadIndexCache(index);
-  return cache->directory;
+  policy::TopCandidates top(scan->batch, scan->keep);
+  scan->next_excluded = 0;
+  const auto head_pages = static_cast<uint32>((scan->rows + kHeadsPerPage - 1) / kHeadsPerPage);
+  for (auto page = static_cast<uint32>(scan->first_row / kHeadsPerPage); page < head_pages; page++)
+    ScanHeadPage(scan, page, &top);
+  CloseRows(&scan->vectors);
+  if (strategy != nullptr) FreeAccessStrategy(strategy);
+
+  scan->batch_size = top.Finish();
+  scan->batch_next = 0;
+  scan->more = top.overflowed();
+  // A batch is as large as work_mem at most.
+  scan->keep = Min(scan->keep * kBatchGrowth, LargestBatch());
 }
+
+// ---- The scan ----
 
 FlatScan* BeginFlatScan(Relation index) {
   auto* scan = static_cast<FlatScan*>(palloc0(sizeof(FlatScan)));
@@ -263,6 +153,7 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
   scan->phase = query != nullptr ? Phase::kOrdered : Phase::kHeads;
   scan->next_row = 0;
   scan->heads.count = 0;
+  scan->distances = 0;
   if (query != nullptr) {
     if (scan->query == nullptr) {
       // Stored vectors lie anywhere; the query at least should not straddle cache lines in every load.
@@ -272,33 +163,60 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
     }
     std::memcpy(scan->query, query, scan->view->row_bytes);
     scan->distance = vec::QueryDistance(scan->view->metric, scan->query, scan->view->dimensions);
-    scan->resumed = false;
-    scan->batch_size = scan->batch_next = 0;
-    scan->more = true;
-    ReserveBatch(scan, kFirstBatch);
+    OpenRows(&scan->vectors, scan->index, scan->view, scan->vectors.scratch, nullptr);
+    ScanFlatRange(scan, FlatRange{});
   }
   MemoryContextSwitchTo(old_context);
 }
 
-static bool NextOrdered(FlatScan* scan, ScanRow* row) {
-  for (;;) {
-    if (scan->batch_next == scan->batch_size) {
-      if (!scan->more || scan->rows == 0) return false;
-      if (scan->resumed) ReserveBatch(scan, scan->keep * kBatchGrowth);
-      RunPass(scan);
-      if (scan->batch_size == 0) return false;
-      scan->last = scan->batch[scan->batch_size - 1];
-      scan->resumed = true;
-    }
-    const policy::Candidate candidate = scan->batch[scan->batch_next++];
-    CHECK_FOR_INTERRUPTS();
-    const RowHead head = ReadHead(scan, candidate.row);
-    if ((head.flags & kTombstone) != 0) continue;
-    row->tid = head.tid;
-    row->distance = scan->distance.Distance(policy::FromOrderedKey(candidate.key));
-    row->is_null = false;
-    return true;
+void ScanFlatRange(FlatScan* scan, const FlatRange& range) {
+  scan->first_row = Min(range.first_row, scan->rows);
+  scan->excluded = range.excluded;
+  scan->resumed = range.resumed;
+  scan->last = range.after;
+  scan->keep = Min(kFirstBatch, LargestBatch());
+  scan->batch_size = scan->batch_next = 0;
+  scan->more = scan->first_row < scan->rows;
+}
+
+FlatScanView ViewOf(const FlatScan* scan) {
+  return {scan->view, scan->rows, &scan->distance, scan->distances};
+}
+
+bool PeekFlatCandidate(FlatScan* scan, policy::Candidate* candidate) {
+  if (scan->batch_next == scan->batch_size) {
+    if (!scan->more) return false;
+    RunPass(scan);
+    if (scan->batch_size == 0) return false;
+    scan->last = scan->batch[scan->batch_size - 1];
+    scan->resumed = true;
   }
+  *candidate = scan->batch[scan->batch_next];
+  return true;
+}
+
+void TakeFlatCandidate(FlatScan* scan) {
+  scan->batch_next++;
+}
+
+bool ReadFlatRow(const FlatScan* scan, const policy::Candidate& candidate, ScanRow* row) {
+  CHECK_FOR_INTERRUPTS();
+  const RowHead head =
+      ReadRowHead(scan->index, *scan->view, kHeadStream, base::ToIndex(candidate.row), scan->snapshot);
+  if ((head.flags & kTombstone) != 0) return false;
+  row->tid = head.tid;
+  row->distance = scan->distance.Distance(policy::FromOrderedKey(candidate.key));
+  row->is_null = false;
+  return true;
+}
+
+static bool NextOrdered(FlatScan* scan, ScanRow* row) {
+  policy::Candidate candidate;
+  while (PeekFlatCandidate(scan, &candidate)) {
+    TakeFlatCandidate(scan);
+    if (ReadFlatRow(scan, candidate, row)) return true;
+  }
+  return false;
 }
 
 /// Rows of a heads stream one after the other.
@@ -341,7 +259,7 @@ bool NextFlatRow(FlatScan* scan, ScanRow* row) {
 }
 
 void EndFlatScan(FlatScan* scan) {
-  ReleaseVectors(&scan->vectors);
+  CloseRows(&scan->vectors);
 }
 
 }  // namespace tandem::storage

@@ -5,7 +5,20 @@
 
 #include "base/ids.hpp"
 
+extern "C" {
+#include "utils/snapshot.h"
+}
+
 namespace tandem::storage {
+
+/// Pages that the vectors of `rows` rows take.
+[[nodiscard]] inline uint32 VectorPagesOf(const DirectoryView& directory, uint64 rows) {
+  return static_cast<uint32>((rows * directory.row_bytes + kPayloadBytes - 1) / kPayloadBytes);
+}
+
+/// The backend's directory, read again if it does not reach the vectors of `rows` rows. Valid until the relation's next
+/// use: CopyDirectory() it.
+[[nodiscard]] const DirectoryView& DirectoryWith(Relation index, uint64 rows);
 
 /// Walks rows, forwards fastest. Bytes of a row that was counted never change, so a pin on the vector page is enough (in
 /// recovery its lock is taken for a moment). Plain data.
@@ -13,24 +26,31 @@ struct RowReader {
   Relation index;
   const DirectoryView* view;
   BufferAccessStrategy strategy;
-  Buffer buffer;  ///< pinned vector page
+  Buffer buffer;  ///< pinned vector page; InvalidBuffer if none
   uint32 page;
+  bool read_ahead;  ///< rows are asked for in ascending order: prefetch what follows. OpenRows() says so
   const char* payload;
-  const char* ahead;
-  float* scratch;  ///< one row, for rows that cross a page boundary
+  const char* ahead;  ///< payload of a page that will be needed soon, as a hint; nullptr if not known
+  float* scratch;     ///< one row, for rows that cross a page boundary
 };
 
-/// scratch: row_bytes bytes. view and scratch must outlive the reader.
+/// scratch: row_bytes bytes. view and scratch must outlive the reader. Remembers buffers if there is room for them
+/// (ReserveRecentBuffers()).
 void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, float* scratch,
               BufferAccessStrategy strategy);
-/// Valid until the next call.
+/// Valid until the next call. Checks for interrupts at every page.
 [[nodiscard]] const float* ReadVector(RowReader* reader, uint64 row);
+/// Lets go of the page; the reader can be used again.
 void CloseRows(RowReader* reader);
 
-/// The head of one row; a look at its page under its lock.
-[[nodiscard]] RowHead ReadRowHead(Relation index, const DirectoryView& view, Stream stream, uint64 row);
-/// Copies the heads of page `page`, at most `bound`, to `heads` (room for kHeadsPerPage). Returns how many.
+/// The head of one row; a look at its page under its lock. snapshot: raise "snapshot too old" where it may be
+/// (old_snapshot_threshold); nullptr for callers without one.
+[[nodiscard]] RowHead ReadRowHead(Relation index, const DirectoryView& view, Stream stream, uint64 row,
+                                  Snapshot snapshot = nullptr);
+/// Copies the heads of page `page`, at most `bound`, to `heads` (room for kHeadsPerPage). Returns how many. snapshot:
+/// as ReadRowHead(). Checks for interrupts.
 [[nodiscard]] uint32 ReadHeadPage(Relation index, const DirectoryView& view, Stream stream, uint32 page,
-                                  uint64 bound, BufferAccessStrategy strategy, RowHead* heads);
+                                  uint64 bound, BufferAccessStrategy strategy, RowHead* heads,
+                                  Snapshot snapshot = nullptr);
 
 }  // namespace tandem::storage
