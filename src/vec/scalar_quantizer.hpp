@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/span.hpp"
+#include "vec/code_kernels.hpp"
 #include "vec/metric.hpp"
 
 namespace tandem::vec {
@@ -35,13 +35,18 @@ class ScalarQuantizerTrainer {
 
   /// Between 64 and 4,096, by dimension. Offer a random sample of the rows, not the first ones.
   [[nodiscard]] std::size_t MaxSamples() const noexcept;
-  /// vector: `dimensions` floats. Vectors that IsCodable() refuses are ignored. Throws std::bad_alloc.
+  /// vector: `dimensions` floats. Vectors that IsCodable() refuses, and those past MaxSamples(), are ignored.
+  /// Throws std::bad_alloc.
   void Add(const float* vector);
   /// Writes `dimensions` offsets; returns the step, > 0 and finite also for no samples or all equal ones.
-  /// The step minimises the squared error over the sample, clipping included.
+  /// Of some candidates, the step that minimises the squared error over the sample, clipping included.
+  /// Throws std::bad_alloc.
   [[nodiscard]] float Train(float* offset) const;
 
  private:
+  [[nodiscard]] std::vector<float> Bounds() const;
+  [[nodiscard]] double SquaredError(float step, const float* offset) const;
+
   Metric metric_;
   std::uint32_t dimensions_;
   std::vector<float> samples_;
@@ -49,6 +54,7 @@ class ScalarQuantizerTrainer {
 
 /// False for vectors that have no place in a graph of this metric: zero vectors under cosine, and vectors whose norm
 /// under cosine is not finite. Their rows are found by exact scan alone.
+/// Elements are finite: NaN and infinity are refused before a vector is stored.
 [[nodiscard]] bool IsCodable(Metric metric, const float* vector, std::size_t dimensions) noexcept;
 
 /// Writes `dimensions` bytes. vector: codable.
@@ -61,17 +67,22 @@ class CodeDistance {
   CodeDistance() noexcept = default;
   explicit CodeDistance(const ScalarQuantizer& quantizer) noexcept;
 
-  /// sum over d of offset[d] * code[d] for inner products, 0 for other metrics.
+  /// For inner products the sum over d of offset[d] * code[d], in units that never overflow; 0 for other metrics.
   [[nodiscard]] float CodeTerm(const std::uint8_t* code) const noexcept;
   [[nodiscard]] float operator()(const std::uint8_t* a, float a_term, const std::uint8_t* b,
                                  float b_term) const noexcept;
 
  private:
+  const CodeKernels* kernels_ = nullptr;
   ScalarQuantizer quantizer_;
+  float offset_scale_ =
+      0.0F;  ///< inner products: offsets are multiplied by this, so that all are within -1 … 1
+  double dot_scale_ = 0.0;  ///< inner products: the step in the same units
 };
 
-/// A query prepared to be compared with codes of one segment. The query is kept in 16 bits, neither clamped to the
-/// range of the codes nor rounded to their step where the metric allows more.
+/// A query prepared to be compared with codes of one segment. It is kept in 16 bits: under L2, cosine and L1 in steps
+/// of the codes, but not clamped to their range (only so far out that 32-bit sums could overflow); under inner
+/// product with a step of its own, which is finer.
 class CodeQuery {
  public:
   CodeQuery() noexcept = default;
@@ -83,6 +94,7 @@ class CodeQuery {
   [[nodiscard]] float Key(const std::uint8_t* code) const noexcept;
 
  private:
+  const CodeKernels* kernels_ = nullptr;
   Metric metric_ = Metric::kL2;
   std::uint32_t dimensions_ = 0;
   const std::int16_t* query_ = nullptr;

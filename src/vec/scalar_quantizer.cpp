@@ -1,0 +1,257 @@
+// 8-bit scalar quantisation: training, encoding, preparing queries.
+
+#include "vec/scalar_quantizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+
+namespace tandem::vec {
+namespace {
+
+constexpr double kLargestCode = 255.0;
+// Smaller steps would only resolve values whose squares underflow in float32; and 2 / step stays finite.
+constexpr double kSmallestStep = 0x1p-100;
+// Shares of a dimension's sample that candidates leave out at either end. 0 comes first: of equal errors it wins.
+constexpr double kLeftOut[] = {0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05};
+// Elements encoded at once through a buffer on the stack.
+constexpr std::size_t kBlock = 256;
+
+/// 1 / norm of a codable vector; 0 for one that is not.
+float InverseNorm(const float* vector, std::size_t dimensions) noexcept {
+  const double norm_squared = Kernels().inner_product(vector, vector, dimensions);
+  if (!(norm_squared > 0.0) || std::isinf(norm_squared)) return 0.0F;
+  return static_cast<float>(1.0 / std::sqrt(norm_squared));
+}
+
+float ToFiniteFloat(double value) noexcept {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(value, -kLargest, kLargest));
+}
+
+float StepForWidth(double width) noexcept {
+  return ToFiniteFloat(std::max(width / kLargestCode, kSmallestStep));
+}
+
+/// Where the codes begin so that [low, high] lies in the middle of their range, or, if it is wider, they in the middle
+/// of it. A whole number of steps below `low` where that fits, so that low itself is exact: then integers,
+/// the zeros of sparse vectors and dimensions that never change keep their value.
+float PlaceOffset(double low, double high, double step) noexcept {
+  const double slack = kLargestCode - (high - low) / step;  // in steps
+  const double steps_below = slack >= 0.0 ? std::floor(slack / 2.0) : slack / 2.0;
+  return ToFiniteFloat(low - steps_below * step);
+}
+
+/// To the nearest integer within [lowest, highest].
+std::int16_t RoundAndClamp(double value, std::int32_t lowest, std::int32_t highest) noexcept {
+  const double clamped = std::clamp(value, static_cast<double>(lowest), static_cast<double>(highest));
+  return static_cast<std::int16_t>(clamped + (clamped < 0.0 ? -0.5 : 0.5));
+}
+
+/// x in steps from the offset: what codes are compared with.
+void PrepareDifferences(const ScalarQuantizer& quantizer, const float* query, double scale,
+                        std::int32_t limit, std::int16_t* prepared) noexcept {
+  const double inverse_step = 1.0 / static_cast<double>(quantizer.step);
+  const std::int32_t lowest = 255 - limit;
+  for (std::uint32_t d = 0; d < quantizer.dimensions; ++d) {
+    const double difference =
+        static_cast<double>(query[d]) * scale - static_cast<double>(quantizer.offset[d]);
+    prepared[d] = RoundAndClamp(difference * inverse_step, lowest, limit);
+  }
+}
+
+/// The inner product with x = offset + step * code is, but for a constant and a factor, the sum of query * code.
+void PrepareInnerProduct(const float* query, std::uint32_t dimensions, std::int16_t* prepared) noexcept {
+  double largest = 0.0;
+  for (std::uint32_t d = 0; d < dimensions; ++d) {
+    largest = std::max(largest, std::fabs(static_cast<double>(query[d])));
+  }
+  const std::int32_t limit = QueryLimitDot(dimensions);
+  const double scale = largest > 0.0 ? limit / largest : 0.0;
+  for (std::uint32_t d = 0; d < dimensions; ++d) {
+    prepared[d] = RoundAndClamp(static_cast<double>(query[d]) * scale, -limit, limit);
+  }
+}
+
+}  // namespace
+
+ScalarQuantizerTrainer::ScalarQuantizerTrainer(Metric metric, std::uint32_t dimensions)
+    : metric_(metric), dimensions_(dimensions) {}
+
+std::size_t ScalarQuantizerTrainer::MaxSamples() const noexcept {
+  const std::size_t fitting = kSampleBytes / (std::max<std::size_t>(dimensions_, 1) * sizeof(float));
+  return std::clamp<std::size_t>(fitting, 64, 4'096);
+}
+
+void ScalarQuantizerTrainer::Add(const float* vector) {
+  if (samples_.empty()) samples_.reserve(MaxSamples() * dimensions_);
+  if (samples_.size() >= MaxSamples() * dimensions_ || !IsCodable(metric_, vector, dimensions_)) return;
+  const float scale = metric_ == Metric::kCosine ? InverseNorm(vector, dimensions_) : 1.0F;
+  for (std::uint32_t d = 0; d < dimensions_; ++d) samples_.push_back(vector[d] * scale);
+}
+
+float ScalarQuantizerTrainer::Train(float* offset) const {
+  std::fill_n(offset, dimensions_, 0.0F);
+  if (samples_.empty()) return 1.0F;
+  const std::vector<float> bounds = Bounds();
+  std::vector<float> candidate(dimensions_);
+  double least_error = std::numeric_limits<double>::infinity();
+  float best_step = 1.0F;
+  for (std::size_t c = 0; c < std::size(kLeftOut); ++c) {
+    const float* low = bounds.data() + 2 * c * dimensions_;
+    const float* high = low + dimensions_;
+    double widest = 0.0;
+    double largest = 0.0;
+    for (std::uint32_t d = 0; d < dimensions_; ++d) {
+      widest = std::max(widest, static_cast<double>(high[d]) - static_cast<double>(low[d]));
+      largest = std::max(largest, std::fabs(static_cast<double>(low[d])));
+    }
+    // Equal samples say nothing about the others; their own magnitude is the best guess.
+    const float step = StepForWidth(widest > 0.0 ? widest : largest > 0.0 ? largest : kLargestCode);
+    for (std::uint32_t d = 0; d < dimensions_; ++d) {
+      candidate[d] = PlaceOffset(low[d], high[d], static_cast<double>(step));
+    }
+    const double error = SquaredError(step, candidate.data());
+    if (c != 0 && !(error < least_error)) continue;
+    least_error = error;
+    best_step = step;
+    std::copy(candidate.begin(), candidate.end(), offset);
+  }
+  return best_step;
+}
+
+/// For each share of kLeftOut, `dimensions` lower bounds, then as many upper ones.
+std::vector<float> ScalarQuantizerTrainer::Bounds() const {
+  const std::size_t count = samples_.size() / dimensions_;
+  std::vector<float> bounds(2 * std::size(kLeftOut) * dimensions_);
+  std::vector<float> column(count);
+  for (std::uint32_t d = 0; d < dimensions_; ++d) {
+    for (std::size_t i = 0; i < count; ++i) column[i] = samples_[i * dimensions_ + d];
+    std::sort(column.begin(), column.end());
+    for (std::size_t c = 0; c < std::size(kLeftOut); ++c) {
+      const auto left_out = static_cast<std::size_t>(kLeftOut[c] * static_cast<double>(count));
+      bounds[2 * c * dimensions_ + d] = column[left_out];
+      bounds[(2 * c + 1) * dimensions_ + d] = column[count - 1 - left_out];
+    }
+  }
+  return bounds;
+}
+
+/// Over the whole sample, in double: no square of a float32 overflows there.
+double ScalarQuantizerTrainer::SquaredError(float step, const float* offset) const {
+  const ScalarQuantizer quantizer{Metric::kL2, dimensions_, step, offset};  // samples are normalised already
+  std::vector<std::uint8_t> code(dimensions_);
+  double sum = 0.0;
+  for (std::size_t start = 0; start < samples_.size(); start += dimensions_) {
+    const float* sample = samples_.data() + start;
+    EncodeVector(quantizer, sample, code.data());
+    for (std::uint32_t d = 0; d < dimensions_; ++d) {
+      const double decoded = static_cast<double>(offset[d]) + static_cast<double>(step) * code[d];
+      const double error = static_cast<double>(sample[d]) - decoded;
+      sum += error * error;
+    }
+  }
+  return sum;
+}
+
+bool IsCodable(Metric metric, const float* vector, std::size_t dimensions) noexcept {
+  return metric != Metric::kCosine || InverseNorm(vector, dimensions) > 0.0F;
+}
+
+void EncodeVector(const ScalarQuantizer& quantizer, const float* vector, std::uint8_t* code) noexcept {
+  const CodeKernels& kernels = CodeKernelsForCpu();
+  const float twice_inverse_step = 2.0F / quantizer.step;
+  if (quantizer.metric != Metric::kCosine) {
+    kernels.encode(vector, quantizer.offset, twice_inverse_step, quantizer.dimensions, code);
+    return;
+  }
+  // Normalised in a pass of its own: with fused multiply-add the codes would depend on the CPU.
+  const float scale = InverseNorm(vector, quantizer.dimensions);
+  float normalised[kBlock];
+  for (std::size_t start = 0; start < quantizer.dimensions; start += kBlock) {
+    const std::size_t n = std::min(kBlock, quantizer.dimensions - start);
+    for (std::size_t i = 0; i < n; ++i) normalised[i] = vector[start + i] * scale;
+    kernels.encode(normalised, quantizer.offset + start, twice_inverse_step, n, code + start);
+  }
+}
+
+CodeDistance::CodeDistance(const ScalarQuantizer& quantizer) noexcept
+    : kernels_(&CodeKernelsForCpu()), quantizer_(quantizer) {
+  if (quantizer.metric != Metric::kInnerProduct) return;
+  double largest = static_cast<double>(quantizer.step);
+  for (std::uint32_t d = 0; d < quantizer.dimensions; ++d) {
+    largest = std::max(largest, std::fabs(static_cast<double>(quantizer.offset[d])));
+  }
+  offset_scale_ = static_cast<float>(1.0 / largest);
+  dot_scale_ = static_cast<double>(quantizer.step) / largest;
+}
+
+float CodeDistance::CodeTerm(const std::uint8_t* code) const noexcept {
+  if (quantizer_.metric != Metric::kInnerProduct) return 0.0F;
+  float sum = 0.0F;
+  for (std::uint32_t d = 0; d < quantizer_.dimensions; ++d) {
+    sum += quantizer_.offset[d] * offset_scale_ * static_cast<float>(code[d]);
+  }
+  return sum;
+}
+
+float CodeDistance::operator()(const std::uint8_t* a, float a_term, const std::uint8_t* b,
+                               float b_term) const noexcept {
+  const std::size_t n = quantizer_.dimensions;
+  switch (quantizer_.metric) {
+    case Metric::kL2:
+    case Metric::kCosine:
+      return static_cast<float>(kernels_->l2_squared(a, b, n));
+    case Metric::kL1:
+      return static_cast<float>(kernels_->l1(a, b, n));
+    case Metric::kInnerProduct:
+      // (offset + step a) (offset + step b), divided by the step, without the sum that all pairs share.
+      return static_cast<float>(
+          -(dot_scale_ * kernels_->dot(a, b, n) + static_cast<double>(a_term) + static_cast<double>(b_term)));
+  }
+  return 0.0F;
+}
+
+CodeQuery::CodeQuery(const ScalarQuantizer& quantizer, const float* query, std::int16_t* scratch) noexcept
+    : kernels_(&CodeKernelsForCpu()),
+      metric_(quantizer.metric),
+      dimensions_(quantizer.dimensions),
+      query_(scratch) {
+  switch (metric_) {
+    case Metric::kL2:
+      PrepareDifferences(quantizer, query, 1.0, QueryLimitL2(dimensions_), scratch);
+      break;
+    case Metric::kL1:
+      PrepareDifferences(quantizer, query, 1.0, QueryLimitL1(dimensions_), scratch);
+      break;
+    case Metric::kInnerProduct:
+      PrepareInnerProduct(query, dimensions_, scratch);
+      break;
+    case Metric::kCosine: {
+      const float scale = InverseNorm(query, dimensions_);
+      if (scale > 0.0F) {
+        PrepareDifferences(quantizer, query, static_cast<double>(scale), QueryLimitL2(dimensions_), scratch);
+      } else {
+        std::fill_n(scratch, dimensions_, std::int16_t{0});
+        metric_ = Metric::kInnerProduct;  // with zeros: every key is 0
+      }
+      break;
+    }
+  }
+}
+
+float CodeQuery::Key(const std::uint8_t* code) const noexcept {
+  switch (metric_) {
+    case Metric::kL2:
+    case Metric::kCosine:
+      return static_cast<float>(kernels_->query_l2_squared(query_, code, dimensions_));
+    case Metric::kL1:
+      return static_cast<float>(kernels_->query_l1(query_, code, dimensions_));
+    case Metric::kInnerProduct:
+      return -static_cast<float>(kernels_->query_dot(query_, code, dimensions_));
+  }
+  return 0.0F;
+}
+
+}  // namespace tandem::vec
