@@ -1,6 +1,7 @@
 #include "pg/pg.hpp"
 
 #include "am/options.hpp"
+#include "pg/settings.hpp"
 
 extern "C" {
 #include "access/reloptions.h"
@@ -55,9 +56,12 @@ void CheckTogether(const IndexOptions& options) {
       return;
     case Strategy::kHnswBatch:
     case Strategy::kHnswInline:
-      ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                      errmsg("strategy \"%s\" is not available yet", StrategyName(options.strategy)),
-                      errhint("Use strategy = 'flat', which answers exactly.")));
+      if (options.codec == kUnset || options.codec == kCodecAuto || options.codec == kCodecSq8) return;
+      ereport(
+          ERROR,
+          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+           errmsg("codec \"%s\" is not available yet", codec_values[options.codec].string_val),
+           errhint("Use codec = 'auto' or 'sq8': results are ordered by full precision with any codec.")));
   }
 }
 
@@ -67,21 +71,25 @@ const char* StrategyName(Strategy strategy) {
   return strategy_values[static_cast<int>(strategy)].string_val;
 }
 
+// ALTER INDEX ... SET takes the lock that its options ask for. What is set is checked together with what stands, so two such
+// commands must not run at once: ShareUpdateExclusiveLock sees to that, and lets inserts, searches and folds go on. They
+// read the options when they begin; a fold may thus publish into an index that has just become flat, whose searches do not look
+// at segments and whose next VACUUM retires them. m and ef_construction shape graphs to come, not those that exist.
 void RegisterIndexOptions() {
+  constexpr LOCKMODE lock = ShareUpdateExclusiveLock;
   option_kind = add_reloption_kind();
   add_enum_reloption(option_kind, "strategy", "How the index takes inserts and answers searches.",
                      strategy_values, static_cast<int>(Strategy::kFlat),
-                     "Valid values are \"flat\", \"hnsw_batch\" and \"hnsw_inline\".", AccessExclusiveLock);
+                     "Valid values are \"flat\", \"hnsw_batch\" and \"hnsw_inline\".", lock);
   add_int_reloption(option_kind, "m",
                     "Links of a graph node on the upper levels; twice as many on the lowest.", kUnset, kMinM,
-                    kMaxM, AccessExclusiveLock);
+                    kMaxM, lock);
   add_int_reloption(option_kind, "ef_construction", "Candidates kept while a graph is built.", kUnset,
-                    kMinEfConstruction, kMaxEf, AccessExclusiveLock);
+                    kMinEfConstruction, kMaxEf, lock);
   add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf,
-                    kMaxEf, AccessExclusiveLock);
+                    kMaxEf, lock);
   add_enum_reloption(option_kind, "codec", "How vectors are encoded in graph segments.", codec_values, kUnset,
-                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".",
-                     AccessExclusiveLock);
+                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".", lock);
 }
 
 bytea* ParseIndexOptions(Datum reloptions, bool validate) {
@@ -98,9 +106,28 @@ bytea* ParseIndexOptions(Datum reloptions, bool validate) {
   return static_cast<bytea*>(options);
 }
 
+static const IndexOptions* OptionsOf(Relation index) {
+  return reinterpret_cast<const IndexOptions*>(index->rd_options);
+}
+
 Strategy StrategyOf(Relation index) {
-  const auto* options = reinterpret_cast<const IndexOptions*>(index->rd_options);
+  const IndexOptions* options = OptionsOf(index);
   return options != nullptr ? options->strategy : Strategy::kFlat;
+}
+
+GraphOptions GraphOptionsOf(Relation index) {
+  const IndexOptions* options = OptionsOf(index);
+  const auto value = [](int option, int if_unset) {
+    return static_cast<uint32>(option != kUnset ? option : if_unset);
+  };
+  return {value(options != nullptr ? options->m : kUnset, pg::kDefaultM),
+          value(options != nullptr ? options->ef_construction : kUnset, pg::kDefaultEfConstruction)};
+}
+
+int EfSearchOf(Relation index) {
+  if (pg::CurrentSettings().ef_search > 0) return pg::CurrentSettings().ef_search;
+  const IndexOptions* options = OptionsOf(index);
+  return options != nullptr && options->ef_search != kUnset ? options->ef_search : pg::kDefaultEfSearch;
 }
 
 }  // namespace tandem::am

@@ -36,4 +36,21 @@ void RegisterIndexOptions();
 /// The index's strategy; kFlat when no option was given.
 [[nodiscard]] Strategy StrategyOf(Relation index);
 
+/// True if graphs are built for the index: by whoever the strategy names.
+[[nodiscard]] inline bool HasGraphs(Strategy strategy) {
+  return strategy != Strategy::kFlat;
+}
+
+/// What new graphs of the index are built with. Segments that exist keep what they were built with.
+struct GraphOptions {
+  uint32 m;
+  uint32 ef_construction;
+};
+/// With defaults in place of what was not given, whatever the strategy.
+[[nodiscard]] GraphOptions GraphOptionsOf(Relation index);
+
+/// Candidates that a search of the index keeps: the session's tandem.ef_search, else the index's, else
+/// pg::kDefaultEfSearch.
+[[nodiscard]] int EfSearchOf(Relation index);
+
 }  // namespace tandem::am

@@ -1,0 +1,118 @@
+#include "pg/pg.hpp"
+
+#include "pg/settings.hpp"
+
+#include <climits>
+#include <thread>
+
+extern "C" {
+#include "utils/guc.h"
+}
+
+namespace tandem::pg {
+
+namespace {
+
+// tandem.build_memory. 512 MB hold about a million vectors of 128 dimensions; 16 MB still give segments that are worth
+// searching.
+constexpr int kDefaultBuildMemoryKb = 512 * 1024;
+constexpr int kMinBuildMemoryKb = 16 * 1024;
+
+// tandem.build_threads. hnswlib's locks leave little to gain beyond.
+constexpr int kMaxBuildThreads = 64;
+
+// tandem.ef_search: the bound that the users of pgvector have in their scripts.
+constexpr int kMaxEfSearch = 1000;
+
+// tandem.naptime. 10 s: a trickle of inserts becomes a few segments a minute, and its rows are found exactly meanwhile.
+constexpr int kDefaultNaptimeMs = 10 * 1000;
+constexpr int kMinNaptimeMs = 10;
+constexpr int kMaxNaptimeMs = 24 * 60 * 60 * 1000;
+
+// tandem.seal_rows. 10,000 rows take about a second to build, and an exact scan of them about as long as a graph search
+// of a million.
+constexpr int kDefaultSealRows = 10 * 1000;
+constexpr int kMinSealRows = 100;
+
+Settings settings;
+
+const config_enum_entry kIterativeScanValues[] = {
+    {"off", static_cast<int>(IterativeScan::kOff), false},
+    {"relaxed_order", static_cast<int>(IterativeScan::kRelaxedOrder), false},
+    {"strict_order", static_cast<int>(IterativeScan::kStrictOrder), false},
+    {nullptr, 0, false},
+};
+
+/// One row of the table: a whole number, or a word if `values` is given.
+struct Setting {
+  const char* name;
+  const char* summary;
+  const char* details;
+  int* variable;
+  int boot_value;
+  int least;
+  int most;
+  GucContext context;
+  int flags;
+  const config_enum_entry* values;
+};
+
+static_assert(sizeof(IterativeScan) == sizeof(int), "the server stores enumerations as int");
+
+const Setting kSettings[] = {
+    {"tandem.build_memory", "Sets the private memory that one build of a graph may use.",
+     "A table whose graph would take more gets several graphs. Shared memory is never used for builds.",
+     &settings.build_memory_kb, kDefaultBuildMemoryKb, kMinBuildMemoryKb, MAX_KILOBYTES, PGC_USERSET,
+     GUC_UNIT_KB, nullptr},
+    {"tandem.build_threads", "Sets the number of threads that one build of a graph computes on.",
+     "0 takes half of the processors, at least one. Inserts that fold in strategy \"hnsw_inline\" start no "
+     "thread.",
+     &settings.build_threads, 0, 0, kMaxBuildThreads, PGC_USERSET, 0, nullptr},
+    {"tandem.ef_search", "Sets the number of candidates that a search of a graph keeps.",
+     "More candidates find more of the nearest rows and take longer. 0 takes the index's own ef_search, or "
+     "40.",
+     &settings.ef_search, 0, 0, kMaxEfSearch, PGC_USERSET, 0, nullptr},
+    {"tandem.iterative_scan",
+     "Chooses what a scan does when more rows are asked for than its candidates hold.",
+     "\"strict_order\" goes on and drops rows that would break the order, \"relaxed_order\" goes on and "
+     "returns them, "
+     "\"off\" ends the scan.",
+     reinterpret_cast<int*>(&settings.iterative_scan), static_cast<int>(IterativeScan::kStrictOrder), 0, 0,
+     PGC_USERSET, 0, kIterativeScanValues},
+    {"tandem.max_scan_tuples", "Sets the number of rows after which a scan stops going on.",
+     "0 sets no limit: a scan returns every row if it is asked to.", &settings.max_scan_tuples, 0, 0, INT_MAX,
+     PGC_USERSET, 0, nullptr},
+    {"tandem.naptime", "Sets how long the background worker waits for more rows before it folds few of them.",
+     "Rows that wait are searched exactly.", &settings.naptime_ms, kDefaultNaptimeMs, kMinNaptimeMs,
+     kMaxNaptimeMs, PGC_SIGHUP, GUC_UNIT_MS, nullptr},
+    {"tandem.seal_rows", "Sets the number of waiting rows that the background worker folds at once.",
+     "Smaller numbers keep searches fast while rows arrive, and merge graphs more often.",
+     &settings.seal_rows, kDefaultSealRows, kMinSealRows, INT_MAX, PGC_SIGHUP, 0, nullptr},
+};
+
+}  // namespace
+
+const Settings& CurrentSettings() {
+  return settings;
+}
+
+unsigned BuildThreads() {
+  if (settings.build_threads > 0) return static_cast<unsigned>(settings.build_threads);
+  const unsigned half = std::thread::hardware_concurrency() / 2;
+  return Min(Max(half, 1U), static_cast<unsigned>(kMaxBuildThreads));
+}
+
+void RegisterSettings() {
+  for (const Setting& setting : kSettings) {
+    if (setting.values != nullptr)
+      DefineCustomEnumVariable(setting.name, setting.summary, setting.details, setting.variable,
+                               setting.boot_value, setting.values, setting.context, setting.flags, nullptr,
+                               nullptr, nullptr);
+    else
+      DefineCustomIntVariable(setting.name, setting.summary, setting.details, setting.variable,
+                              setting.boot_value, setting.least, setting.most, setting.context, setting.flags,
+                              nullptr, nullptr, nullptr);
+  }
+}
+
+}  // namespace tandem::pg
