@@ -40,14 +40,15 @@ struct BlobReader {
   Buffer* recent;  ///< nullptr, or PagesOfBlob(bytes) buffers that last held the pages
   Buffer buffer;   ///< pinned; holds `page`
   uint32 page;
-  bool in_recovery;
+  bool in_recovery;  ///< or opened by a transaction that began there: then nothing keeps the pages
   bool stale;
 };
 
 void OpenBlob(BlobReader* reader, Relation index, uint64 incarnation, const BlobRef& blob, Buffer* recent);
 /// Bytes [offset, offset + bytes) of the blob: in place if they lie on one page (valid until the next call), else copied
 /// to `scratch`. On a primary a pin protects them: the page cannot be recycled while a snapshot of ours is older than its
-/// retirement. In recovery, where nothing waits for us, they are copied to `scratch` under the page's lock.
+/// retirement. In recovery, where nothing waits for us, they are copied to `scratch` under the page's lock. A stale reader,
+/// and one asked for bytes beyond its blob, delivers zeros; outside of recovery that is damage, and a WARNING says so.
 [[nodiscard]] const char* ReadBlob(BlobReader* reader, uint64 offset, uint32 bytes, char* scratch);
 void CloseBlob(BlobReader* reader);
 
@@ -59,8 +60,8 @@ void CheckBlobPages(Relation index, uint64 incarnation, const BlobRef& blob, Blo
 // ---- Writing: by the holder of the builder lock only ----
 
 /// Free blocks of the index and the blob being written. Free is what is below the high-water mark and belongs to nobody:
-/// found out by difference when a build begins, so a builder that dies leaks nothing (H40). One palloc'd chunk tree in the
-/// context of its creation.
+/// found out by difference when a build begins, so a builder that dies leaks nothing (H40). Lives in the memory context of
+/// its creation; right as long as the builder lock is held.
 struct BlobWriter;
 
 [[nodiscard]] BlobWriter* BeginBlobs(Relation index);
@@ -69,10 +70,16 @@ void BeginBlob(BlobWriter* writer, Relation index, PageKind kind, uint64 bytes);
 /// Supplies bytes of the blob being written.
 using BlobSupplier = void (*)(void* state, uint64 offset, uint32 bytes, char* to);
 /// Writes up to `pages` more pages, WAL-logged; true while there are more to write. Each page is one record of its whole image:
-/// after a crash in between, the pages belong to nobody. `index` may be another opening of the same relation each time.
+/// after a crash in between, the pages belong to nobody. `index` may be another opening of the same relation each time; an
+/// ERROR if it was rebuilt meanwhile. `supply` is called with no lock held.
 [[nodiscard]] bool WriteBlobPages(BlobWriter* writer, Relation index, uint32 pages, BlobSupplier supply,
                                   void* state);
-/// The finished blob; valid while the writer lives.
+/// The finished blob; valid while the writer lives, also when other blobs are begun.
 [[nodiscard]] BlobRef WrittenBlob(const BlobWriter* writer);
+
+/// The blob's blocks are free again: a published version no longer lists it, or none ever did.
+void FreeBlob(BlobWriter* writer, const BlobRef& blob);
+/// Holds some of the free blocks ready for streams: formats pages as blank and adds their extents to the meta page.
+void GiveToStreams(BlobWriter* writer, Relation index);
 
 }  // namespace tandem::storage

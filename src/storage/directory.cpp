@@ -57,6 +57,8 @@ static void CheckMeta(Relation index, Page page) {
     if (map.extents > kMaxExtents) ReportNotOurs(index, 0, "it counts more extents than an index can have");
   if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != Meta(page)->dimensions * sizeof(float))
     ReportNotOurs(index, 0, "its row size contradicts its dimensions");
+  if (Meta(page)->root.extents > kRootExtents || Meta(page)->free_extents > kFreeExtents)
+    ReportNotOurs(index, 0, "it counts more extents than it has room for");
 }
 
 void ReadMeta(Relation index, MetaPage* meta) {
@@ -65,6 +67,16 @@ void ReadMeta(Relation index, MetaPage* meta) {
   const Page page = BufferGetPage(buffer);
   CheckMeta(index, page);
   std::memcpy(meta, Meta(page), sizeof(MetaPage));
+  UnlockReleaseBuffer(buffer);
+}
+
+void ReadRoot(Relation index, ManifestRoot* root, uint64* incarnation) {
+  const Buffer buffer = ReadPage(index, 0);
+  LockBuffer(buffer, BUFFER_LOCK_SHARE);
+  const Page page = BufferGetPage(buffer);
+  CheckMeta(index, page);
+  *root = Meta(page)->root;
+  *incarnation = Meta(page)->incarnation;
   UnlockReleaseBuffer(buffer);
 }
 
@@ -86,25 +98,21 @@ static void ReadStreamMap(Relation index, const MetaPage& meta, Stream stream, B
   }
 }
 
-/// Reads the whole directory into one chunk of the current memory context.
-static DirectoryView* ReadDirectory(Relation index) {
-  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
-  ReadMeta(index, meta);
+DirectoryView* ReadDirectory(Relation index, const MetaPage& meta) {
   std::size_t extents = 0;
-  for (const StreamMap& map : meta->streams) extents += map.extents;
+  for (const StreamMap& map : meta.streams) extents += map.extents;
   auto* view =
       static_cast<DirectoryView*>(palloc0(offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber)));
-  view->incarnation = meta->incarnation;
-  view->dimensions = meta->dimensions;
-  view->row_bytes = meta->row_bytes;
-  view->metric = static_cast<vec::Metric>(meta->metric);
+  view->incarnation = meta.incarnation;
+  view->dimensions = meta.dimensions;
+  view->row_bytes = meta.row_bytes;
+  view->metric = static_cast<vec::Metric>(meta.metric);
   uint32 next = 0;
   for (int s = 0; s < kStreams; s++) {
-    view->streams[s] = {meta->streams[s].extents, next};
-    ReadStreamMap(index, *meta, static_cast<Stream>(s), view->blocks + next);
-    next += meta->streams[s].extents;
+    view->streams[s] = {meta.streams[s].extents, next};
+    ReadStreamMap(index, meta, static_cast<Stream>(s), view->blocks + next);
+    next += meta.streams[s].extents;
   }
-  pfree(meta);
   return view;
 }
 
@@ -144,7 +152,10 @@ IndexCache* GetIndexCache(Relation index) {
 
 IndexCache* ReloadIndexCache(Relation index) {
   // Read first: that may fail, and what is allocated in rd_indexcxt stays until the relation cache drops it.
-  DirectoryView* directory = ReadDirectory(index);
+  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  ReadMeta(index, meta);
+  DirectoryView* directory = ReadDirectory(index, *meta);
+  pfree(meta);
   const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
   const auto* old = static_cast<const IndexCache*>(index->rd_amcache);
   const bool same_life = old != nullptr && old->directory.incarnation == directory->incarnation;
@@ -202,43 +213,74 @@ static bool NeedsNewLeaf(uint32 extent) {
   return extent >= kInlineExtents && (extent - kInlineExtents) % kLeafExtents == 0;
 }
 
-static void ReportDirectoryFull(Relation index) {
+static void ReportIndexFull(Relation index) {
   ereport(ERROR,
           (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
            errmsg("index \"%s\" cannot grow any further", RelationGetRelationName(index)),
            errhint("Partition the table, or rebuild the index with REINDEX if many of its rows are dead.")));
 }
 
-/// Does the work of AllocateExtent() if the meta page still is as `seen`; false if it changed meanwhile.
-static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, const MetaPage& seen) {
+/// Raises an error unless `blocks` more blocks fit into a relation.
+static void CheckRoom(Relation index, BlockNumber high_water, uint32 blocks) {
+  if (static_cast<uint64>(high_water) + blocks >= MaxBlockNumber) ReportIndexFull(index);
+}
+
+/// Where an extent and its directory entry will lie.
+struct ExtentPlan {
+  BlockNumber first;
+  BlockNumber
+      leaf;  ///< block of the leaf with its entry; InvalidBlockNumber if the entry is in the meta page
+  BlockNumber high_water;  ///< after it is handed out
+  uint32 free_extents;     ///< left after it is handed out
+};
+
+/// A new leaf always comes from the high-water mark; a full-size extent from the free ones if there are any.
+static ExtentPlan PlanExtent(const MetaPage& meta, Stream stream, uint32 extent) {
+  ExtentPlan plan = {InvalidBlockNumber, InvalidBlockNumber, meta.high_water, meta.free_extents};
+  if (NeedsNewLeaf(extent))
+    plan.leaf = plan.high_water++;
+  else if (extent >= kInlineExtents)
+    plan.leaf = meta.streams[stream].leaf[(extent - kInlineExtents) / kLeafExtents];
+  if (PagesOfExtent(extent) == kExtentPages && plan.free_extents > 0) {
+    plan.first = meta.free_extent[--plan.free_extents];
+  } else {
+    plan.first = plan.high_water;
+    plan.high_water += PagesOfExtent(extent);
+  }
+  return plan;
+}
+
+static bool SamePlan(const ExtentPlan& a, const ExtentPlan& b) {
+  return a.first == b.first && a.leaf == b.leaf && a.high_water == b.high_water &&
+         a.free_extents == b.free_extents;
+}
+
+/// Does the work of AllocateExtent() if the meta page still leads to the same plan; false if it changed meanwhile.
+static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, const ExtentPlan& plan) {
   const bool in_leaf = extent >= kInlineExtents;
   const bool new_leaf = NeedsNewLeaf(extent);
   const uint32 leaf = in_leaf ? (extent - kInlineExtents) / kLeafExtents : 0;
-  const BlockNumber leaf_block = !in_leaf   ? InvalidBlockNumber
-                                 : new_leaf ? seen.high_water
-                                            : seen.streams[stream].leaf[leaf];
 
   const Buffer meta_buffer = ReadPage(index, 0);
   LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
   const Page meta_page = BufferGetPage(meta_buffer);
   MetaPage* meta = Meta(meta_page);
-  if (meta->streams[stream].extents != extent || meta->high_water != seen.high_water) {
+  if (meta->streams[stream].extents != extent || !SamePlan(PlanExtent(*meta, stream, extent), plan)) {
     UnlockReleaseBuffer(meta_buffer);
     return false;
   }
   Buffer leaf_buffer = InvalidBuffer;
   if (in_leaf) {
-    leaf_buffer = ReadPage(index, leaf_block);
+    leaf_buffer = ReadPage(index, plan.leaf);
     LockBuffer(leaf_buffer, BUFFER_LOCK_EXCLUSIVE);
     if (!new_leaf)
-      CheckPage(index, leaf_block, BufferGetPage(leaf_buffer), PageKind::kDirectory, leaf, meta->incarnation);
+      CheckPage(index, plan.leaf, BufferGetPage(leaf_buffer), PageKind::kDirectory, leaf, meta->incarnation);
   }
 
-  // Before this record: the extent does not exist. After it: it is the stream's, and its blocks read as empty
-  // until a row is written, whether the file has them or not.
+  // Before this record: the extent does not exist, or is one of the free ones. After it: it is the stream's, and its
+  // blocks read as empty until a row is written, whether the file has them or not.
   PageChanges changes(index);
   START_CRIT_SECTION();
-  const BlockNumber first = meta->high_water + (new_leaf ? 1 : 0);
   StreamMap& map = meta->streams[stream];
   const int meta_number = changes.AddPage(meta_buffer, PageChanges::ImageMode::kDelta);
   const auto touch_meta = [&](const void* field, std::size_t length) {
@@ -251,10 +293,10 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
     const uint32 slot = (extent - kInlineExtents) % kLeafExtents;
     if (new_leaf) {
       InitPage(leaf_page, PageKind::kDirectory, leaf, meta->incarnation);
-      map.leaf[leaf] = leaf_block;
+      map.leaf[leaf] = plan.leaf;
       touch_meta(&map.leaf[leaf], sizeof map.leaf[leaf]);
     }
-    reinterpret_cast<BlockNumber*>(Payload(leaf_page))[slot] = first;
+    reinterpret_cast<BlockNumber*>(Payload(leaf_page))[slot] = plan.first;
     SetUsedPayload(leaf_page, (slot + 1) * sizeof(BlockNumber));
     const int leaf_number = changes.AddPage(
         leaf_buffer, new_leaf ? PageChanges::ImageMode::kFullImage : PageChanges::ImageMode::kDelta);
@@ -262,13 +304,19 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
     changes.Touch(leaf_number, kPayloadOffset + slot * static_cast<uint32>(sizeof(BlockNumber)),
                   sizeof(BlockNumber));
   } else {
-    map.first_block[extent] = first;
+    map.first_block[extent] = plan.first;
     touch_meta(&map.first_block[extent], sizeof map.first_block[extent]);
   }
   map.extents = extent + 1;
   touch_meta(&map.extents, sizeof map.extents);
-  meta->high_water = first + PagesOfExtent(extent);
-  touch_meta(&meta->high_water, sizeof meta->high_water);
+  if (meta->high_water != plan.high_water) {
+    meta->high_water = plan.high_water;
+    touch_meta(&meta->high_water, sizeof meta->high_water);
+  }
+  if (meta->free_extents != plan.free_extents) {
+    meta->free_extents = plan.free_extents;
+    touch_meta(&meta->free_extents, sizeof meta->free_extents);
+  }
   changes.Log();
   END_CRIT_SECTION();
 
@@ -285,16 +333,82 @@ void AllocateExtent(Relation index, Stream stream, uint32 extent) {
     if (meta->streams[stream].extents > extent) break;
     if (meta->streams[stream].extents != extent)
       elog(ERROR, "extent %u of index \"%s\" asked for out of order", extent, RelationGetRelationName(index));
-    const uint64 last_block = static_cast<uint64>(meta->high_water) + PagesOfExtent(extent) + 1;
-    if (extent >= kMaxExtents || last_block >= MaxBlockNumber) ReportDirectoryFull(index);
+    if (extent >= kMaxExtents) ReportIndexFull(index);
+    CheckRoom(index, meta->high_water, kExtentPages + 1);
+    const ExtentPlan plan = PlanExtent(*meta, stream, extent);
     // The file grows first: running out of disk here leaves nothing behind but zero pages.
-    const BlockNumber last = meta->high_water + PagesOfExtent(extent) - 1 + (NeedsNewLeaf(extent) ? 1 : 0);
-    EnsureBlock(index, last);
+    if (plan.high_water > meta->high_water) EnsureBlock(index, plan.high_water - 1);
     pg::StopPoint("extent-before-log");
-    if (TryAllocateExtent(index, stream, extent, *meta)) break;
+    if (TryAllocateExtent(index, stream, extent, plan)) break;
   }
   pg::StopPoint("extent-after-log");
   pfree(meta);
+}
+
+Buffer LockMeta(Relation index, uint64 incarnation) {
+  const Buffer buffer = ReadPage(index, 0);
+  LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+  const Page page = BufferGetPage(buffer);
+  CheckMeta(index, page);
+  if (Meta(page)->incarnation != incarnation)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("index \"%s\" was rebuilt meanwhile", RelationGetRelationName(index))));
+  return buffer;
+}
+
+void WriteMeta(Relation index, Buffer meta, void* field, const void* value, uint32 length) {
+  char* page = static_cast<char*>(BufferGetPage(meta));
+  PageChanges changes(index);
+  START_CRIT_SECTION();
+  std::memcpy(field, value, length);
+  const int number = changes.AddPage(meta, PageChanges::ImageMode::kDelta);
+  changes.Touch(number, static_cast<uint32>(static_cast<char*>(field) - page), length);
+  changes.Log();
+  END_CRIT_SECTION();
+}
+
+BlockNumber RaiseHighWater(Relation index, uint64 incarnation, uint32 blocks) {
+  auto* seen = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  BlockNumber first = InvalidBlockNumber;
+  while (first == InvalidBlockNumber) {
+    CHECK_FOR_INTERRUPTS();
+    ReadMeta(index, seen);
+    CheckRoom(index, seen->high_water, blocks);
+    const BlockNumber raised = seen->high_water + blocks;
+    // The file grows first, as in AllocateExtent().
+    EnsureBlock(index, raised - 1);
+    const Buffer buffer = LockMeta(index, incarnation);
+    MetaPage* meta = Meta(BufferGetPage(buffer));
+    // Before this record: the blocks do not exist. After it: nobody's, until a manifest that is published names them.
+    if (meta->high_water == seen->high_water) {
+      first = seen->high_water;
+      WriteMeta(index, buffer, &meta->high_water, &raised, sizeof raised);
+    }
+    UnlockReleaseBuffer(buffer);
+  }
+  pg::StopPoint("high-water-logged");
+  pfree(seen);
+  return first;
+}
+
+void AddFreeExtents(Relation index, uint64 incarnation, const BlockNumber* first_blocks, uint32 extents) {
+  const Buffer buffer = LockMeta(index, incarnation);
+  MetaPage* meta = Meta(BufferGetPage(buffer));
+  struct {
+    uint32 count;
+    BlockNumber first[kFreeExtents];
+  } changed;
+  static_assert(offsetof(MetaPage, free_extent) == offsetof(MetaPage, free_extents) + sizeof(uint32) &&
+                    sizeof changed == (1 + kFreeExtents) * sizeof(uint32),
+                "logged as one range");
+  changed.count = meta->free_extents + extents;
+  Assert(changed.count <= kFreeExtents);
+  std::memcpy(changed.first, meta->free_extent, meta->free_extents * sizeof(BlockNumber));
+  std::memcpy(changed.first + meta->free_extents, first_blocks, extents * sizeof(BlockNumber));
+  // Before this record: blank pages that are nobody's. After it: any stream may take them.
+  WriteMeta(index, buffer, &meta->free_extents, &changed,
+            static_cast<uint32>((1 + changed.count) * sizeof(uint32)));
+  UnlockReleaseBuffer(buffer);
 }
 
 // ---- The tail ----
@@ -308,7 +422,7 @@ static uint32 CountOnPage(Relation index, const DirectoryView& view, Stream stre
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   const Page head_page = BufferGetPage(buffer);
   uint32 count = 0;
-  if (!PageIsNew(head_page)) {
+  if (!IsBlank(head_page)) {
     CheckPage(index, block, head_page, KindOfStream(stream), page, view.incarnation);
     count = HeadCount(head_page);
   }

@@ -72,10 +72,32 @@ void ForgetIndexCache(Relation index);
 /// Copies the meta page's payload. Raises ERRCODE_INDEX_CORRUPTED as GetIndexCache().
 void ReadMeta(Relation index, MetaPage* meta);
 
+/// Copies the manifest's root and the incarnation: one look at the meta page.
+void ReadRoot(Relation index, ManifestRoot* root, uint64* incarnation);
+
+/// The directory that belongs to a copy of the meta page, in the current memory context.
+[[nodiscard]] DirectoryView* ReadDirectory(Relation index, const MetaPage& meta);
+
 /// Hands out extent number `extent` of `stream`, unless somebody else did meanwhile. Logged; WAL-logged
-/// high-water mark, so that neither a short file after a crash nor a long one hands blocks out twice.
+/// high-water mark, so that neither a short file after a crash nor a long one hands blocks out twice. Extents of full
+/// size come from the free ones while there are any.
 /// Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the directory is full.
 void AllocateExtent(Relation index, Stream stream, uint32 extent);
+
+/// Pins the meta page and locks it exclusively. Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if the index is not the
+/// one with that incarnation any more.
+[[nodiscard]] Buffer LockMeta(Relation index, uint64 incarnation);
+
+/// Overwrites `length` bytes at `field`, which points into the locked meta page, in one record.
+void WriteMeta(Relation index, Buffer meta, void* field, const void* value, uint32 length);
+
+/// Takes `blocks` new blocks at the high-water mark, logged, for the holder of the builder lock; returns the first. The
+/// file has them.
+[[nodiscard]] BlockNumber RaiseHighWater(Relation index, uint64 incarnation, uint32 blocks);
+
+/// Adds extents of kExtentPages blank pages to those that streams may take; there must be room for them. By the holder
+/// of the builder lock: streams only ever take some away meanwhile.
+void AddFreeExtents(Relation index, uint64 incarnation, const BlockNumber* first_blocks, uint32 extents);
 
 /// Makes the file long enough to hold `block`; new blocks are all zero. No content lock may be held.
 void EnsureBlock(Relation index, BlockNumber block);

@@ -67,7 +67,7 @@ LockedTail LockTail(Relation index, Stream stream) {
     const Buffer buffer = ReadPage(index, block, stream == kHeadStream ? cache->recent_head : InvalidBuffer);
     LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
     const Page head_page = BufferGetPage(buffer);
-    LockedTail tail = {buffer, page, 0, PageIsNew(head_page)};
+    LockedTail tail = {buffer, page, 0, IsBlank(head_page)};
     if (!tail.is_new) {
       CheckPage(index, block, head_page, KindOfStream(stream), page, cache->directory.incarnation);
       tail.count = HeadCount(head_page);
@@ -132,7 +132,7 @@ void LockVectorPages(Relation index, uint32 first, int count, VectorPages* pages
     pages->buffer[i] = ReadPage(index, block, cache->recent_vector);
     LockBuffer(pages->buffer[i], BUFFER_LOCK_EXCLUSIVE);
     const Page vector_page = BufferGetPage(pages->buffer[i]);
-    pages->is_new[i] = PageIsNew(vector_page);
+    pages->is_new[i] = IsBlank(vector_page);
     if (!pages->is_new[i])
       CheckPage(index, block, vector_page, PageKind::kVectors, page, cache->directory.incarnation);
   }

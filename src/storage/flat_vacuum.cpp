@@ -19,7 +19,7 @@ uint32 CopyHeads(Relation index, const DirectoryView& view, Stream stream, uint3
   LockBuffer(*pinned, BUFFER_LOCK_SHARE);
   const Page head_page = BufferGetPage(*pinned);
   uint32 count = 0;
-  if (!PageIsNew(head_page)) {
+  if (!IsBlank(head_page)) {
     CheckPage(index, block, head_page, KindOfStream(stream), page, view.incarnation);
     count = HeadCount(head_page);
     std::memcpy(heads, Heads(head_page), count * sizeof(RowHead));
@@ -111,19 +111,12 @@ DeadCounts MarkDeadInStream(Relation index, Stream stream, BufferAccessStrategy 
 void StoreDeadCounts(Relation index, uint64 dead_rows, uint64 dead_null_rows) {
   const Buffer buffer = ReadPage(index, 0);
   LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-  const Page page = BufferGetPage(buffer);
-  MetaPage* meta = Meta(page);
+  MetaPage* meta = Meta(BufferGetPage(buffer));
   if (meta->dead_rows != dead_rows || meta->dead_null_rows != dead_null_rows) {
-    PageChanges changes(index);
-    START_CRIT_SECTION();
-    meta->dead_rows = dead_rows;
-    meta->dead_null_rows = dead_null_rows;
-    const int number = changes.AddPage(buffer, PageChanges::ImageMode::kDelta);
     static_assert(offsetof(MetaPage, dead_null_rows) == offsetof(MetaPage, dead_rows) + sizeof(uint64),
                   "logged as one range");
-    changes.Touch(number, kPayloadOffset + offsetof(MetaPage, dead_rows), 2 * sizeof(uint64));
-    changes.Log();
-    END_CRIT_SECTION();
+    const uint64 counts[2] = {dead_rows, dead_null_rows};
+    WriteMeta(index, buffer, &meta->dead_rows, counts, sizeof counts);
   }
   UnlockReleaseBuffer(buffer);
 }

@@ -4,9 +4,22 @@
 // Retired blobs stay listed, with the transaction id at their retirement, until no snapshot can be older than that; the
 // version that no longer lists them makes their blocks free.
 
+// On disk it is a blob: ManifestHeader, SegmentInfo[segments], RetiredInfo[retired], BlockNumber[blocks], without gaps.
+
 #include "storage/blob.hpp"
 
 namespace tandem::storage {
+
+constexpr uint32 kManifestMagic = 0x4E414D54;  // "TMAN"
+
+struct ManifestHeader {
+  uint32 magic;
+  uint32 segments;
+  uint32 retired;
+  uint32 blocks;  ///< first blocks of all extents of the blobs above
+  uint64 version;
+};
+static_assert(sizeof(ManifestHeader) == 24, "on-disk format");
 
 /// One sealed segment. Segments are listed in the order of row ids and partition [0, sealed_rows).
 struct SegmentInfo {
@@ -22,16 +35,19 @@ struct SegmentInfo {
   uint32 first_extent;  ///< index into the manifest's blocks
   int64 built_at;       ///< TimestampTz
 };
+static_assert(sizeof(SegmentInfo) == 64, "on-disk format");
 
+/// A blob that no later version uses, but a running scan may: a segment that was replaced, an older manifest.
 struct RetiredInfo {
   uint64 retire_xid;  ///< 0: retired by this very version, see ManifestRoot::publish_xid
   uint64 bytes;
   uint32 id;
-  uint16 kind;
+  uint16 kind;  ///< PageKind
   uint16 reserved;
-  uint32 first_extent;
+  uint32 first_extent;  ///< index into the manifest's blocks
   uint32 reserved2;
 };
+static_assert(sizeof(RetiredInfo) == 32, "on-disk format");
 
 /// A palloc'd copy in one chunk. version 0: no manifest was ever published, all counts are 0.
 struct Manifest {
@@ -47,12 +63,29 @@ struct Manifest {
   [[nodiscard]] BlobRef BlobOf(const SegmentInfo& segment) const {
     return {PageKind::kSegment, segment.id, segment.bytes, blocks + segment.first_extent};
   }
+  [[nodiscard]] BlobRef BlobOf(const RetiredInfo& retired_blob) const {
+    return {static_cast<PageKind>(retired_blob.kind), retired_blob.id, retired_blob.bytes,
+            blocks + retired_blob.first_extent};
+  }
+  /// The manifest's own blob. version must not be 0.
+  [[nodiscard]] BlobRef OwnBlob() const {
+    return {PageKind::kManifest, root.blob_id, root.bytes, root.first_block};
+  }
 };
 
 /// The manifest that holds now, in the current memory context. A caller with a snapshot may use it, and the blobs it lists,
 /// for as long as it keeps the snapshot; the holder of the builder lock, for as long as it keeps the lock. Costs one look at
-/// the meta page when the backend has read this version before.
+/// the meta page when the backend has read this version before. Raises ERRCODE_INDEX_CORRUPTED when the manifest is damaged.
 [[nodiscard]] Manifest* ReadManifest(Relation index);
+
+/// The manifest that a copy of the meta page names, in the current memory context; nullptr, with the reason in `problem` (a
+/// constant string), if it cannot be read: it was recycled, or is damaged.
+[[nodiscard]] Manifest* LoadManifest(Relation index, uint64 incarnation, const ManifestRoot& root,
+                                     const char** problem);
+
+/// Returns if the index has another manifest than `root` by now, so that LoadManifest() may be tried again; otherwise raises
+/// ERRCODE_INDEX_CORRUPTED with `problem`.
+void CheckManifestRecycled(Relation index, const ManifestRoot& root, const char* problem);
 
 /// Only the root: one look at the meta page.
 [[nodiscard]] ManifestRoot ReadManifestRoot(Relation index);
@@ -72,7 +105,8 @@ struct Publication {
 /// hands free extents to the streams. False, with nothing changed, if another version holds. Builder lock required.
 [[nodiscard]] bool Publish(Relation index, BlobWriter* writer, const Publication& publication);
 
-/// True if some retired blob can be dropped now: worth a Publish() that changes nothing else.
+/// True if a retired segment, or several old manifests, can be dropped now: worth a Publish() that changes nothing else
+/// (which retires the manifest before it in turn).
 [[nodiscard]] bool HasRecyclable(Relation index, const Manifest& manifest);
 
 // ---- The builder lock: one builder per index at a time (H13) ----

@@ -26,6 +26,9 @@
 //   kSegment     a frozen graph (graph/segment_layout.hpp)
 //   kManifest    the list of all segments and of blobs that wait to be recycled (manifest.hpp); the meta page's root
 //                points to the one that holds
+//
+// Blocks that nothing claims are free. Some free extents are held ready for streams: their pages are blank (kFree),
+// and count as never written.
 
 #include "pg/pg.hpp"
 
@@ -52,6 +55,7 @@ enum class PageKind : uint16 {
   kNullHeads = 5,
   kSegment = 6,
   kManifest = 7,
+  kFree = 8,
 };
 
 /// Special area of every page. A page that was moved, misplaced, or belongs to an earlier life of the file is
@@ -146,9 +150,8 @@ constexpr uint32 kFreeExtents = 64;
 
 /// Where the manifest is. Changed as a whole, in one record: that is what publishes segments and retires them (H14).
 struct ManifestRoot {
-  uint64 version;  ///< 0: there never was one; no segments
-  uint64
-      publish_xid;  ///< next FullTransactionId when this version was published, read under the meta page's lock
+  uint64 version;      ///< 0: there never was one; no segments
+  uint64 publish_xid;  ///< next FullTransactionId at its publication, read under the meta page's lock
   uint64 sealed_rows;  ///< row ids below this are in segments, those from it on are the tail
   uint32 bytes;
   uint32 blob_id;
@@ -171,7 +174,8 @@ struct MetaPage {
   uint64 dead_rows;       ///< tombstones in kHeads as of the last VACUUM
   uint64 dead_null_rows;  ///< tombstones in kNullHeads as of the last VACUUM
   ManifestRoot root;
-  uint32 free_extents;  ///< extents of kExtentPages that streams may take before the file grows
+  uint32
+      free_extents;  ///< extents of kExtentPages blank pages that streams take before the high-water mark rises
   BlockNumber free_extent[kFreeExtents];
   StreamMap streams[kStreams];
 };
@@ -217,6 +221,13 @@ inline void InitPage(Page page, PageKind kind, uint32 ordinal, uint64 incarnatio
   trailer->ordinal = ordinal;
   trailer->kind = static_cast<uint16>(kind);
   trailer->page_id = kPageId;
+}
+
+/// True if a page of a stream's extent holds nothing yet: it was never written, or was emptied before the stream got it.
+/// The first write to it initialises it and logs its whole image.
+[[nodiscard]] inline bool IsBlank(Page page) {
+  return PageIsNew(page) ||
+         (Trailer(page)->kind == static_cast<uint16>(PageKind::kFree) && Trailer(page)->page_id == kPageId);
 }
 
 /// Largest number of pages that `row_bytes` consecutive payload bytes can touch.

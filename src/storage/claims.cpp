@@ -1,0 +1,72 @@
+#include "pg/compat.hpp"
+
+#include "storage/claims.hpp"
+
+namespace tandem::storage {
+
+IndexLayout* ReadLayout(Relation index) {
+  auto* layout = static_cast<IndexLayout*>(palloc0(sizeof(IndexLayout)));
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    // The directory only grows, so it can be read after the meta page it belongs to. The manifest can be recycled in
+    // between on a standby: then there is a newer one.
+    ReadMeta(index, &layout->meta);
+    const char* problem = nullptr;
+    layout->manifest = LoadManifest(index, layout->meta.incarnation, layout->meta.root, &problem);
+    if (layout->manifest != nullptr) break;
+    CheckManifestRecycled(index, layout->meta.root, problem);
+  }
+  layout->directory = ReadDirectory(index, layout->meta);
+  return layout;
+}
+
+static BlockOwner OwnerOfStream(int stream) {
+  return stream == kHeadStream     ? BlockOwner::kHeads
+         : stream == kVectorStream ? BlockOwner::kVectors
+                                   : BlockOwner::kNullHeads;
+}
+
+static void VisitStream(const IndexLayout& layout, int stream, ClaimVisitor visit, void* state) {
+  const StreamView& view = layout.directory->streams[stream];
+  for (uint32 extent = 0; extent < view.extents; extent++)
+    visit(state, OwnerOfStream(stream), layout.directory->blocks[view.first_block_index + extent],
+          PagesOfExtent(extent));
+  const uint32 in_leaves = view.extents - Min(view.extents, kInlineExtents);
+  for (uint32 leaf = 0; leaf * kLeafExtents < in_leaves; leaf++)
+    visit(state, BlockOwner::kDirectory, layout.meta.streams[stream].leaf[leaf], 1);
+}
+
+static void VisitBlob(BlockOwner owner, const BlobRef& blob, ClaimVisitor visit, void* state) {
+  const uint32 extents = ExtentsOfPages(PagesOfBlob(blob.bytes));
+  for (uint32 extent = 0; extent < extents; extent++)
+    visit(state, owner, blob.first_block[extent], PagesOfExtent(extent));
+}
+
+void VisitClaims(const IndexLayout& layout, ClaimVisitor visit, void* state) {
+  visit(state, BlockOwner::kMeta, 0, 1);
+  for (int stream = 0; stream < kStreams; stream++) VisitStream(layout, stream, visit, state);
+  const Manifest& manifest = *layout.manifest;
+  if (manifest.root.version != 0) VisitBlob(BlockOwner::kManifest, manifest.OwnBlob(), visit, state);
+  for (uint32 i = 0; i < manifest.segment_count; i++)
+    VisitBlob(BlockOwner::kSegment, manifest.BlobOf(manifest.segments[i]), visit, state);
+  for (uint32 i = 0; i < manifest.retired_count; i++)
+    VisitBlob(BlockOwner::kRetired, manifest.BlobOf(manifest.retired[i]), visit, state);
+  for (uint32 i = 0; i < layout.meta.free_extents; i++)
+    visit(state, BlockOwner::kReserved, layout.meta.free_extent[i], kExtentPages);
+}
+
+void CountClaims(const IndexLayout& layout, uint64* blocks) {
+  for (int owner = 0; owner < kBlockOwners; owner++) blocks[owner] = 0;
+  VisitClaims(
+      layout,
+      [](void* state, BlockOwner owner, BlockNumber /*first*/, uint32 count) {
+        static_cast<uint64*>(state)[static_cast<int>(owner)] += count;
+      },
+      blocks);
+  uint64 claimed = 0;
+  for (int owner = 1; owner < kBlockOwners; owner++) claimed += blocks[owner];
+  blocks[static_cast<int>(BlockOwner::kNobody)] =
+      layout.meta.high_water - Min(claimed, layout.meta.high_water);
+}
+
+}  // namespace tandem::storage

@@ -1,0 +1,447 @@
+#include "pg/compat.hpp"
+
+#include "storage/manifest.hpp"
+
+#include "pg/stop_point.hpp"
+
+extern "C" {
+#include "access/transam.h"
+#include "catalog/pg_class.h"
+#include "storage/lock.h"
+#include "storage/lmgr.h"
+#include "utils/snapmgr.h"
+}
+
+namespace tandem::storage {
+
+// ---- Reading ----
+
+namespace {
+
+std::size_t BytesOf(const ManifestHeader& header) {
+  return sizeof(ManifestHeader) + header.segments * sizeof(SegmentInfo) +
+         header.retired * sizeof(RetiredInfo) + header.blocks * sizeof(BlockNumber);
+}
+
+/// True if a listed blob's extents lie within the manifest's blocks.
+bool HasBlocks(const Manifest& manifest, uint64 bytes, uint32 first_extent) {
+  if (bytes == 0 || bytes / kBlobPageBytes >= MaxBlockNumber) return false;
+  return static_cast<uint64>(first_extent) + ExtentsOfPages(PagesOfBlob(bytes)) <= manifest.block_count;
+}
+
+/// What is wrong with the contents, or nullptr. After this every blob's extents can be read from memory.
+const char* ProblemOf(const Manifest& manifest) {
+  uint64 row = 0;
+  for (uint32 i = 0; i < manifest.segment_count; i++) {
+    const SegmentInfo& segment = manifest.segments[i];
+    if (segment.first_row != row || segment.end_row <= segment.first_row)
+      return "the manifest's segments do not follow each other";
+    if (!HasBlocks(manifest, segment.bytes, segment.first_extent))
+      return "a segment of the manifest has no blocks";
+    row = segment.end_row;
+  }
+  if (manifest.root.sealed_rows != row) return "the manifest's segments end elsewhere than the sealed rows";
+  for (uint32 i = 0; i < manifest.retired_count; i++)
+    if (!HasBlocks(manifest, manifest.retired[i].bytes, manifest.retired[i].first_extent))
+      return "a retired blob of the manifest has no blocks";
+  return nullptr;
+}
+
+/// Makes `manifest` point into `contents`, a manifest's blob. False if its parts do not add up to its size.
+bool TakeApart(Manifest* manifest, const char* contents) {
+  const auto* header = reinterpret_cast<const ManifestHeader*>(contents);
+  const ManifestRoot& root = manifest->root;
+  if (root.bytes < sizeof *header || header->magic != kManifestMagic || header->version != root.version ||
+      BytesOf(*header) != root.bytes)
+    return false;
+  manifest->segment_count = header->segments;
+  manifest->retired_count = header->retired;
+  manifest->block_count = header->blocks;
+  manifest->segments = reinterpret_cast<const SegmentInfo*>(header + 1);
+  manifest->retired = reinterpret_cast<const RetiredInfo*>(manifest->segments + header->segments);
+  manifest->blocks = reinterpret_cast<const BlockNumber*>(manifest->retired + header->retired);
+  return true;
+}
+
+/// A manifest with room for its contents behind it.
+Manifest* NewManifest(uint64 incarnation, const ManifestRoot& root) {
+  auto* manifest = static_cast<Manifest*>(palloc0(MAXALIGN(sizeof(Manifest)) + root.bytes));
+  manifest->incarnation = incarnation;
+  manifest->root = root;
+  return manifest;
+}
+
+char* ContentsOf(Manifest* manifest) {
+  return reinterpret_cast<char*>(manifest) + MAXALIGN(sizeof(Manifest));
+}
+
+}  // namespace
+
+Manifest* LoadManifest(Relation index, uint64 incarnation, const ManifestRoot& root, const char** problem) {
+  if (root.version == 0) return NewManifest(incarnation, ManifestRoot{});
+  *problem = "the manifest's size contradicts its extents";
+  if (root.bytes == 0 || ExtentsOfPages(PagesOfBlob(root.bytes)) != root.extents) return nullptr;
+  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
+  *problem = "the manifest lies outside of the file";
+  for (uint32 extent = 0; extent < root.extents; extent++)
+    if (root.first_block[extent] >= file_blocks) return nullptr;
+
+  Manifest* manifest = NewManifest(incarnation, root);
+  char* contents = ContentsOf(manifest);
+  BlobReader reader;
+  OpenBlob(&reader, index, incarnation, manifest->OwnBlob(), nullptr);
+  for (uint64 at = 0; at < root.bytes; at += kBlobPageBytes) {
+    const auto part = static_cast<uint32>(Min(root.bytes - at, static_cast<uint64>(kBlobPageBytes)));
+    const char* read = ReadBlob(&reader, at, part, contents + at);
+    if (read != contents + at) std::memcpy(contents + at, read, part);
+  }
+  CloseBlob(&reader);
+  *problem = reader.stale                     ? "the manifest has a page that is not its own"
+             : !TakeApart(manifest, contents) ? "the manifest's parts contradict its size"
+                                              : ProblemOf(*manifest);
+  if (*problem == nullptr) return manifest;
+  pfree(manifest);
+  return nullptr;
+}
+
+void CheckManifestRecycled(Relation index, const ManifestRoot& root, const char* problem) {
+  const ManifestRoot now = ReadManifestRoot(index);
+  if (now.blob_id != root.blob_id || now.version != root.version) return;
+  ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+                  errmsg("index \"%s\" is damaged: %s", RelationGetRelationName(index), problem),
+                  errhint("Rebuild the index with REINDEX.")));
+}
+
+ManifestRoot ReadManifestRoot(Relation index) {
+  ManifestRoot root;
+  uint64 incarnation = 0;
+  ReadRoot(index, &root, &incarnation);
+  return root;
+}
+
+// ---- What a backend remembers ----
+
+namespace {
+
+/// A manifest that this backend read before. A version is immutable and an incarnation random, so nothing here ever gets
+/// wrong; dropped indexes' entries are the least recently used and go first.
+struct CachedManifest {
+  uint64 incarnation;
+  uint64 version;
+  uint32 blob_id;
+  uint32 bytes;
+  uint64 last_use;
+  char* contents;  ///< in CacheMemoryContext; nullptr: the entry is free
+};
+
+// 64 indexes, or partitions, in turn; a manifest takes 1 KB or so.
+constexpr int kCachedManifests = 64;
+constexpr std::size_t kCacheBytes = std::size_t{4} << 20;
+
+CachedManifest cached_manifests[kCachedManifests];
+std::size_t cached_bytes;
+uint64 cache_clock;
+
+const char* FindCached(uint64 incarnation, const ManifestRoot& root) {
+  for (CachedManifest& entry : cached_manifests) {
+    if (entry.contents == nullptr || entry.incarnation != incarnation || entry.version != root.version ||
+        entry.blob_id != root.blob_id || entry.bytes != root.bytes)
+      continue;
+    entry.last_use = ++cache_clock;
+    return entry.contents;
+  }
+  return nullptr;
+}
+
+void DropCached(CachedManifest* entry) {
+  if (entry->contents == nullptr) return;
+  pfree(entry->contents);
+  entry->contents = nullptr;
+  cached_bytes -= entry->bytes;
+}
+
+/// A free entry; makes one, and room for `bytes`, from the least recently used ones.
+CachedManifest* MakeRoom(std::size_t bytes) {
+  for (;;) {
+    CachedManifest* free_entry = nullptr;
+    CachedManifest* oldest = nullptr;
+    for (CachedManifest& entry : cached_manifests) {
+      if (entry.contents == nullptr)
+        free_entry = &entry;
+      else if (oldest == nullptr || entry.last_use < oldest->last_use)
+        oldest = &entry;
+    }
+    if (free_entry != nullptr && cached_bytes + bytes <= kCacheBytes) return free_entry;
+    DropCached(oldest);
+  }
+}
+
+void Remember(const Manifest& manifest, const char* contents) {
+  const ManifestRoot& root = manifest.root;
+  if (root.bytes > kCacheBytes / 4) return;
+  // An older version of the same index is of no use any more.
+  for (CachedManifest& entry : cached_manifests)
+    if (entry.incarnation == manifest.incarnation) DropCached(&entry);
+  CachedManifest* entry = MakeRoom(root.bytes);
+  char* copy = static_cast<char*>(MemoryContextAlloc(CacheMemoryContext, root.bytes));
+  std::memcpy(copy, contents, root.bytes);
+  *entry = {manifest.incarnation, root.version, root.blob_id, root.bytes, ++cache_clock, copy};
+  cached_bytes += root.bytes;
+}
+
+}  // namespace
+
+Manifest* ReadManifest(Relation index) {
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    ManifestRoot root;
+    uint64 incarnation = 0;
+    ReadRoot(index, &root, &incarnation);
+    const char* contents = root.version == 0 ? nullptr : FindCached(incarnation, root);
+    if (contents != nullptr) {
+      Manifest* manifest = NewManifest(incarnation, root);
+      std::memcpy(ContentsOf(manifest), contents, root.bytes);
+      (void)TakeApart(manifest, ContentsOf(manifest));  // held when it was remembered
+      return manifest;
+    }
+    const char* problem = nullptr;
+    Manifest* manifest = LoadManifest(index, incarnation, root, &problem);
+    if (manifest != nullptr) {
+      if (root.version != 0) Remember(*manifest, ContentsOf(manifest));
+      return manifest;
+    }
+    CheckManifestRecycled(index, root, problem);
+  }
+}
+
+// ---- Publishing ----
+
+namespace {
+
+/// True once no snapshot, here or in any database, nor on a standby that tells us, can be older than `xid`.
+bool IsRemovable(uint64 xid) {
+  return GlobalVisCheckRemovableFullXid(nullptr, FullTransactionIdFromU64(xid));
+}
+
+uint64 RetireXid(const Manifest& manifest, const RetiredInfo& retired) {
+  return retired.retire_xid != 0 ? retired.retire_xid : manifest.root.publish_xid;
+}
+
+/// A manifest being put together. Arrays have room for all that the old manifest and one publication can list.
+struct Draft {
+  SegmentInfo* segments;
+  uint32 segment_count;
+  RetiredInfo* retired;
+  uint32 retired_count;
+  BlockNumber* blocks;
+  uint32 block_count;
+  BlobRef* dropped;  ///< listed no more
+  uint32 dropped_count;
+};
+
+Draft NewDraft(const Manifest& old, const Publication& publication) {
+  const uint32 extents =
+      publication.has_segment ? ExtentsOfPages(PagesOfBlob(publication.segment_blob.bytes)) : 0;
+  const uint32 retired = old.retired_count + old.segment_count + 1;
+  Draft draft = {};
+  draft.segments = static_cast<SegmentInfo*>(palloc0((old.segment_count + 1) * sizeof(SegmentInfo)));
+  draft.retired = static_cast<RetiredInfo*>(palloc0(retired * sizeof(RetiredInfo)));
+  draft.dropped = static_cast<BlobRef*>(palloc0(retired * sizeof(BlobRef)));
+  draft.blocks =
+      static_cast<BlockNumber*>(palloc0((old.block_count + kRootExtents + extents) * sizeof(BlockNumber)));
+  return draft;
+}
+
+/// Copies the blob's extents; returns the index of the first.
+uint32 AddBlocks(Draft* draft, const BlobRef& blob) {
+  const uint32 first = draft->block_count;
+  const uint32 extents = ExtentsOfPages(PagesOfBlob(blob.bytes));
+  std::memcpy(draft->blocks + first, blob.first_block, extents * sizeof(BlockNumber));
+  draft->block_count += extents;
+  return first;
+}
+
+void AddSegment(Draft* draft, SegmentInfo segment, const BlobRef& blob) {
+  segment.first_extent = AddBlocks(draft, blob);
+  draft->segments[draft->segment_count++] = segment;
+}
+
+/// xid: 0 if the blob is retired by the version being made.
+void AddRetired(Draft* draft, const BlobRef& blob, uint64 xid) {
+  const uint32 first_extent = AddBlocks(draft, blob);
+  draft->retired[draft->retired_count++] = {xid, blob.bytes,   blob.id, static_cast<uint16>(blob.kind),
+                                            0,   first_extent, 0};
+}
+
+/// Segments of the next version, and the replaced ones as retired.
+void DraftSegments(Draft* draft, const Manifest& old, const Publication& publication) {
+  for (uint32 i = 0; i <= old.segment_count; i++) {
+    if (i == publication.replaced_first && publication.has_segment)
+      AddSegment(draft, publication.segment, publication.segment_blob);
+    if (i == old.segment_count) break;
+    const BlobRef blob = old.BlobOf(old.segments[i]);
+    if (i >= publication.replaced_first && i < publication.replaced_end)
+      AddRetired(draft, blob, 0);
+    else
+      AddSegment(draft, old.segments[i], blob);
+  }
+}
+
+/// Retired blobs that stay so, and the old manifest itself.
+void DraftRetired(Draft* draft, const Manifest& old) {
+  for (uint32 i = 0; i < old.retired_count; i++) {
+    const uint64 xid = RetireXid(old, old.retired[i]);
+    const BlobRef blob = old.BlobOf(old.retired[i]);
+    if (IsRemovable(xid))
+      draft->dropped[draft->dropped_count++] = blob;
+    else
+      AddRetired(draft, blob, xid);
+  }
+  if (old.root.version != 0) AddRetired(draft, old.OwnBlob(), 0);
+}
+
+/// A builder that got its ranges wrong must not get them published.
+void CheckDraft(Relation index, const Draft& draft, uint64 sealed_rows) {
+  Manifest next = {};
+  next.segment_count = draft.segment_count;
+  next.segments = draft.segments;
+  next.retired_count = draft.retired_count;
+  next.retired = draft.retired;
+  next.block_count = draft.block_count;
+  next.root.sealed_rows = sealed_rows;
+  const char* problem = ProblemOf(next);
+  if (problem != nullptr)
+    elog(ERROR, "cannot publish segments of index \"%s\": %s", RelationGetRelationName(index), problem);
+}
+
+char* Serialize(const Draft& draft, uint64 version, uint64* bytes) {
+  const ManifestHeader header = {kManifestMagic, draft.segment_count, draft.retired_count, draft.block_count,
+                                 version};
+  *bytes = BytesOf(header);
+  char* contents = static_cast<char*>(palloc(*bytes));
+  char* at = contents;
+  const auto append = [&at](const void* part, std::size_t length) {
+    std::memcpy(at, part, length);
+    at += length;
+  };
+  append(&header, sizeof header);
+  append(draft.segments, draft.segment_count * sizeof(SegmentInfo));
+  append(draft.retired, draft.retired_count * sizeof(RetiredInfo));
+  append(draft.blocks, draft.block_count * sizeof(BlockNumber));
+  return contents;
+}
+
+void SupplyBytes(void* state, uint64 offset, uint32 bytes, char* to) {
+  std::memcpy(to, static_cast<const char*>(state) + offset, bytes);
+}
+
+/// Writes the manifest's blob. Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED if the root has no room for its extents.
+BlobRef WriteManifest(Relation index, BlobWriter* writer, char* contents, uint64 bytes) {
+  if (ExtentsOfPages(PagesOfBlob(bytes)) > kRootExtents)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("index \"%s\" has too many segments, or too many that wait to be recycled",
+                           RelationGetRelationName(index)),
+                    errhint("End transactions that have been open for long.")));
+  BeginBlob(writer, index, PageKind::kManifest, bytes);
+  constexpr uint32 kPagesAtOnce = 64;
+  while (WriteBlobPages(writer, index, kPagesAtOnce, SupplyBytes, contents)) continue;
+  return WrittenBlob(writer);
+}
+
+/// Makes the root point to `blob`. Before the record: the old version holds, the blob is nobody's. After it: the new one.
+bool FlipRoot(Relation index, const Manifest& old, const BlobRef& blob, uint64 sealed_rows) {
+  const Buffer buffer = LockMeta(index, old.incarnation);
+  ManifestRoot* root = &Meta(BufferGetPage(buffer))->root;
+  const bool unchanged = root->version == old.root.version;
+  if (unchanged) {
+    ManifestRoot next = *root;
+    next.version = root->version + 1;
+    // Whoever read the old root did so before this lock was had, with a snapshot older still: its xmin is no later.
+    next.publish_xid = U64FromFullTransactionId(ReadNextFullTransactionId());
+    next.sealed_rows = sealed_rows;
+    next.bytes = static_cast<uint32>(blob.bytes);
+    next.blob_id = blob.id;
+    next.extents = ExtentsOfPages(PagesOfBlob(blob.bytes));
+    std::memset(next.first_block, 0, sizeof next.first_block);
+    std::memcpy(next.first_block, blob.first_block, next.extents * sizeof(BlockNumber));
+    WriteMeta(index, buffer, root, &next, sizeof next);
+  }
+  UnlockReleaseBuffer(buffer);
+  return unchanged;
+}
+
+}  // namespace
+
+bool Publish(Relation index, BlobWriter* writer, const Publication& publication) {
+  const MemoryContext scratch =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem publication", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(scratch);
+  const Manifest* old = ReadManifest(index);
+  bool published = false;
+  if (old->root.version == publication.expected_version) {
+    Draft draft = NewDraft(*old, publication);
+    DraftSegments(&draft, *old, publication);
+    DraftRetired(&draft, *old);
+    CheckDraft(index, draft, publication.sealed_rows);
+    if (draft.dropped_count > 0) pg::StopPoint("recycle-before-publish");
+    uint64 bytes = 0;
+    char* contents = Serialize(draft, old->root.version + 1, &bytes);
+    const BlobRef blob = WriteManifest(index, writer, contents, bytes);
+    pg::StopPoint("publish-before-root");
+    published = FlipRoot(index, *old, blob, publication.sealed_rows);
+    pg::StopPoint("publish-after-root");
+    if (published)
+      for (uint32 i = 0; i < draft.dropped_count; i++) FreeBlob(writer, draft.dropped[i]);
+    else
+      FreeBlob(writer, blob);
+  }
+  if (published) GiveToStreams(writer, index);
+  MemoryContextSwitchTo(old_context);
+  MemoryContextDelete(scratch);
+  return published;
+}
+
+bool HasRecyclable(Relation /*index*/, const Manifest& manifest) {
+  // A publication retires one manifest: dropping one for that would never end.
+  constexpr uint32 kWorthwhileManifests = 8;
+  uint32 manifests = 0;
+  for (uint32 i = 0; i < manifest.retired_count; i++) {
+    const RetiredInfo& retired = manifest.retired[i];
+    if (!IsRemovable(RetireXid(manifest, retired))) continue;
+    if (retired.kind != static_cast<uint16>(PageKind::kManifest)) return true;
+    if (++manifests >= kWorthwhileManifests) return true;
+  }
+  return false;
+}
+
+// ---- The builder lock ----
+
+namespace {
+
+/// Tells the lock from locks of the server on objects, which use small sub-ids.
+constexpr uint16 kBuilderLock = 0x7A4D;
+
+LOCKTAG BuilderTag(Oid index) {
+  LOCKTAG tag;
+  SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, index, kBuilderLock);
+  return tag;
+}
+
+}  // namespace
+
+bool TryLockBuilder(Oid index) {
+  const LOCKTAG tag = BuilderTag(index);
+  return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void LockBuilder(Oid index) {
+  const LOCKTAG tag = BuilderTag(index);
+  (void)LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
+void UnlockBuilder(Oid index) {
+  const LOCKTAG tag = BuilderTag(index);
+  LockRelease(&tag, ExclusiveLock, true);
+}
+
+}  // namespace tandem::storage
