@@ -21,7 +21,8 @@ namespace {
 constexpr int kFirstRestartMs = 1000;
 constexpr int kLastRestartMs = 5 * 60 * 1000;
 
-bool worker_done = false;
+enum class Departure { kFailure, kWorkLeft, kDone };
+Departure departure = Departure::kFailure;
 
 void LeaveLauncher(int /*code*/, Datum /*unused*/) {
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
@@ -36,11 +37,11 @@ void LeaveDatabase(int /*code*/, Datum argument) {
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   DatabaseSlot* slot = FindDatabase(DatumGetObjectId(argument));
   if (slot != nullptr && slot->worker_pid == MyProcPid) {
-    const bool sent_away = IsEvicted(slot->database);
+    const bool failed = departure == Departure::kFailure && !IsEvicted(slot->database);
     slot->worker_pid = 0;
     slot->worker_latch = nullptr;
-    if (worker_done || sent_away) slot->failures = 0;
-    if (!worker_done) slot->work |= kAllIndexes;
+    if (!failed) slot->failures = 0;
+    if (departure != Departure::kDone) slot->work |= kAllIndexes;
   }
   Latch* latch = mailbox->launcher_latch;
   LWLockRelease(mailbox->lock);
@@ -68,8 +69,8 @@ int ListDatabases(DatabaseState states[kMaxDatabaseStates]) {
   LWLockAcquire(mailbox->lock, LW_SHARED);
   for (const DatabaseSlot& slot : mailbox->databases) {
     if (slot.database == InvalidOid) continue;
-    states[count++] = {slot.database, slot.work != 0, slot.worker_pid != 0, IsEvicted(slot.database),
-                       RestartAt(slot)};
+    states[count++] = {slot.database,   slot.work != 0, slot.worker_pid != 0, IsEvicted(slot.database),
+                       RestartAt(slot), slot.worker_at};
   }
   LWLockRelease(mailbox->lock);
   return count;
@@ -81,6 +82,19 @@ bool TakeTourWish() {
   mailbox->tour_wanted = false;
   LWLockRelease(mailbox->lock);
   return wanted;
+}
+
+void SetCrowded(bool crowded) {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  mailbox->crowded = crowded;
+  LWLockRelease(mailbox->lock);
+}
+
+void DropWork(Oid database) {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  DatabaseSlot* slot = FindDatabase(database);
+  if (slot != nullptr) slot->work = 0;
+  LWLockRelease(mailbox->lock);
 }
 
 void ForgetDatabase(Oid database) {
@@ -118,8 +132,15 @@ bool MustLeave() {
   return evicted;
 }
 
-void SayDone() {
-  worker_done = true;
+bool Crowded() {
+  LWLockAcquire(mailbox->lock, LW_SHARED);
+  const bool crowded = mailbox->crowded;
+  LWLockRelease(mailbox->lock);
+  return crowded;
+}
+
+void SayDone(bool work_left) {
+  departure = work_left ? Departure::kWorkLeft : Departure::kDone;
 }
 
 WorkTaken TakeWork() {

@@ -13,7 +13,8 @@ struct DatabaseState {
   bool has_work;
   bool has_worker;
   bool evicted;
-  TimestampTz not_before;  ///< its workers failed: no other one before this time; 0: none did
+  TimestampTz not_before;      ///< its workers failed: no other one before this time; 0: none did
+  TimestampTz last_worker_at;  ///< when the last one came; 0: not known
 };
 constexpr int kMaxDatabaseStates = 64;
 
@@ -23,7 +24,11 @@ void EnterLauncher();
 [[nodiscard]] int ListDatabases(DatabaseState states[kMaxDatabaseStates]);
 /// True, once, if some database's work found no room in the mailbox: all must be looked at.
 [[nodiscard]] bool TakeTourWish();
-/// The database is gone, or is not for us.
+/// Some database waits for a worker and there are as many workers as there may be.
+void SetCrowded(bool crowded);
+/// No worker may go there. What its sessions have flagged stays flagged, so that they do not flag it again.
+void DropWork(Oid database);
+/// The database is gone.
 void ForgetDatabase(Oid database);
 
 // ---- A database's worker ----
@@ -33,8 +38,11 @@ void ForgetDatabase(Oid database);
 [[nodiscard]] bool EnterDatabase(Oid database);
 /// Sent away: to leave at once.
 [[nodiscard]] bool MustLeave();
-/// The worker leaves because there is nothing to do. Whoever ends without this has left work behind.
-void SayDone();
+/// Another database waits for this worker's place.
+[[nodiscard]] bool Crowded();
+/// The worker leaves of its own accord, with or without something left to do. Whoever ends without this has failed, and
+/// left work behind.
+void SayDone(bool work_left);
 
 struct WorkTaken {
   bool some;  ///< indexes were flagged

@@ -75,14 +75,35 @@ Eviction* TakeEviction(Oid database) {
   return free_entry;
 }
 
-/// A session that ends in the middle of DROP DATABASE must not keep workers away for ever.
-void WithdrawEvictions(int /*code*/, Datum /*unused*/) {
+/// The worker that was sent away left its work behind, or was not let in.
+void WithdrawEvictions() {
+  Latch* latch = nullptr;
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
-  for (Eviction& eviction : mailbox->evictions)
-    if (eviction.pid == MyProcPid) eviction = {};
-  Latch* latch = mailbox->launcher_latch;
+  for (Eviction& eviction : mailbox->evictions) {
+    if (eviction.pid != MyProcPid) continue;
+    const Oid database = eviction.database;
+    eviction = {};
+    latch = AddWork(database, kAllIndexes, false);
+  }
   LWLockRelease(mailbox->lock);
   Wake(latch);
+}
+
+void WithdrawAtTransactionEnd(XactEvent event, void* /*unused*/) {
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) WithdrawEvictions();
+}
+
+/// A session that ends in the middle of DROP DATABASE must not keep workers away for ever.
+void WithdrawAtExit(int /*code*/, Datum /*unused*/) {
+  WithdrawEvictions();
+}
+
+void WithdrawWithMe() {
+  static bool registered = false;
+  if (registered) return;
+  RegisterXactCallback(WithdrawAtTransactionEnd, nullptr);
+  before_shmem_exit(WithdrawAtExit, 0);
+  registered = true;
 }
 
 bool HasWorker(Oid database) {
@@ -140,9 +161,7 @@ void RequestFold(Oid index, uint64 rows) {
 
 void EvictWorkers(Oid database) {
   if (mailbox == nullptr) return;
-  static bool registered = false;
-  if (!registered) before_shmem_exit(WithdrawEvictions, 0);
-  registered = true;
+  WithdrawWithMe();
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   Eviction* eviction = TakeEviction(database);
   if (eviction != nullptr) *eviction = {database, MyProcPid};
@@ -151,16 +170,6 @@ void EvictWorkers(Oid database) {
   LWLockRelease(mailbox->lock);
   Wake(latch);
   if (eviction != nullptr) AwaitDeparture(database);
-}
-
-void AllowDatabase(Oid database) {
-  if (mailbox == nullptr) return;
-  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
-  for (Eviction& eviction : mailbox->evictions)
-    if (eviction.database == database && eviction.pid == MyProcPid) eviction = {};
-  Latch* latch = mailbox->launcher_latch;
-  LWLockRelease(mailbox->lock);
-  Wake(latch);
 }
 
 bool WorkerAvailable() {

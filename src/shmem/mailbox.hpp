@@ -17,16 +17,17 @@ void RegisterMailbox();
 
 // ---- Sessions ----
 
-/// Rows were appended to an index that the worker is to fold. Cheap enough for every insert: one look at a flag this backend
-/// remembers. tail_rows: about how many wait, so that the launcher wakes a worker at once when it is `seal_rows` or more.
+/// Rows were appended to an index that the worker is to fold. Cheap enough for every insert: two atomic reads, unless a
+/// worker has looked since. urgent: there are rows enough for a segment, so that a worker is to come at once.
 void NotifyAppend(Oid index, bool urgent);
-/// Something else changed that the worker may care for: index created or altered, rows deleted.
+/// Something else changed that the worker may care for: index created or altered, rows deleted. Within a transaction it is
+/// told at its commit: before, the worker could not see it.
 void NotifyWork(Oid database);
 /// Asks for rows below `rows` to be folded, however few they are.
 void RequestFold(Oid index, uint64 rows);
-/// Makes workers leave `database` and stay away until AllowDatabase(), or until this process is gone (H26).
+/// Makes workers leave `database`, waits (at most 5 s; cancellable) until they have, and keeps them away until the end of the
+/// transaction or of this process (H26).
 void EvictWorkers(Oid database);
-void AllowDatabase(Oid database);
 
 // ---- What a build shows ----
 

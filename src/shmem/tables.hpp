@@ -19,7 +19,7 @@ extern "C" {
 namespace tandem::shmem {
 
 constexpr int kDatabases = 64;  // with work at one time; more are found by the launcher's tour
-constexpr int kIndexes = 512;   // 330 bytes each; the ones not used for longest make room
+constexpr int kIndexes = 512;   // 300 bytes each; the ones not used for longest make room
 constexpr int kEvictions = 64;  // sessions that drop, rename, move or copy a database at one time
 
 /// What is known of an index, IndexSlot::flags.
@@ -66,6 +66,7 @@ struct Mailbox {
   ConditionVariable worker_left;
   Latch* launcher_latch;         ///< L: nullptr: no launcher
   TimestampTz launcher_seen_at;  ///< L: when there last was one, or was to come
+  bool crowded;                  ///< L: a database waits, and no worker's place is free
   bool tour_wanted;              ///< L: some database's work could not be written down
   Eviction evictions[kEvictions];
   DatabaseSlot databases[kDatabases];
