@@ -446,18 +446,43 @@ CREATE FUNCTION tandem_rows(index regclass,
 
 COMMENT ON FUNCTION tandem_rows(regclass) IS 'row heads of a tandem index: heap TID and whether VACUUM marked it dead';
 
+CREATE FUNCTION tandem_segments(index regclass,
+		OUT segment_id bigint, OUT first_row bigint, OUT end_row bigint, OUT rows bigint, OUT nodes bigint,
+		OUT bytes bigint, OUT m integer, OUT ef_construction integer, OUT codec text,
+		OUT built_at timestamp with time zone)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_segments(regclass) IS
+	'graph segments of a tandem index: row ids from first_row to before end_row, of which rows were alive at built_at';
+
+-- What the views show of one index; NULL, and no row, if it is locked or gone.
+
 CREATE FUNCTION tandem_index_info(index regclass,
 		OUT strategy text, OUT metric text, OUT dimensions integer, OUT rows bigint, OUT null_rows bigint,
-		OUT dead_rows bigint, OUT head_bytes bigint, OUT vector_bytes bigint, OUT total_bytes bigint)
+		OUT dead_rows bigint, OUT indexed_rows bigint, OUT tail_rows bigint, OUT lag_seconds double precision,
+		OUT segments bigint, OUT head_bytes bigint, OUT vector_bytes bigint, OUT segment_bytes bigint,
+		OUT retired_bytes bigint, OUT free_bytes bigint, OUT total_bytes bigint)
 	RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION tandem_index_info(regclass) IS 'one row of view tandem_index_stats';
 
+CREATE FUNCTION tandem_build_info(index regclass,
+		OUT pid integer, OUT phase text, OUT rows_total bigint, OUT rows_done bigint,
+		OUT rows_per_second double precision, OUT estimated_seconds_left double precision,
+		OUT started_at timestamp with time zone,
+		OUT last_error text, OUT last_error_at timestamp with time zone)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+COMMENT ON FUNCTION tandem_build_info(regclass) IS 'one row of view tandem_build_progress';
+
 CREATE VIEW tandem_index_stats AS
 	SELECT n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
 		i.strategy, i.metric, i.dimensions, i.rows, i.null_rows, i.dead_rows,
-		i.head_bytes, i.vector_bytes, i.total_bytes
+		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments,
+		i.head_bytes, i.vector_bytes, i.segment_bytes, i.retired_bytes, i.free_bytes, i.total_bytes
 	FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_am a ON a.oid = c.relam
 		JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
@@ -467,6 +492,60 @@ CREATE VIEW tandem_index_stats AS
 	WHERE a.amname = 'tandem' AND c.relkind = 'i';
 
 COMMENT ON VIEW tandem_index_stats IS
-	'rows, sizes and settings of tandem indexes; NULL while an index is locked. dead_rows: as of the last VACUUM';
+	'rows, sizes and settings of tandem indexes; NULL while an index is locked';
+COMMENT ON COLUMN tandem_index_stats.rows IS 'rows with a vector, dead ones included';
+COMMENT ON COLUMN tandem_index_stats.null_rows IS 'rows whose vector is NULL, dead ones included';
+COMMENT ON COLUMN tandem_index_stats.dead_rows IS 'rows that VACUUM has marked dead, as of the last one';
+COMMENT ON COLUMN tandem_index_stats.indexed_rows IS 'rows that graphs cover';
+COMMENT ON COLUMN tandem_index_stats.tail_rows IS
+	'rows that wait for a graph and are scanned exactly until then; NULL with strategy flat';
+COMMENT ON COLUMN tandem_index_stats.lag_seconds IS
+	'how long the oldest of them has been waiting; NULL if not known: without preload, or since before the last restart';
+COMMENT ON COLUMN tandem_index_stats.segments IS 'graphs; see tandem_segments()';
+COMMENT ON COLUMN tandem_index_stats.head_bytes IS 'heap TIDs and dead marks';
+COMMENT ON COLUMN tandem_index_stats.vector_bytes IS 'full-precision vectors';
+COMMENT ON COLUMN tandem_index_stats.segment_bytes IS 'graphs, with the codes they are searched on';
+COMMENT ON COLUMN tandem_index_stats.retired_bytes IS
+	'graphs that others have replaced, kept until no running query can need them';
+COMMENT ON COLUMN tandem_index_stats.free_bytes IS 'room that the next rows and graphs take before the file grows';
+COMMENT ON COLUMN tandem_index_stats.total_bytes IS 'the file';
 
-GRANT SELECT ON tandem_index_stats TO PUBLIC;
+CREATE VIEW tandem_build_progress AS
+	SELECT b.pid, n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
+		b.phase, b.rows_total, b.rows_done, b.rows_per_second, b.estimated_seconds_left, b.started_at,
+		i.segments, b.last_error, b.last_error_at
+	FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_am a ON a.oid = c.relam
+		JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
+		JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+		LATERAL tandem_build_info(c.oid) b,
+		LATERAL tandem_index_info(c.oid) i
+	WHERE a.amname = 'tandem' AND c.relkind = 'i';
+
+COMMENT ON VIEW tandem_build_progress IS
+	'graphs being built in this database, and the last error of each index; needs shared_preload_libraries';
+COMMENT ON COLUMN tandem_build_progress.pid IS 'who builds: a background worker or a session; NULL if nobody does now';
+COMMENT ON COLUMN tandem_build_progress.rows_total IS 'rows of the graph being built';
+COMMENT ON COLUMN tandem_build_progress.estimated_seconds_left IS 'at the rate since started_at';
+COMMENT ON COLUMN tandem_build_progress.segments IS 'graphs that the index has now';
+COMMENT ON COLUMN tandem_build_progress.last_error IS
+	'since the server started; shown to the owner of the index and to members of pg_read_all_stats';
+
+GRANT SELECT ON tandem_index_stats, tandem_build_progress TO PUBLIC;
+
+-- Section 9: building graphs -----------------------------------------------------------------------------------------
+
+-- Procedures: outside of a transaction block they hold no snapshot while they work and wait.
+
+CREATE PROCEDURE tandem_build(index regclass)
+	AS 'MODULE_PATHNAME', 'tandem_build' LANGUAGE C;
+
+COMMENT ON PROCEDURE tandem_build(regclass) IS
+	'builds graphs of all rows of a tandem index, or of all partitions of one, in this session';
+
+CREATE PROCEDURE tandem_wait(index regclass, timeout interval DEFAULT NULL)
+	AS 'MODULE_PATHNAME', 'tandem_wait' LANGUAGE C;
+
+COMMENT ON PROCEDURE tandem_wait(regclass, interval) IS
+	'waits until the background worker has built graphs of all rows that a tandem index has at the call';

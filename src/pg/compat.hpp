@@ -133,6 +133,16 @@ inline void DisablePath(Path* path) {
 #endif
 }
 
+/// True if the current transaction created the relation or gave it a new file: nobody else sees its contents yet.
+[[nodiscard]] inline bool IsNewInTransaction(Relation relation) {
+#if PG_VERSION_NUM >= 160000
+  const SubTransactionId new_file = relation->rd_firstRelfilelocatorSubid;
+#else
+  const SubTransactionId new_file = relation->rd_firstRelfilenodeSubid;
+#endif
+  return relation->rd_createSubid != InvalidSubTransactionId || new_file != InvalidSubTransactionId;
+}
+
 /// Prepares a set-returning function's tuplestore in its ReturnSetInfo.
 inline void InitMaterializedResult(FunctionCallInfo fcinfo) {
   InitMaterializedSRF(fcinfo, 0);
