@@ -1,0 +1,107 @@
+#pragma once
+// The threads of a build and the bounded queue of nodes before them.
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/cancel.hpp"
+#include "base/status.hpp"
+
+namespace tandem::graph {
+
+/// A node on its way into the graph.
+struct PendingNode {
+  const char* data;  ///< as the graph stores it
+  std::uint32_t label;
+  int level;
+};
+
+/// Filled by one thread, emptied by its own. Nodes travel in batches, so that the lock is taken once in a while only.
+/// A node that raises the graph's top level travels alone: nothing else runs while it is inserted, in the order of the queue.
+class BuildQueue {
+ public:
+  /// Called on build threads. May throw: the build then ends, and Join() says why.
+  using Insert = void (*)(void* state, const PendingNode& node);
+
+  struct Parameters {
+    std::size_t node_bytes;
+    unsigned threads;  ///< >= 1
+    int nice;
+    Insert insert;
+    void* state;
+  };
+
+  /// Starts the threads, all signals blocked in them. If the system gives none, std::system_error; fewer than asked for will do.
+  explicit BuildQueue(const Parameters& parameters);
+  /// Cancels and joins.
+  ~BuildQueue();
+  BuildQueue(const BuildQueue&) = delete;
+  BuildQueue& operator=(const BuildQueue&) = delete;
+
+  /// True if Add() will not wait.
+  [[nodiscard]] bool HasRoom() const noexcept;
+  /// Copies the node's data. Waits for room. After a failure or Cancel() nodes are dropped.
+  void Add(const PendingNode& node, bool alone);
+  /// Data of a node that was added and may not have been inserted yet; nullptr if its place was given to others, which
+  /// happens after its insertion only. Called by the adding thread.
+  [[nodiscard]] const char* Find(std::uint32_t label) const noexcept;
+  /// No more nodes will come.
+  void End();
+  /// All inserted, or stopped.
+  [[nodiscard]] bool Done() const noexcept;
+  /// True after a failure or Cancel(); any thread.
+  [[nodiscard]] bool stopped() const noexcept { return cancel_.cancelled(); }
+  /// Any thread. Threads stop after the node at hand.
+  void Cancel() noexcept;
+  /// After End() or Cancel(). What ended the build: nothing, a failure, or kCancelled.
+  [[nodiscard]] base::Status Join();
+
+  [[nodiscard]] static std::size_t MemoryBytes(std::size_t node_bytes, unsigned threads) noexcept;
+
+ private:
+  // An insertion takes 50 us and more: eight of them make the lock a matter of one part in a thousand.
+  static constexpr std::size_t kBatchNodes = 8;
+  // One that is being filled, and for each thread one at work and two waiting.
+  [[nodiscard]] static constexpr std::size_t Batches(unsigned threads) noexcept { return 3 * threads + 3; }
+
+  struct Batch {
+    std::unique_ptr<char[]> data;
+    std::uint32_t labels[kBatchNodes];
+    int levels[kBatchNodes];
+    std::size_t nodes = 0;
+    bool alone = false;
+  };
+
+  void StartThreads(unsigned threads);
+  void ThreadMain() noexcept;
+  void RunBatches();
+  void RunBatch(const Batch& batch);
+  [[nodiscard]] bool FrontMayStart() const noexcept;
+  [[nodiscard]] bool OpenBatch();
+  void CloseBatch();
+  void Fail(base::ErrorKind kind, const char* what) noexcept;
+
+  const Parameters parameters_;
+  std::vector<Batch> batches_;
+  Batch* open_ = nullptr;  ///< the adding thread's
+
+  mutable std::mutex mutex_;  ///< guards what follows
+  std::condition_variable work_;
+  std::condition_variable room_;
+  std::vector<Batch*> free_;
+  std::vector<Batch*> ready_;  ///< oldest first
+  std::size_t running_ = 0;
+  bool running_alone_ = false;
+  bool ended_ = false;
+  base::Status failure_;
+
+  base::CancelToken cancel_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace tandem::graph
