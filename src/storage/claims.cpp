@@ -4,19 +4,50 @@
 
 namespace tandem::storage {
 
-IndexLayout* ReadLayout(Relation index) {
+const char* NameOfOwner(BlockOwner owner) {
+  switch (owner) {
+    case BlockOwner::kNobody:
+      return "nothing";
+    case BlockOwner::kMeta:
+      return "the meta page";
+    case BlockOwner::kDirectory:
+      return "a directory leaf";
+    case BlockOwner::kHeads:
+      return "an extent of row heads";
+    case BlockOwner::kVectors:
+      return "an extent of vectors";
+    case BlockOwner::kNullHeads:
+      return "an extent of row heads without vector";
+    case BlockOwner::kManifest:
+      return "an extent of the manifest";
+    case BlockOwner::kSegment:
+      return "an extent of a segment";
+    case BlockOwner::kRetired:
+      return "an extent that waits to be recycled";
+    case BlockOwner::kReserved:
+      return "a free extent held for rows";
+  }
+  return "";
+}
+
+IndexLayout* ReadLayoutAnyway(Relation index, const char** problem) {
   auto* layout = static_cast<IndexLayout*>(palloc0(sizeof(IndexLayout)));
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     // The directory only grows, so it can be read after the meta page it belongs to. The manifest can be recycled in
     // between on a standby: then there is a newer one.
     ReadMeta(index, &layout->meta);
-    const char* problem = nullptr;
-    layout->manifest = LoadManifest(index, layout->meta.incarnation, layout->meta.root, &problem);
-    if (layout->manifest != nullptr) break;
-    CheckManifestRecycled(index, layout->meta.root, problem);
+    layout->manifest = LoadManifest(index, layout->meta.incarnation, layout->meta.root, problem);
+    if (layout->manifest != nullptr || HasManifest(index, layout->meta.root)) break;
   }
   layout->directory = ReadDirectory(index, layout->meta);
+  return layout;
+}
+
+IndexLayout* ReadLayout(Relation index) {
+  const char* problem = nullptr;
+  IndexLayout* layout = ReadLayoutAnyway(index, &problem);
+  if (layout->manifest == nullptr) ReportDamagedManifest(index, problem);
   return layout;
 }
 
@@ -45,14 +76,15 @@ static void VisitBlob(BlockOwner owner, const BlobRef& blob, ClaimVisitor visit,
 void VisitClaims(const IndexLayout& layout, ClaimVisitor visit, void* state) {
   visit(state, BlockOwner::kMeta, 0, 1);
   for (int stream = 0; stream < kStreams; stream++) VisitStream(layout, stream, visit, state);
+  for (uint32 i = 0; i < layout.meta.free_extents; i++)
+    visit(state, BlockOwner::kReserved, layout.meta.free_extent[i], kExtentPages);
+  if (layout.manifest == nullptr) return;
   const Manifest& manifest = *layout.manifest;
   if (manifest.root.version != 0) VisitBlob(BlockOwner::kManifest, manifest.OwnBlob(), visit, state);
   for (uint32 i = 0; i < manifest.segment_count; i++)
     VisitBlob(BlockOwner::kSegment, manifest.BlobOf(manifest.segments[i]), visit, state);
   for (uint32 i = 0; i < manifest.retired_count; i++)
     VisitBlob(BlockOwner::kRetired, manifest.BlobOf(manifest.retired[i]), visit, state);
-  for (uint32 i = 0; i < layout.meta.free_extents; i++)
-    visit(state, BlockOwner::kReserved, layout.meta.free_extent[i], kExtentPages);
 }
 
 void CountClaims(const IndexLayout& layout, uint64* blocks) {

@@ -19,16 +19,21 @@ enum class BlockOwner : uint8 {
 };
 constexpr int kBlockOwners = 10;
 
+/// For messages: "a heads extent" and so on.
+[[nodiscard]] const char* NameOfOwner(BlockOwner owner);
+
 /// What an index consisted of at one moment: the moment its meta page was copied.
 struct IndexLayout {
   MetaPage meta;
   DirectoryView* directory;
-  Manifest* manifest;
+  Manifest* manifest;  ///< nullptr if damaged, see ReadLayoutAnyway()
 };
 
 /// In the current memory context. Raises ERRCODE_INDEX_CORRUPTED as ReadManifest() does. The caller holds the builder lock,
 /// or has a snapshot.
 [[nodiscard]] IndexLayout* ReadLayout(Relation index);
+/// As ReadLayout(), but a damaged manifest is not an error: it is missing from the layout, and `problem` says why.
+[[nodiscard]] IndexLayout* ReadLayoutAnyway(Relation index, const char** problem);
 
 /// Calls `visit` for every run of blocks that something owns.
 using ClaimVisitor = void (*)(void* state, BlockOwner owner, BlockNumber first, uint32 blocks);

@@ -104,9 +104,12 @@ Manifest* LoadManifest(Relation index, uint64 incarnation, const ManifestRoot& r
   return nullptr;
 }
 
-void CheckManifestRecycled(Relation index, const ManifestRoot& root, const char* problem) {
+bool HasManifest(Relation index, const ManifestRoot& root) {
   const ManifestRoot now = ReadManifestRoot(index);
-  if (now.blob_id != root.blob_id || now.version != root.version) return;
+  return now.blob_id == root.blob_id && now.version == root.version;
+}
+
+void ReportDamagedManifest(Relation index, const char* problem) {
   ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
                   errmsg("index \"%s\" is damaged: %s", RelationGetRelationName(index), problem),
                   errhint("Rebuild the index with REINDEX.")));
@@ -210,7 +213,7 @@ Manifest* ReadManifest(Relation index) {
       if (root.version != 0) Remember(*manifest, ContentsOf(manifest));
       return manifest;
     }
-    CheckManifestRecycled(index, root, problem);
+    if (HasManifest(index, root)) ReportDamagedManifest(index, problem);
   }
 }
 

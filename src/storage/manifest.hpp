@@ -83,9 +83,10 @@ struct Manifest {
 [[nodiscard]] Manifest* LoadManifest(Relation index, uint64 incarnation, const ManifestRoot& root,
                                      const char** problem);
 
-/// Returns if the index has another manifest than `root` by now, so that LoadManifest() may be tried again; otherwise raises
-/// ERRCODE_INDEX_CORRUPTED with `problem`.
-void CheckManifestRecycled(Relation index, const ManifestRoot& root, const char* problem);
+/// True if `root` still is the index's: a manifest that LoadManifest() could not read was not recycled, but is damaged.
+[[nodiscard]] bool HasManifest(Relation index, const ManifestRoot& root);
+/// Raises ERRCODE_INDEX_CORRUPTED with `problem`.
+void ReportDamagedManifest(Relation index, const char* problem);
 
 /// Only the root: one look at the meta page.
 [[nodiscard]] ManifestRoot ReadManifestRoot(Relation index);

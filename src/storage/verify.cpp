@@ -6,6 +6,7 @@
 
 #include "pg/vector_datum.hpp"
 #include "storage/flat_relation.hpp"
+#include "storage/verify_report.hpp"
 
 extern "C" {
 #include "access/heapam.h"
@@ -19,21 +20,6 @@ extern "C" {
 namespace tandem::storage {
 
 namespace {
-
-/// Where problems go.
-struct Reporter {
-  ProblemSink sink;
-  void* state;
-
-  void Say(BlockNumber block, const char* format, ...) const __attribute__((format(printf, 3, 4))) {
-    char text[256];
-    va_list args;
-    va_start(args, format);
-    (std::vsnprintf)(text, sizeof text, format, args);
-    va_end(args);
-    sink(state, block, text);
-  }
-};
 
 /// Copies block `block` to `image`. False, with a report, when the file has no such block.
 bool CopyBlock(Relation index, BlockNumber block, BlockNumber file_blocks, char* image) {
@@ -78,43 +64,64 @@ bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind
   return true;
 }
 
-/// Who owns each block: 0 nobody, 1 a directory leaf, 2 + stream an extent.
+/// Who owns each block below the high-water mark.
 struct BlockMap {
-  uint8* owner;
+  BlockOwner* owner;
   BlockNumber blocks;
-
-  void Claim(const Reporter& report, BlockNumber first, uint32 count, uint8 who, const char* what) const {
-    for (BlockNumber block = first; block < first + count; block++) {
-      if (block == 0 || block >= blocks) {
-        report.Say(block, "%s lies outside of the blocks handed out (%u)", what, blocks);
-        return;
-      }
-      if (owner[block] != 0) {
-        report.Say(block, "%s shares a block with another extent", what);
-        return;
-      }
-      owner[block] = who;
-    }
-  }
+  Reporter report;
 };
 
-void CheckBlocksHandedOut(Relation index, const MetaPage& meta, const DirectoryView& view,
-                          const Reporter& report) {
-  BlockMap map = {static_cast<uint8*>(MemoryContextAllocExtended(CurrentMemoryContext, meta.high_water,
-                                                                 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
-                  meta.high_water};
-  for (int s = 0; s < kStreams; s++) {
-    const StreamView& stream = view.streams[s];
-    for (uint32 extent = 0; extent < stream.extents; extent++)
-      map.Claim(report, view.blocks[stream.first_block_index + extent], PagesOfExtent(extent),
-                static_cast<uint8>(2 + s), "extent");
-    const uint32 leaves = stream.extents <= kInlineExtents
-                              ? 0
-                              : (stream.extents - kInlineExtents + kLeafExtents - 1) / kLeafExtents;
-    for (uint32 leaf = 0; leaf < leaves; leaf++)
-      map.Claim(report, meta.streams[s].leaf[leaf], 1, 1, "directory leaf");
+void ClaimBlocks(void* state, BlockOwner owner, BlockNumber first, uint32 count) {
+  const auto* map = static_cast<const BlockMap*>(state);
+  for (uint32 i = 0; i < count; i++) {
+    const BlockNumber block = first + i;
+    if (block >= map->blocks || block < first) {
+      map->report.Say(block, "%s lies outside of the blocks handed out (%u)", NameOfOwner(owner),
+                      map->blocks);
+      return;
+    }
+    if (map->owner[block] != BlockOwner::kNobody) {
+      map->report.Say(block, "%s and %s share a block", NameOfOwner(owner), NameOfOwner(map->owner[block]));
+      return;
+    }
+    map->owner[block] = owner;
   }
+}
+
+/// Every block belongs to one owner at most. Blocks of nobody are free, or being written by a build.
+void CheckClaims(const IndexLayout& layout, const Reporter& report) {
+  const BlockNumber blocks = layout.meta.high_water;
+  BlockMap map = {static_cast<BlockOwner*>(MemoryContextAllocExtended(
+                      CurrentMemoryContext, blocks * sizeof(BlockOwner), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
+                  blocks, report};
+  VisitClaims(layout, ClaimBlocks, &map);
   pfree(map.owner);
+}
+
+/// True if `first` still starts an extent that is held for streams.
+bool IsReserved(Relation index, BlockNumber first) {
+  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  ReadMeta(index, meta);
+  bool found = false;
+  for (uint32 i = 0; i < meta->free_extents; i++) found = found || meta->free_extent[i] == first;
+  pfree(meta);
+  return found;
+}
+
+/// Free extents held for streams are blank.
+void CheckReserved(Relation index, const MetaPage& meta, char* image, const Reporter& report) {
+  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
+  for (uint32 i = 0; i < meta.free_extents; i++) {
+    const BlockNumber first = meta.free_extent[i];
+    for (BlockNumber block = first; block < first + kExtentPages; block++) {
+      CHECK_FOR_INTERRUPTS();
+      if (!CopyBlock(index, block, file_blocks, image)) continue;
+      if (IsBlank(image) && (PageIsNew(image) || Trailer(image)->incarnation == meta.incarnation)) continue;
+      // A stream may have taken the extent since the meta page was copied.
+      if (!IsReserved(index, first)) break;
+      report.Say(block, "page of a free extent is not blank");
+    }
+  }
 }
 
 /// One heads stream: every page before the last is full, TIDs make sense.
@@ -272,31 +279,30 @@ void VerifyPages(Relation index, Relation heap, ProblemSink sink, void* state) {
   // VACUUM's count first: what it counted lies among the rows that are counted after it.
   ReadMeta(index, meta);
   const uint64 counted_dead = meta->dead_rows + meta->dead_null_rows;
+  pfree(meta);
   const uint64 rows = CountRows(index, kHeadStream);
   const uint64 null_rows = CountRows(index, kNullHeadStream);
-  DirectoryView* view = CopyDirectory(ReloadIndexCache(index)->directory);
-  // Extents handed out since then are the next caller's to check.
-  ReadMeta(index, meta);
+  // The layout after them: it reaches all these rows. What comes later is the next caller's to check.
+  const char* problem = nullptr;
+  const IndexLayout* layout = ReadLayoutAnyway(index, &problem);
+  const DirectoryView& view = *layout->directory;
+  if (layout->manifest == nullptr) report.Say(InvalidBlockNumber, "%s", problem);
 
   CopyBlock(index, 0, RelationGetNumberOfBlocks(index), image);
-  CheckFrame(report, 0, image, PageKind::kMeta, 0, meta->incarnation);
-  const bool grew = [&] {
-    for (int s = 0; s < kStreams; s++)
-      if (meta->streams[s].extents != view->streams[s].extents) return true;
-    return false;
-  }();
-  if (!grew) CheckBlocksHandedOut(index, *meta, *view, report);
+  CheckFrame(report, 0, image, PageKind::kMeta, 0, view.incarnation);
+  CheckClaims(*layout, report);
+  CheckReserved(index, layout->meta, image, report);
 
-  uint64 dead = CheckHeadStream(index, heap, *view, kHeadStream, rows, image, report);
-  dead += CheckHeadStream(index, heap, *view, kNullHeadStream, null_rows, image, report);
+  uint64 dead = CheckHeadStream(index, heap, view, kHeadStream, rows, image, report);
+  dead += CheckHeadStream(index, heap, view, kNullHeadStream, null_rows, image, report);
   if (dead < counted_dead)
     report.Say(0, "VACUUM counted %llu dead rows, %llu are marked",
                static_cast<unsigned long long>(counted_dead), static_cast<unsigned long long>(dead));
-  CheckVectorStream(index, *view, rows, image, report);
+  CheckVectorStream(index, view, rows, image, report);
   CheckTidsUnique(index, rows + null_rows, report);
-  pfree(view);
+  // Rows may have been appended and sealed between the count and the layout.
+  if (layout->manifest != nullptr) VerifySegments(index, *layout, CountRows(index, kHeadStream), report);
   pfree(image);
-  pfree(meta);
 }
 
 // ---- Against the heap ----

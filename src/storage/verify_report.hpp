@@ -1,0 +1,29 @@
+#pragma once
+// How the parts of verification say what is wrong.
+
+#include "storage/claims.hpp"
+#include "storage/verify.hpp"
+
+namespace tandem::storage {
+
+/// Where problems go.
+struct Reporter {
+  ProblemSink sink;
+  void* state;
+
+  /// block: where, or InvalidBlockNumber. Texts are cut at 255 bytes.
+  void Say(BlockNumber block, const char* format, ...) const __attribute__((format(printf, 3, 4))) {
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    (std::vsnprintf)(text, sizeof text, format, args);
+    va_end(args);
+    sink(state, block, text);
+  }
+};
+
+/// Checks the manifest's segments: every page's checksum, the graphs, and their rows against the row heads. `rows` row ids
+/// existed when the layout was read.
+void VerifySegments(Relation index, const IndexLayout& layout, uint64 rows, const Reporter& report);
+
+}  // namespace tandem::storage
