@@ -13,10 +13,13 @@ struct SegmentWeight {
   std::uint64_t rows;  ///< rows in its graph, dead ones included
   std::uint64_t dead;  ///< of these, rows that VACUUM has marked since
   std::uint64_t span;  ///< row ids it covers
+  /// Nodes in its graph. More than `rows` if it grew from another graph whose dead rows still route; fewer if rows
+  /// share nodes. 0: as many as rows.
+  std::uint64_t nodes = 0;
 };
 
 struct FoldSettings {
-  std::uint64_t seal_rows;      ///< a tail of so many rows is folded at once
+  std::uint64_t seal_rows;      ///< a tail of so many rows is folded at once; at most capacity_rows count
   std::uint64_t capacity_rows;  ///< no segment gets more live rows than fit into build_memory
 };
 
@@ -30,7 +33,8 @@ struct FoldSituation {
 };
 
 /// Build one segment from segments [first, end) and, if `tail`, the first `tail_rows` rows of the tail; it takes
-/// their place. Starts from the graph of segment `base` unless that is kNoBase.
+/// their place. Starts from the graph of segment `base`, counted like `first`, unless that is kNoBase. Segments that are
+/// all dead may come alone: then the new one is empty.
 struct FoldPlan {
   static constexpr std::uint32_t kNoBase = ~std::uint32_t{0};
   bool worth_it = false;
@@ -45,6 +49,18 @@ struct FoldPlan {
 /// searching one more graph.
 constexpr std::uint64_t kWorthwhileTail = 1000;
 
+/// A fold rewrites the segments before the tail only where the result is so many times as large as each of them: the
+/// bytes written per row stay near 1 + log to this base of (rows / seal_rows).
+constexpr std::uint64_t kFoldGrowth = 4;
+/// At rest a segment has at least so many times the rows of all later ones together.
+constexpr std::uint64_t kRestRatio = 8;
+/// A segment of which more nodes are dead is built anew.
+constexpr std::uint64_t kRebuildDeadPercent = 20;
+/// A graph of which more nodes are dead is not the base of another.
+constexpr std::uint64_t kBaseDeadPercent = 10;
+
+/// The next thing to do, most urgent first: fold the tail, merge at rest, rebuild. Carried out again and again it ends
+/// with worth_it = false. README.md has the rules and what they cost.
 [[nodiscard]] FoldPlan PlanFold(const FoldSituation& situation, const FoldSettings& settings) noexcept;
 
 }  // namespace tandem::policy

@@ -15,10 +15,11 @@ struct SearchSituation {
   std::uint32_t ef_search = 40;
 };
 
-/// In units of one row's exact scan at 128 dimensions (about 30 ns).
+/// In units of one row's exact scan at 128 dimensions (about 36 ns).
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
 /// Segments by graph, tail exactly.
 [[nodiscard]] double CostOfGraphSearch(const SearchSituation& situation) noexcept;
+/// Always without segments.
 [[nodiscard]] bool PrefersExactScan(const SearchSituation& situation) noexcept;
 
 }  // namespace tandem::policy

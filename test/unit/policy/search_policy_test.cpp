@@ -1,0 +1,100 @@
+#include "policy/search_policy.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+
+namespace tandem::policy {
+namespace {
+
+// Each of these mistakes in search_policy.cpp makes a test here fail: a tail that costs nothing, one segment's cost for all
+// of them, a walk that may compare more codes than there are rows, an exact scan refused where there is no segment.
+
+SearchSituation Make(std::uint64_t rows, std::uint32_t dimensions, std::uint32_t segments = 1) {
+  SearchSituation situation;
+  situation.rows = rows;
+  situation.segments = segments;
+  situation.dimensions = dimensions;
+  return situation;
+}
+
+/// Where the graph becomes cheaper, by bisection.
+std::uint64_t Crossover(SearchSituation situation) {
+  std::uint64_t exact = 0;
+  std::uint64_t graph = std::uint64_t{1} << 32;
+  while (graph - exact > 1) {
+    situation.rows = exact + (graph - exact) / 2;
+    (PrefersExactScan(situation) ? exact : graph) = situation.rows;
+  }
+  return graph;
+}
+
+TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
+  EXPECT_NEAR(CostOfExactScan(Make(1'000, 128)), 1'000.0, 1e-6);
+  EXPECT_GT(CostOfExactScan(Make(1'000, 768)), 4'000.0);
+}
+
+TEST(SearchPolicy, ScansExactlyWithoutSegments) {
+  EXPECT_TRUE(PrefersExactScan(Make(0, 128, 0)));
+  EXPECT_TRUE(PrefersExactScan(Make(100'000'000, 1'536, 0)));
+}
+
+TEST(SearchPolicy, ScansSmallTablesExactlyAndWalksLargeOnes) {
+  EXPECT_TRUE(PrefersExactScan(Make(3'000, 128)));
+  EXPECT_FALSE(PrefersExactScan(Make(60'000, 128)));
+  EXPECT_GT(Crossover(Make(0, 128)), 3'000U);
+  EXPECT_LT(Crossover(Make(0, 128)), 30'000U);
+  EXPECT_LT(Crossover(Make(0, 1'536)), Crossover(Make(0, 128))) << "long vectors favour the graph";
+}
+
+TEST(SearchPolicy, PrefersExactScansOnOneSideOfTheCrossoverOnly) {
+  for (const std::uint32_t segments : {1U, 2U, 5U}) {
+    SearchSituation situation = Make(0, 384, segments);
+    const std::uint64_t crossover = Crossover(situation);
+    for (double rows = 1; rows < 1e8; rows *= 1.3) {
+      situation.rows = static_cast<std::uint64_t>(rows);
+      EXPECT_EQ(PrefersExactScan(situation), situation.rows < crossover) << situation.rows;
+    }
+  }
+}
+
+TEST(SearchPolicy, ChargesForSegmentsEffortAndTail) {
+  const SearchSituation one = Make(1'000'000, 128);
+  const double cost = CostOfGraphSearch(one);
+  EXPECT_GT(CostOfGraphSearch(Make(1'000'000, 128, 4)), 3.5 * cost);
+
+  SearchSituation thorough = one;
+  thorough.ef_search = 200;
+  EXPECT_GT(CostOfGraphSearch(thorough), 4.0 * cost);
+  thorough.m = 48;
+  EXPECT_GT(CostOfGraphSearch(thorough), 8.0 * cost);
+
+  SearchSituation with_tail = one;
+  with_tail.tail_rows = 10'000;
+  EXPECT_NEAR(CostOfGraphSearch(with_tail), cost + 10'000.0, 100.0);
+}
+
+TEST(SearchPolicy, NeverComparesMoreCodesThanThereAre) {
+  SearchSituation situation = Make(50, 128);
+  situation.ef_search = 1'000;
+  EXPECT_LT(CostOfGraphSearch(situation), 100.0 * 50.0);
+  EXPECT_TRUE(PrefersExactScan(situation));
+}
+
+TEST(SearchPolicy, StaysFiniteAtTheEdges) {
+  for (const std::uint64_t rows : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0} >> 1}) {
+    for (const std::uint32_t value : {0U, 1U, 16'000U}) {
+      SearchSituation situation = Make(rows, value, value);
+      situation.m = value;
+      situation.ef_search = value;
+      situation.tail_rows = rows + 7;  // counted at another moment
+      EXPECT_TRUE(std::isfinite(CostOfExactScan(situation)));
+      EXPECT_TRUE(std::isfinite(CostOfGraphSearch(situation)));
+      EXPECT_GE(CostOfGraphSearch(situation), 0.0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tandem::policy
