@@ -112,9 +112,7 @@ int LevelOf(std::uint32_t label, std::uint32_t m) noexcept {
 }
 
 constexpr std::uint32_t kNoNode = ~std::uint32_t{0};
-constexpr std::uint32_t kMaxM = 100;
-constexpr std::uint32_t kMaxNodes = std::uint32_t{1} << 31;  // hnswlib counts some of them in int
-constexpr std::size_t kLoadBytes = std::size_t{256} << 10;   // of the base, read at once
+constexpr std::size_t kLoadBytes = std::size_t{256} << 10;  // of the base, read at once
 
 template <typename T>
 void Free(std::vector<T>* values) noexcept {
@@ -341,19 +339,10 @@ base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
 }
 
 base::Status GraphBuilder::Impl::CheckBase() const {
-  SegmentHeader expected = base_;
-  PlaceSections(&expected, base_.row_starts_at != 0);
-  const bool plausible = base_.magic == kSegmentMagic && base_.version == kSegmentVersion &&
-                         base_.codec == static_cast<std::uint8_t>(Codec::kSq8) &&
-                         std::memcmp(&expected, &base_, sizeof base_) == 0 &&
-                         base_.upper_nodes <= base_.nodes &&
-                         (base_.nodes == 0 || base_.entry_node < base_.nodes) &&
-                         (base_.max_level == 0 || base_.entry_upper < base_.upper_nodes);
   const bool ours = base_.metric == static_cast<std::uint8_t>(parameters_.graph.metric) &&
                     base_.dimensions == parameters_.graph.dimensions && base_.m == parameters_.graph.m &&
-                    base_.first_row >= parameters_.first_row && base_.end_row <= parameters_.end_row &&
-                    base_.code_bytes == base_.dimensions;
-  return plausible && ours ? base::Status() : BaseError("a wrong header");
+                    base_.first_row >= parameters_.first_row && base_.end_row <= parameters_.end_row;
+  return ours && ProblemOf(base_) == nullptr ? base::Status() : BaseError("a wrong header");
 }
 
 base::Status GraphBuilder::Impl::BaseError(const char* what) const {
@@ -712,8 +701,7 @@ void GraphBuilder::Impl::FillHeader() {
   header_.m = graph.m;
   header_.ef_construction = graph.ef_construction;
   header_.code_bytes = graph.dimensions;
-  header_.record_bytes =
-      static_cast<std::uint32_t>(2 * graph.m * sizeof(std::uint32_t) + PaddedCodeBytes(graph.dimensions));
+  header_.record_bytes = RecordBytes(graph.m, graph.dimensions);
   header_.step = quantizer_.step;
   header_.nodes = nodes_;
   header_.entry_node = nodes_ > 0 ? LabelOf(hnsw_->enterpoint_node_) : kEndOfLinks;

@@ -1,5 +1,8 @@
 #include "graph/segment_layout.hpp"
 
+#include <cmath>
+#include <cstring>
+
 namespace tandem::graph {
 namespace {
 
@@ -23,6 +26,39 @@ void PlaceSections(SegmentHeader* header, bool row_starts) noexcept {
   header->rows_at = place(header->rows * sizeof(std::uint32_t));
   header->tids_at = place(header->rows * sizeof(TidEntry));
   header->bytes = end;
+}
+
+const char* ProblemOf(const SegmentHeader& header) noexcept {
+  if (header.magic != kSegmentMagic) return "wrong magic number";
+  if (header.version != kSegmentVersion) return "unknown version";
+  if (header.codec != static_cast<std::uint8_t>(Codec::kSq8)) return "unknown codec";
+  if (header.metric < 1 || header.metric > 4) return "unknown metric";
+  if (header.m < 2 || header.m > kMaxM) return "m out of range";
+  if (header.dimensions == 0 || header.code_bytes != header.dimensions ||
+      header.record_bytes != RecordBytes(header.m, header.code_bytes)) {
+    return "wrong size of records";
+  }
+  if (!(header.step > 0.0F) || !std::isfinite(header.step)) return "wrong step";
+  if (header.first_row > header.end_row || header.end_row - header.first_row >= kEndOfLinks ||
+      header.rows > header.end_row - header.first_row) {
+    return "wrong rows";
+  }
+  if (header.nodes >= kMaxNodes || header.upper_nodes > header.nodes ||
+      header.upper_lists < header.upper_nodes ||
+      header.upper_lists > std::uint64_t{header.upper_nodes} * header.max_level) {
+    return "wrong counts of nodes";
+  }
+  const bool upper_entry = header.max_level > 0
+                               ? header.entry_upper < header.upper_nodes
+                               : header.entry_upper == kEndOfLinks && header.upper_nodes == 0;
+  const bool entry = header.nodes > 0 ? header.entry_node < header.nodes
+                                      : header.entry_node == kEndOfLinks && header.rows == 0;
+  if (!entry || !upper_entry) return "wrong entry";
+  SegmentHeader expected = header;
+  PlaceSections(&expected, header.row_starts_at != 0);
+  if (std::memcmp(&expected, &header, sizeof header) != 0) return "wrong places of sections";
+  if (header.row_starts_at == 0 && header.rows != header.nodes) return "no row starts";
+  return nullptr;
 }
 
 }  // namespace tandem::graph

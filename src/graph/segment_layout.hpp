@@ -23,6 +23,8 @@ namespace tandem::graph {
 constexpr std::uint32_t kSegmentMagic = 0x47455354;  // "TSEG"
 constexpr std::uint16_t kSegmentVersion = 1;
 constexpr std::uint32_t kEndOfLinks = ~std::uint32_t{0};
+constexpr std::uint32_t kMaxM = 100;
+constexpr std::uint32_t kMaxNodes = std::uint32_t{1} << 31;  // searches keep a mark in the highest bit
 
 enum class Codec : std::uint8_t { kSq8 = 1 };
 
@@ -86,7 +88,16 @@ class SegmentSource {
   ~SegmentSource() = default;
 };
 
+/// Bytes of a node's record: 2 m links and the code, padded.
+[[nodiscard]] constexpr std::uint32_t RecordBytes(std::uint32_t m, std::uint32_t code_bytes) noexcept {
+  return 2 * m * static_cast<std::uint32_t>(sizeof(std::uint32_t)) + (code_bytes + 3) / 4 * 4;
+}
+
 /// Fills in every *_at and `bytes` from the counts. row_starts: whether that section exists.
 void PlaceSections(SegmentHeader* header, bool row_starts) noexcept;
+
+/// What is wrong with a header in itself, e.g. "wrong magic number"; nullptr if nothing is. One that passes cannot make a
+/// reader look outside its `bytes` bytes, as long as the reader checks node ordinals.
+[[nodiscard]] const char* ProblemOf(const SegmentHeader& header) noexcept;
 
 }  // namespace tandem::graph
