@@ -64,6 +64,12 @@ void StopPoint(const char* name) {
     ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("stop point \"%s\"", name)));
 }
 
+bool IsSwitchedOn(const char* name) {
+  char action[32];
+  return stop_points_setting != nullptr && ActionOf(name, action, sizeof action) &&
+         std::strcmp(action, "on") == 0;
+}
+
 }  // namespace tandem::pg
 
 #endif

@@ -8,15 +8,18 @@
 //   wait    wait until the file NAME.go appears in the data directory's folder tandem_stop_points,
 //           after creating NAME.reached there; ends by itself after 60 s, or when the query is cancelled
 //           where no lock holds interrupts off
+//   on      for switches, which are asked for by IsSwitchedOn(): another way is taken than usual
 
 namespace tandem::pg {
 
 #ifdef TANDEM_STOP_POINTS
 void RegisterStopPoints();
 void StopPoint(const char* name);
+[[nodiscard]] bool IsSwitchedOn(const char* name);
 #else
 inline void RegisterStopPoints() {}
 inline void StopPoint(const char* /*name*/) {}
+[[nodiscard]] constexpr bool IsSwitchedOn(const char* /*name*/) { return false; }
 #endif
 
 }  // namespace tandem::pg

@@ -14,12 +14,15 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   make_node setup_database need_stop_points seed vector_text
   check_index index_problems answer_differences
-  arm_sql await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
+  check_graph graph_problems segments_of sealed_rows await_folded await_rest
+  arm_sql arm_server await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
+  set_configuration worker_pid await_worker
   start_session send_sql end_session start_script
   crash_backend kill_server sqlstate_of children_of);
 
 # A new, started server with the extension in database postgres. Options: init => [arguments of Cluster::init],
-# conf => text appended to the configuration.
+# conf => text appended to the configuration, preload => 1: with background workers that lose no time, and with graphs
+# searched however few rows they have (where the module has stop points): exact scans of test tables would be cheaper.
 sub make_node {
   my ($name, %option) = @_;
   my $node = PostgreSQL::Test::Cluster->new($name);
@@ -32,13 +35,21 @@ autovacuum = off
 max_connections = 30
 shared_buffers = 8MB
 CONF
+  $node->append_conf('postgresql.conf', <<'CONF') if $option{preload};
+shared_preload_libraries = 'tandem'
+max_worker_processes = 16
+tandem.naptime = '100ms'
+tandem.build_threads = 1
+tandem.stop_points = 'always-graph=on'
+CONF
   $node->append_conf('postgresql.conf', $option{conf}) if defined $option{conf};
   $node->start;
   setup_database($node, 'postgres');
   return $node;
 }
 
-# The extension and test_vector(number, dimensions), which vector_text() computes as well.
+# The extension; test_vector(number, dimensions), which vector_text() computes as well; spread_vector(number, dimensions),
+# all over a cube, so that few dimensions make a graph with a recall near 1; and what check_graph() asks.
 sub setup_database {
   my ($node, $database) = @_;
   $node->safe_psql($database, <<'SQL');
@@ -47,7 +58,11 @@ CREATE FUNCTION test_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sq
   SELECT array_agg(CASE WHEN j = 1 THEN (i % 1000003)::real
                         ELSE ((i * 7919 + j * j * 31 + i * j * 13) % 2003)::real / 4 END ORDER BY j)::vector
   FROM generate_series(1::bigint, dimensions) j $$;
+CREATE FUNCTION spread_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT array_agg(((i * (7919 + 104729 * j) + j * j * 31 + i * i % 65521 * j) % 65521)::real / 65521 ORDER BY j)::vector
+  FROM generate_series(1::bigint, dimensions) j $$;
 SQL
+  $node->safe_psql($database, graph_checker_sql());
 }
 
 sub vector_text {
@@ -157,6 +172,156 @@ sub compare_answers {
   }
   splice @wrong, 20 if @wrong > 20;
   return join '', map { "$_\n" } @wrong;
+}
+
+# ---- Graphs ----
+
+# What is wrong with a table's answers through its index, or ''. In one statement each, so for an exact comparison while
+# others write, the caller's transaction must be REPEATABLE READ.
+#   The nearest k rows: in ascending order, none twice, as many as the table has, and of the exact answer's rows at least
+#   `floor` of all. Rows of a foreign place show as distances out of order: the executor computes them from the heap.
+#   All rows, by relaxed_order: the same ones as in the table.
+sub graph_checker_sql {
+  return <<'SQL';
+CREATE FUNCTION graph_problems(target regclass, queries vector[], k int, floor float8, drain boolean DEFAULT true,
+  operator text DEFAULT '<->', OUT problems text) LANGUAGE plpgsql AS $$
+DECLARE
+  query vector;
+  plan text;
+  ordered text := format('SELECT id, ctid, embedding %s $1 AS d FROM %s ORDER BY embedding %s $1', operator, target, operator);
+  by_index float8[];
+  by_table float8[];
+  twice int;
+  difference text;
+  found bigint := 0;
+  wanted bigint := 0;
+BEGIN
+  problems := '';
+  FOREACH query IN ARRAY queries LOOP
+    PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+      set_config('enable_indexscan', 'on', true), set_config('tandem.iterative_scan', 'strict_order', true);
+    EXECUTE 'EXPLAIN (FORMAT JSON) ' || replace(ordered, '$1', quote_literal(query) || '::vector') || ' LIMIT ' || k INTO plan;
+    IF plan !~ '"Index Scan"' THEN problems := problems || 'no index scan: ' || plan; END IF;
+    EXECUTE format('SELECT array_agg(d), count(*) - count(DISTINCT ctid) FROM (%s LIMIT %s) s', ordered, k)
+      INTO by_index, twice USING query;
+    IF drain THEN
+      -- Both halves read one snapshot, being one statement; the second one cannot use the index.
+      PERFORM set_config('tandem.iterative_scan', 'relaxed_order', true);
+      EXECUTE format('WITH i AS MATERIALIZED (%s), t AS MATERIALIZED (SELECT id, ctid, embedding %s $1 AS d FROM %s)
+        SELECT string_agg(line, E''\n'') FROM (
+          (SELECT format(''index only: %%s %%s %%s'', id, ctid, d) AS line FROM (TABLE i EXCEPT ALL TABLE t) a LIMIT 10)
+          UNION ALL
+          (SELECT format(''table only: %%s %%s %%s'', id, ctid, d) FROM (TABLE t EXCEPT ALL TABLE i) b LIMIT 10)) l',
+        ordered, operator, target) INTO difference USING query;
+      IF difference IS NOT NULL THEN problems := problems || difference || E'\n'; END IF;
+      PERFORM set_config('tandem.iterative_scan', 'strict_order', true);
+    END IF;
+    PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
+      set_config('enable_indexscan', 'off', true);
+    EXECUTE format('SELECT array_agg(d) FROM (%s LIMIT %s) s', ordered, k) INTO by_table USING query;
+    IF twice > 0 THEN problems := problems || format(E'%s rows come twice\n', twice); END IF;
+    IF cardinality(by_index) IS DISTINCT FROM cardinality(by_table) THEN
+      problems := problems || format(E'%s rows of %s\n', cardinality(by_index), cardinality(by_table));
+    END IF;
+    IF by_index <> ARRAY(SELECT d FROM unnest(by_index) d ORDER BY d) THEN
+      problems := problems || format(E'out of order: %s\n', by_index);
+    END IF;
+    found := found + (SELECT count(*) FROM unnest(by_index) d WHERE d <= by_table[cardinality(by_table)] OR d IS NULL);
+    wanted := wanted + coalesce(cardinality(by_table), 0);
+    PERFORM set_config('enable_indexscan', 'on', true);
+  END LOOP;
+  IF found < floor * wanted THEN problems := problems || format(E'%s of %s nearest rows\n', found, wanted); END IF;
+END $$;
+SQL
+}
+
+# Options: database, dimensions, numbers => [of spread_vector()], k, floor, drain, operator.
+sub graph_problems {
+  my ($node, $table, %option) = @_;
+  my $database = $option{database} // 'postgres';
+  my $dimensions = $option{dimensions} // $node->safe_psql($database,
+    "SELECT atttypmod FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'embedding'");
+  my $queries = join ',', map { "spread_vector($_, $dimensions)" } @{ $option{numbers} // [ map { 1e6 + 37 * $_ } 1 .. 5 ] };
+  my ($k, $floor, $operator) = ($option{k} // 10, $option{floor} // 0.9, $option{operator} // '<->');
+  my $drain = $option{drain} // 1 ? 'true' : 'false';
+  my ($status, $out, $error) = $node->psql($database,
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
+      . "SELECT graph_problems('$table', ARRAY[$queries], $k, $floor, $drain, '$operator'); COMMIT");
+  return "query failed: $error\n" if $status != 0;
+  return $out eq '' ? '' : "$out\n";
+}
+
+# One test: tandem_verify() with heap check finds nothing, and the answers are those of the table.
+sub check_graph {
+  my ($node, $table, $index, $label, %option) = @_;
+  local $Test::Builder::Level = $Test::Builder::Level + 1;
+  my $problems = index_problems($node, $index, %option) . graph_problems($node, $table, %option);
+  is($problems, '', $label);
+  return $problems eq '';
+}
+
+# Ids of the index's segments, in the order of their rows.
+sub segments_of {
+  my ($node, $index, $database) = @_;
+  return $node->safe_psql($database // 'postgres',
+    "SELECT string_agg(segment_id::text, ' ' ORDER BY first_row) FROM tandem_segments('$index')");
+}
+
+# Row ids below this are in segments.
+sub sealed_rows {
+  my ($node, $index, $database) = @_;
+  return $node->safe_psql($database // 'postgres', "SELECT coalesce(max(end_row), 0) FROM tandem_segments('$index')");
+}
+
+# Waits until the rows there are now are in segments, whoever folds them.
+sub await_folded {
+  my ($node, $index, $database) = @_;
+  $node->safe_psql($database // 'postgres',
+    "CALL tandem_wait('$index', '$PostgreSQL::Test::Utils::timeout_default s')");
+}
+
+# Waits until nobody builds and the segments have not changed for a second: merges are done as well.
+sub await_rest {
+  my ($node, $index, $database) = @_;
+  $database //= 'postgres';
+  await_folded($node, $index, $database);
+  my ($last, $since) = ('', time);
+  await_condition("$index at rest", sub {
+    my $now = $node->safe_psql($database, "SELECT string_agg(segment_id::text, ' ' ORDER BY first_row),
+      (SELECT count(*) FROM tandem_build_progress WHERE indexrelid = '$index'::regclass AND pid <> 0) FROM tandem_segments('$index')");
+    ($last, $since) = ($now, time) if $now ne $last || $now !~ /\|0$/;
+    return time - $since > 1;
+  });
+}
+
+# ---- Configuration and workers ----
+
+# Appends lines to the configuration and reloads it; the last line of a setting counts.
+sub set_configuration {
+  my ($node, @lines) = @_;
+  $node->append_conf('postgresql.conf', join '', map { "$_\n" } @lines);
+  $node->reload if $node->{_pid};
+}
+
+# Arms stop points for all processes of the server, workers included; without names, disarms all.
+sub arm_server {
+  my ($node, @points) = @_;
+  set_configuration($node, "tandem.stop_points = '" . join(',', 'always-graph=on', @points) . "'");
+}
+
+# The process that folds indexes of the database, or ''.
+sub worker_pid {
+  my ($node, $database) = @_;
+  $database //= 'postgres';
+  return $node->safe_psql('postgres',
+    "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'tandem%' AND datname = '$database' LIMIT 1");
+}
+
+sub await_worker {
+  my ($node, $database) = @_;
+  my $pid = '';
+  await_condition('a worker', sub { $pid = worker_pid($node, $database) });
+  return $pid;
 }
 
 # ---- Stop points ----

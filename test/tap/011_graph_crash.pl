@@ -1,0 +1,226 @@
+# Kills the server, a worker or a session at random moments while rows come, change and go and workers fold and merge
+# them, and asks after each recovery: is every acknowledged row found, once, and nothing that was deleted; does the index
+# answer like its table; are its segments those of before, or ones that grew from them? Then crashes at named places of
+# publishing and recycling. HAZARDS H12, H14, H40; DESIGN.md's invariants 1 and 2.
+#
+# Seen to fail with: (filled in below)
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TandemTest;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $rounds = $ENV{TANDEM_TEST_ROUNDS} // 36;
+my $dimensions = 8;
+my $folder = PostgreSQL::Test::Utils::tempdir();
+
+seed();
+my $node = make_node('crash', preload => 1, init => [ extra => ['--data-checksums'] ], conf => <<'CONF');
+tandem.seal_rows = 1000
+shared_buffers = 4MB
+max_wal_size = 64MB
+CONF
+need_stop_points($node);
+$node->safe_psql('postgres', <<"SQL");
+CREATE TABLE t (id bigint, embedding vector($dimensions));
+CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops)
+  WITH (strategy = hnsw_batch, m = 8, ef_construction = 40);
+INSERT INTO t SELECT -i, spread_vector(i, $dimensions) FROM generate_series(1, 4000) i;
+SQL
+await_rest($node, 't_index');
+my $loaded = 4000;
+
+my %kept = map { -$_ => 1 } 1 .. $loaded;    # acknowledged, must be there
+my %gone;                                    # acknowledged as deleted, must not be there
+my $next_id = 1;
+
+segments_survive();
+random_rounds();
+staged_rounds();
+file_stays_bounded();
+$node->stop;
+done_testing();
+
+# Nothing is folded anew because the server went down: the very same segments, in use at once.
+sub segments_survive {
+  my $segments = segments_of($node, 't_index');
+  isnt($segments, '', 'there are segments');
+  set_configuration($node, "tandem.naptime = '1h'");
+  kill_server($node);
+  $node->start;
+  is(segments_of($node, 't_index'), $segments, 'the same segments after a crash');
+  check_graph($node, 't', 't_index', 'and the same rows');
+  set_configuration($node, "tandem.naptime = '100ms'");
+}
+
+sub random_rounds {
+  for my $round (1 .. $rounds) {
+    my $sealed = sealed_rows($node, 't_index');
+    my $script = write_script();
+    my $vacuum = write_vacuum_script();
+    my @running = map { start_script($node, $_) } $script, $vacuum;
+    sleep 0.1 + rand(0.7);
+    my $way = (qw(worker backend immediate kill))[ rand 4 ];
+    my $pid = $way eq 'worker' ? worker_pid($node) : undef;
+    $way = 'backend' if $way eq 'worker' && !$pid;
+    if ($way eq 'worker' || $way eq 'backend') {
+      crash_backend($node, $pid);
+    } elsif ($way eq 'kill') {
+      kill_server($node);
+    } else {
+      $node->stop('immediate');
+    }
+    eval { $_->finish } for @running;
+    $node->start if $way eq 'kill' || $way eq 'immediate';
+    take_account($script);
+    check_round("round $round ($way)", $sealed);
+  }
+}
+
+# Crashes of whoever folds at named places, in a session that folds, so that only one process is armed.
+sub staged_rounds {
+  set_configuration($node, "tandem.naptime = '1h'");
+  for my $stop_point (qw(high-water-logged blob-id-logged blob-page-written blob-written publish-before-root
+    publish-after-root recycle-before-publish)) {
+    my $sealed = 0;
+    # Not each build needs new blocks, or has something to recycle.
+    my $crashed = 0;
+    for (1 .. 8) {
+      $sealed = sealed_rows($node, 't_index');
+      something_to_fold();
+      my $log_end = -s $node->logfile;
+      my ($status) = $node->psql('postgres', arm_sql("$stop_point=crash") . "CALL tandem_build('t_index')");
+      $crashed = $status != 0;
+      $node->wait_for_log(qr/database system is ready to accept connections/, $log_end) if $crashed;
+      last if $crashed;
+    }
+    ok($crashed, "$stop_point: the session dies");
+    check_round($stop_point, $sealed);
+    $node->safe_psql('postgres', "CALL tandem_build('t_index')");
+    check_round("$stop_point, built again", $sealed);
+  }
+  set_configuration($node, "tandem.naptime = '100ms'");
+}
+
+# Rows to fold, and dead ones that VACUUM marks and a merge can drop.
+sub something_to_fold {
+  my ($from, $to) = ($next_id, $next_id + 1199);
+  $next_id = $to + 1;
+  $node->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i;");
+  $kept{$_} = 1 for $from .. $to;
+  my @doomed = grep { $kept{$_} } map { $from - 100 - $_ } 1 .. 50;
+  return unless @doomed;
+  $node->safe_psql('postgres', 'DELETE FROM t WHERE id IN (' . join(',', @doomed) . '); VACUUM (INDEX_CLEANUP ON) t');
+  for (@doomed) { delete $kept{$_}; $gone{$_} = 1 }
+}
+
+# H40: what a builder that died had written is found and taken again.
+sub file_stays_bounded {
+  $node->safe_psql('postgres', "CALL tandem_build('t_index')");
+  set_configuration($node, "tandem.naptime = '1h'");
+  $node->safe_psql('postgres', <<"SQL");
+CREATE TABLE b (id bigint, embedding vector($dimensions));
+CREATE INDEX b_index ON b USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 20);
+INSERT INTO b SELECT i, spread_vector(i, $dimensions) FROM generate_series(1, 2000) i;
+SQL
+  my $size = sub { $node->safe_psql('postgres', "SELECT pg_relation_size('b_index')") };
+  my $before = $size->();
+  for (1 .. 25) {
+    my ($status) = $node->psql('postgres', arm_sql('publish-before-root=error') . "CALL tandem_build('b_index')");
+    die 'publish-before-root was not reached' if $status == 0;
+  }
+  # Sessions that are ended from outside in the middle of it.
+  for (1 .. 25) {
+    my $session = start_session($node, 'builder');
+    send_sql($session, "CALL tandem_build('b_index');");
+    sleep rand(0.05);
+    $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'builder'");
+    eval { $session->quit };
+  }
+  $node->safe_psql('postgres', "CALL tandem_build('b_index')");
+  my $once = $node->safe_psql('postgres', "SELECT sum(bytes) FROM tandem_segments('b_index')");
+  # The pages of one build, twice for the extents' round sizes, and the manifests of many versions.
+  cmp_ok($size->() - $before, '<', 3 * $once + 2_000_000, '50 builds that died leave no more than one of their pages');
+  check_graph($node, 'b', 'b_index', 'and the last one is right');
+}
+
+# Statements of one session, as in the crash test of the flat index but with bulk, so that folds come often.
+sub write_script {
+  my $file = "$folder/worker.sql";
+  my $sql = '';
+  my @mine = grep { $_ > 0 } keys %kept;
+  for (1 .. 200) {
+    my $what = rand;
+    if ($what < 0.45) {
+      my ($from, $to) = ($next_id, $next_id + int rand 400);
+      $next_id = $to + 1;
+      $sql .= "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i;\n\\echo kept $from $to\n";
+    } elsif ($what < 0.60) {
+      my $id = $next_id++;
+      $sql .= "BEGIN;\nINSERT INTO t VALUES ($id, spread_vector($id, $dimensions));\nSAVEPOINT a;\n"
+        . "INSERT INTO t VALUES (1000000000 + $id, spread_vector($id, $dimensions));\nROLLBACK TO a;\nCOMMIT;\n"
+        . "\\echo kept $id $id\n\\echo gone " . (1000000000 + $id) . "\n";
+    } elsif ($what < 0.80 && @mine) {
+      my $id = $mine[ rand @mine ];
+      $sql .= "UPDATE t SET embedding = spread_vector($id + 500000, $dimensions) WHERE id = $id;\n";
+    } elsif (@mine > 50) {
+      my @doomed = splice @mine, int rand(@mine - 40), 1 + int rand 40;
+      $sql .= "\\echo try @doomed\nDELETE FROM t WHERE id IN (" . join(',', @doomed) . ");\n\\echo gone @doomed\n";
+    }
+  }
+  open my $out, '>', $file or die "$file: $!";
+  print $out $sql;
+  close $out;
+  return $file;
+}
+
+sub write_vacuum_script {
+  my $file = "$folder/vacuum.sql";
+  open my $out, '>', $file or die "$file: $!";
+  for (1 .. 100) {
+    print $out "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) t;\n", rand() < 0.3 ? "CHECKPOINT;\n" : '', "SELECT pg_sleep(0.05);\n";
+  }
+  close $out;
+  return $file;
+}
+
+sub take_account {
+  my ($file) = @_;
+  for my $line (split /\n/, slurp_file("$file.out")) {
+    my ($what, @ids) = split / /, $line;
+    if ($what eq 'kept') { $kept{$_} = 1 for $ids[0] .. $ids[-1] }
+    elsif ($what eq 'try') { delete $kept{$_} for @ids }
+    elsif ($what eq 'gone') { for (@ids) { delete $kept{$_}; $gone{$_} = 1 } }
+    else { die "unexpected output: $line" }
+  }
+  my $error = slurp_file("$file.err");
+  die "a session failed: $error" if $error =~ /ERROR:/;
+}
+
+sub check_round {
+  my ($what, $sealed) = @_;
+  local $Test::Builder::Level = $Test::Builder::Level + 1;
+  my @wrong;
+  # All rows, by the index alone.
+  my $out = $node->safe_psql('postgres', <<"SQL");
+SET enable_seqscan = off; SET enable_sort = off; SET tandem.iterative_scan = relaxed_order;
+SELECT id FROM t ORDER BY embedding <-> spread_vector(17, $dimensions);
+SQL
+  my %found;
+  $found{$_}++ for split /\n/, $out;
+  push @wrong, map { "committed row $_ is lost" } grep { !$found{$_} } keys %kept;
+  push @wrong, map { "row $_ comes $found{$_} times" } grep { $found{$_} > 1 } keys %found;
+  push @wrong, map { "row $_ is back" } grep { $found{$_} } keys %gone;
+  my $sealed_now = sealed_rows($node, 't_index');
+  push @wrong, "$sealed rows were in segments, now $sealed_now are" if $sealed_now < $sealed;
+  splice @wrong, 20 if @wrong > 20;
+  push @wrong, grep { $_ ne '' } index_problems($node, 't_index'),
+    graph_problems($node, 't', numbers => [ 1e6 + int rand 1e6, 1e6 + int rand 1e6 ], drain => 0);
+  is(join("\n", @wrong), '', "$what: every acknowledged row, once; segments, pages and answers are right");
+}

@@ -1,0 +1,309 @@
+# The ways to break graphs that need neither a crash nor a race: HAZARDS H19, H23, H28, H29, H30, H31, H33, H42, H43, each
+# in a function of its number.
+#
+# Seen to fail with: (filled in below)
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TandemTest;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $dimensions = 8;
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my $hnsw = 'm = 8, ef_construction = 40';
+
+seed();
+my $node = make_node('hazards', preload => 1, conf => "tandem.seal_rows = 2000\nmax_connections = 40\n");
+need_stop_points($node);
+
+h19_promises();
+h23_identical_vectors();
+h28_vacuum_with_failing_fold();
+h29_statement_timeout();
+h30_signals();
+h31_wait_ends();
+h33_options();
+h42_updates();
+h43_drained();
+$node->stop;
+done_testing();
+
+sub make_table {
+  my ($name, $count, $with) = @_;
+  $with //= "strategy = hnsw_batch, $hnsw";
+  $node->safe_psql('postgres', <<"SQL");
+DROP TABLE IF EXISTS $name;
+CREATE TABLE $name (id bigint, other int DEFAULT 0, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
+CREATE INDEX ${name}_index ON $name USING tandem (embedding vector_l2_ops) WITH ($with);
+INSERT INTO $name SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(1, $count) i;
+SQL
+}
+
+# All rows that qualify come, however far they are; only max_scan_tuples cuts, or iterative_scan off.
+sub h19_promises {
+  make_table('far', 8000);
+  await_rest($node, 'far_index');
+  # The 12 farthest rows, behind a clause that no index serves.
+  $node->safe_psql('postgres', "UPDATE far SET other = 1 WHERE id IN (SELECT id FROM far ORDER BY embedding <-> spread_vector(5, $dimensions) DESC LIMIT 12)");
+  await_rest($node, 'far_index');
+  my $query = "SELECT id FROM far WHERE other = 1 ORDER BY embedding <-> spread_vector(5, $dimensions) LIMIT 12";
+  my $force = 'SET enable_seqscan = off; SET enable_sort = off;';
+  for my $order (qw(strict_order relaxed_order)) {
+    my $found = $node->safe_psql('postgres', "$force SET tandem.iterative_scan = $order; $query");
+    is(scalar(split /\n/, $found), 12, "H19: 12 far rows behind a clause, $order");
+  }
+  my $all = "SELECT count(*) FROM (SELECT id FROM far ORDER BY embedding <-> spread_vector(5, $dimensions)) s";
+  is($node->safe_psql('postgres', "$force SET tandem.iterative_scan = relaxed_order; $all"), 8000, 'H19: no LIMIT, all rows');
+  cmp_ok($node->safe_psql('postgres', "$force SET tandem.iterative_scan = strict_order; $all"), '>', 7900,
+    'H19: no LIMIT, strict order: all but a few that would break it');
+  my $cut = $node->safe_psql('postgres', "$force SET tandem.max_scan_tuples = 500; SET tandem.iterative_scan = relaxed_order; $all");
+  cmp_ok($cut, '<', 8000, "H19: max_scan_tuples cuts, here to $cut rows");
+  cmp_ok($cut, '>=', 500, 'H19: but not before');
+  is($node->safe_psql('postgres', "$force SET tandem.iterative_scan = off; SET tandem.ef_search = 40; "
+      . "SELECT count(*) <= 200 FROM (SELECT id FROM far ORDER BY embedding <-> spread_vector(5, $dimensions)) s"), 't',
+    'H19: iterative_scan off ends after what one search found');
+}
+
+# Every non-HOT update appends the same vector: versions of a few rows must not crowd out the others.
+sub h23_identical_vectors {
+  make_table('same', 5000);
+  $node->safe_psql('postgres', 'CREATE INDEX ON same (other)');
+  for (1 .. 20) {
+    $node->safe_psql('postgres', join '', map { "UPDATE same SET other = other + 1 WHERE id BETWEEN 101 AND 150;\n" } 1 .. 10);
+  }
+  await_rest($node, 'same_index');
+  my $ids = join ',', map { 101 + 2 * $_ } 0 .. 24;
+  my $by = sub { $node->safe_psql('postgres', "SET $_[0] = off; SELECT q, (SELECT string_agg(id::text, ' ') FROM (SELECT id FROM same ORDER BY embedding <-> spread_vector(q, $dimensions) LIMIT 10) s) FROM unnest(ARRAY[$ids]) q") };
+  my ($by_index, $by_table) = ($by->('enable_seqscan'), $by->('enable_indexscan'));
+  is(overlap($by_index, $by_table) >= 0.9, 1, 'H23: 10,000 versions of 50 rows, none of them vacuumed: recall around them');
+  check_graph($node, 'same', 'same_index', 'H23: and everywhere else');
+  my ($nodes, $rows) = split /\|/, $node->safe_psql('postgres', "SELECT sum(nodes), sum(rows) FROM tandem_segments('same_index')");
+  cmp_ok($nodes, '<', 7500, "H23: equal vectors share a node: $nodes nodes of $rows rows");
+  # Really many equal ones.
+  $node->safe_psql('postgres', "INSERT INTO same SELECT 100000 + i, 0, spread_vector(7777777, $dimensions) FROM generate_series(1, 3000) i");
+  await_rest($node, 'same_index');
+  check_graph($node, 'same', 'same_index', 'H23: 3,000 rows with one vector', numbers => [ 7777777, 3, 1e6 ]);
+}
+
+sub overlap {
+  my ($a, $b) = @_;
+  my ($same, $all) = (0, 0);
+  my @a = split /\n/, $a;
+  my @b = split /\n/, $b;
+  for my $i (0 .. $#b) {
+    my %in = map { $_ => 1 } split / /, (split /\|/, $a[$i])[1];
+    my @wanted = split / /, (split /\|/, $b[$i])[1];
+    $all += @wanted;
+    $same += grep { $in{$_} } @wanted;
+  }
+  return $same / $all;
+}
+
+# A fold that always fails must not keep VACUUM from freezing.
+sub h28_vacuum_with_failing_fold {
+  set_configuration($node, "tandem.naptime = '1h'", 'tandem.seal_rows = 1000000');
+  make_table('frozen', 3000);
+  my $age = "SELECT age(relfrozenxid) FROM pg_class WHERE relname = 'frozen'";
+  $node->safe_psql('postgres', 'SELECT pg_current_xact_id()') for 1 .. 20;
+  my $before = $node->safe_psql('postgres', $age);
+  my ($status, undef, $error) = $node->psql('postgres', arm_sql('publish-before-root=error') . 'VACUUM (FREEZE) frozen');
+  is($status, 0, 'H28: VACUUM does not fail with its fold');
+  cmp_ok($node->safe_psql('postgres', $age), '<', $before, 'H28: relfrozenxid moves');
+  check_graph($node, 'frozen', 'frozen_index', 'H28: the index is right');
+  set_configuration($node, "tandem.naptime = '100ms'", 'tandem.seal_rows = 2000');
+  await_folded($node, 'frozen_index');
+  isnt(segments_of($node, 'frozen_index'), '', 'H28: later folds work');
+}
+
+# An insert folds a little of what waits, within its time; it never fails because of it.
+sub h29_statement_timeout {
+  make_table('inline', 0, "strategy = hnsw_inline, m = 32, ef_construction = 400");
+  # Far more in the tail than an insert may fold: loaded while the strategy was another.
+  $node->safe_psql('postgres', "ALTER INDEX inline_index RESET (m, ef_construction); ALTER INDEX inline_index SET (strategy = flat);"
+      . "INSERT INTO inline SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(1, 6000) i;"
+      . "ALTER INDEX inline_index SET (strategy = hnsw_inline, m = 32, ef_construction = 400)");
+  my $cancelled = 0;
+  for my $i (1 .. 40) {
+    my $id = 100000 + $i;
+    my ($status, undef, $error) = $node->psql('postgres',
+      "SET statement_timeout = '50ms'; INSERT INTO inline VALUES ($id, 0, '" . join('', '[', join(',', map { rand } 1 .. $dimensions), ']') . "')");
+    $cancelled++ if $status != 0;
+  }
+  is($cancelled, 0, 'H29: no insert is cancelled by statement_timeout, the tail far over the bound');
+  my ($status, undef, $error) = $node->psql('postgres', <<"SQL");
+SET statement_timeout = '5s';
+DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP INSERT INTO inline VALUES (200000 + i, 0, spread_vector(200000 + i, $dimensions)); END LOOP; END \$\$;
+SQL
+  is($error, '', 'H29: inserts from plpgsql');
+  check_graph($node, 'inline', 'inline_index', 'H29: the index is right');
+  $node->safe_psql('postgres', "INSERT INTO inline SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(300000, 308000) i");
+  isnt(segments_of($node, 'inline_index'), '', 'H29: and inserts do fold');
+  $node->safe_psql('postgres', "CALL tandem_build('inline_index')");
+  check_graph($node, 'inline', 'inline_index', 'H29: the index is right at the end');
+}
+
+# Signals of all kinds while threads build: they are handled by the process, not on a thread.
+sub h30_signals {
+  $node->safe_psql('postgres', <<"SQL");
+CREATE TABLE storm (id bigint, embedding vector(100));
+INSERT INTO storm SELECT i, spread_vector(i, 100) FROM generate_series(1, 4000) i;
+SQL
+  set_configuration($node, 'tandem.build_threads = 3');
+  $node->safe_psql('postgres', "CREATE INDEX storm_index ON storm USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch, m = 32, ef_construction = 400)");
+  my $worker = await_worker($node);
+  await_condition('a build', sub { $node->safe_psql('postgres', "SELECT count(*) > 0 FROM tandem_build_progress WHERE indexname = 'storm_index' AND pid <> 0") eq 't' });
+  my @threads = glob "/proc/$worker/task/*";
+  my $unblocked = grep { !/\/$worker$/ && !all_signals_blocked($_) } @threads;
+  is($unblocked, 0, 'H30: every build thread blocks all signals, of ' . (@threads - 1));
+  my $started = time;
+  my $sent = 0;
+  while ($node->safe_psql('postgres', "SELECT count(*) FROM tandem_segments('storm_index')") eq '0' && time - $started < 60) {
+    for (1 .. 20) { kill 'HUP', $worker; kill 'USR1', $worker; $sent += 2; sleep 0.002 }
+    $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+  }
+  note("$sent signals");
+  check_graph($node, 'storm', 'storm_index', 'H30: signals during a build', dimensions => 100, floor => 0.5);
+  # A build in a session, cancelled again and again.
+  for my $round (1 .. 6) {
+    $node->safe_psql('postgres', "REINDEX INDEX storm_index");
+    my $session = start_session($node, 'builder');
+    send_sql($session, "SET tandem.build_threads = 3; CALL tandem_build('storm_index');");
+    sleep 0.05 + rand(0.3);
+    $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'builder'");
+    $session->query_safe('SELECT 1');
+    $session->quit;
+  }
+  check_graph($node, 'storm', 'storm_index', 'H30: builds that were cancelled', dimensions => 100, floor => 0.5);
+  # Workers that are told to stop are started again.
+  kill 'TERM', $worker if $worker;
+  await_rest($node, 'storm_index');
+  check_graph($node, 'storm', 'storm_index', 'H30: a worker that was terminated comes back', dimensions => 100, floor => 0.5);
+  set_configuration($node, 'tandem.build_threads = 1');
+}
+
+sub all_signals_blocked {
+  my ($task) = @_;
+  open my $in, '<', "$task/status" or return 1;    # it has ended
+  while (<$in>) {
+    # The kernel never lets KILL and STOP be blocked; glibc keeps 32 and 33 for itself.
+    return $1 =~ /^f{7}(?:e7|ff)ffbfeff$/ if /^SigBlk:\s+([0-9a-f]+)/;
+  }
+  return 1;
+}
+
+# tandem_wait() ends in each case, with an error where it could never come true.
+sub h31_wait_ends {
+  my $wait = sub { my ($index, $before) = @_; $node->psql('postgres', "SET statement_timeout = '30s'; " . ($before // '') . "CALL tandem_wait('$index')") };
+  make_table('waited', 100, 'strategy = flat');
+  my ($status, undef, $error) = $wait->('waited_index');
+  isnt($status, 0, 'H31: flat');
+  unlike($error, qr/statement timeout/, 'H31: flat: at once');
+  ($status, undef, $error) = $node->psql('postgres', <<"SQL");
+SET statement_timeout = '30s';
+BEGIN;
+CREATE TABLE fresh (id bigint, embedding vector($dimensions));
+CREATE INDEX fresh_index ON fresh USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch);
+INSERT INTO fresh SELECT i, spread_vector(i, $dimensions) FROM generate_series(1, 100) i;
+CALL tandem_wait('fresh_index');
+SQL
+  isnt($status, 0, 'H31: created in the same transaction');
+  unlike($error, qr/statement timeout/, 'H31: created in the same transaction: at once');
+  ($status, undef, $error) = $node->psql('postgres', <<"SQL");
+SET statement_timeout = '30s';
+CREATE TEMP TABLE temporary (id bigint, embedding vector($dimensions));
+CREATE INDEX temporary_index ON temporary USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch);
+INSERT INTO temporary SELECT i, spread_vector(i, $dimensions) FROM generate_series(1, 3000) i;
+CALL tandem_wait('temporary_index');
+SQL
+  isnt($status, 0, 'H31: temporary');
+  unlike($error, qr/statement timeout/, 'H31: temporary: at once');
+  # Few rows, and rows that keep coming: what was there at the call is what counts.
+  make_table('waited', 300);
+  ($status, undef, $error) = $wait->('waited_index');
+  is($error, '', 'H31: 300 rows, fewer than are worth it');
+  append_to_file("$folder/steady.sql", "INSERT INTO waited SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(1, 20) i;\n");
+  my $steady = IPC::Run::start([ $node->installed_command('pgbench'), '-n', '-T', 600, '-R', 100, '-f', "$folder/steady.sql", $node->connstr('postgres') ],
+    '<', \undef, '>', \my $out, '2>', \my $steady_error);
+  sleep 0.5;
+  ($status, undef, $error) = $wait->('waited_index');
+  is($error, '', 'H31: steady inserts');
+  $steady->signal('INT');
+  eval { $steady->finish };
+  # A timeout is kept.
+  arm_server($node, 'publish-before-root=error');
+  $node->safe_psql('postgres', "INSERT INTO waited SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(1, 2500) i");
+  my $started = time;
+  ($status, undef, $error) = $node->psql('postgres', "CALL tandem_wait('waited_index', '2 s')");
+  isnt($status, 0, 'H31: a build that always fails');
+  cmp_ok(time - $started, '<', 20, 'H31: ends');
+  like($node->safe_psql('postgres', "SELECT last_error FROM tandem_build_progress WHERE indexname = 'waited_index'"), qr/stop point/,
+    'H31: the view shows why');
+  check_graph($node, 'waited', 'waited_index', 'H31: a build that always fails: the rows are found all the same');
+  arm_server($node);
+  await_folded($node, 'waited_index');
+  pass('H31: and works again when the cause is gone');
+}
+
+# Options in every combination can be dumped, restored and dropped; strategies change without a rewrite.
+sub h33_options {
+  make_table('options', 3000);
+  await_folded($node, 'options_index');
+  my $rows = $node->safe_psql('postgres', "SELECT count(*), min(row_id), max(row_id) FROM tandem_rows('options_index')");
+  my ($status, undef, $error) = $node->psql('postgres', "ALTER INDEX options_index SET (strategy = flat)");
+  isnt($status, 0, 'H33: flat with m is refused');
+  like($error, qr/RESET/, 'H33: with a hint');
+  $node->safe_psql('postgres', "BEGIN; ALTER INDEX options_index RESET (m, ef_construction); ALTER INDEX options_index SET (strategy = flat); ROLLBACK");
+  isnt(segments_of($node, 'options_index'), '', 'H33: rolled back, the segments stay');
+  $node->safe_psql('postgres', "ALTER INDEX options_index RESET (m, ef_construction)");
+  $node->safe_psql('postgres', "ALTER INDEX options_index SET (strategy = flat)");
+  $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM tandem_segments('options_index')") or die 'segments stay';
+  check_index($node, 'options', 'options_index', 'H33: flat again, exact');
+  $node->safe_psql('postgres', "ALTER INDEX options_index SET (strategy = hnsw_batch, m = 12)");
+  await_folded($node, 'options_index');
+  is($node->safe_psql('postgres', "SELECT max(m) FROM tandem_segments('options_index')"), 12, 'H33: a graph of the new m');
+  is($node->safe_psql('postgres', "SELECT count(*), min(row_id), max(row_id) FROM tandem_rows('options_index')"), $rows,
+    'H33: the flat relation was not rewritten');
+  $node->safe_psql('postgres', "ALTER INDEX options_index SET (strategy = hnsw_inline, m = 6, ef_construction = 30, ef_search = 60)");
+  $node->command_ok([ 'pg_dump', '-Fp', '-t', 'options', '-f', "$folder/options.sql", 'postgres' ], 'H33: pg_dump');
+  $node->safe_psql('postgres', 'CREATE DATABASE restored');
+  setup_database($node, 'restored');
+  $node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', 'restored', '-f', "$folder/options.sql" ], 'H33: restored');
+  check_graph($node, 'options', 'options_index', 'H33: the restored index', database => 'restored');
+  isnt(segments_of($node, 'options_index', 'restored'), '', 'H33: hnsw_inline: CREATE INDEX has built the graph');
+  $node->safe_psql('postgres', 'DROP DATABASE restored; ');
+  $node->safe_psql('postgres', 'DROP TABLE options');
+}
+
+# Ten updates of each row, then VACUUM and rest.
+sub h42_updates {
+  make_table('updated', 3000);
+  await_rest($node, 'updated_index');
+  my $size = sub { $node->safe_psql('postgres', "SELECT pg_relation_size('updated_index')") };
+  my $before = $size->();
+  my @sizes;
+  for my $round (1 .. 10) {
+    $node->safe_psql('postgres', "UPDATE updated SET embedding = spread_vector(id + 10000 * $round, $dimensions)");
+    $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) updated');
+    push @sizes, $size->();
+  }
+  await_rest($node, 'updated_index');
+  note("$before bytes, then @sizes, at rest " . $size->());
+  check_graph($node, 'updated', 'updated_index', 'H42: ten updates of each row');
+  my ($rows, $nodes) = split /\|/, $node->safe_psql('postgres', "SELECT sum(rows), sum(nodes) FROM tandem_segments('updated_index')");
+  cmp_ok($nodes, '<', 2 * 3000, 'H42: at rest the graph has no more than twice the nodes that live rows need');
+}
+
+# No LIMIT over more rows than memory holds ids of.
+sub h43_drained {
+  make_table('drained', 30000);
+  await_folded($node, 'drained_index');
+  my $drain = "SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM drained ORDER BY embedding <-> spread_vector(9, $dimensions) OFFSET 0) s";
+  is($node->safe_psql('postgres', "SET enable_seqscan = off; SET enable_sort = off; SET work_mem = '64kB'; SET tandem.iterative_scan = relaxed_order; $drain"),
+    '30000|30000', 'H43: all rows with little memory');
+}
