@@ -3,7 +3,11 @@
 #include "pg/pg.hpp"
 
 #include "am/options.hpp"
+#include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
+#include "shmem/mailbox.hpp"
+#include "worker/launcher.hpp"
+#include "worker/utility_hook.hpp"
 
 extern "C" {
 #include "utils/guc.h"
@@ -13,8 +17,15 @@ PG_MODULE_MAGIC;
 PGDLLEXPORT void _PG_init(void);
 }
 
+using namespace tandem;
+
 void _PG_init(void) {
-  tandem::am::RegisterIndexOptions();
-  tandem::pg::RegisterStopPoints();
+  am::RegisterIndexOptions();
+  pg::RegisterSettings();
+  pg::RegisterStopPoints();
   MarkGUCPrefixReserved("tandem");
+  if (!process_shared_preload_libraries_in_progress) return;
+  shmem::RegisterMailbox();
+  worker::RegisterLauncher();
+  worker::InstallUtilityHook();
 }

@@ -142,14 +142,14 @@ uint64 RequestedFold(Oid index) {
 
 // ---- For the worker ----
 
-uint32 TakeIndexFlags(Oid index) {
+IndexWork TakeIndexWork(Oid index) {
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   IndexSlot* slot = FindIndex(index);
-  // The date stays: it is the tail's, not the flag's.
+  // The date stays: it is the tail's, not the notice's.
   const uint32 flags =
       slot != nullptr ? pg_atomic_fetch_and_u32(&slot->flags, ~static_cast<uint32>(kRowsWait | kUrgent)) : 0;
   LWLockRelease(mailbox->lock);
-  return flags & (kRowsWait | kUrgent);
+  return {(flags & kRowsWait) != 0, (flags & kUrgent) != 0};
 }
 
 void ReportTail(Oid index, uint64 sealed_rows, uint64 tail_rows) {

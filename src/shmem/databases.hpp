@@ -50,9 +50,13 @@ struct WorkTaken {
 };
 /// What this worker's database has been marked for since the last call.
 [[nodiscard]] WorkTaken TakeWork();
-/// Nonzero if rows were appended to the index, or asked to be folded, since the last call. To be called before counting
-/// rows: one that comes in between flags the index again.
-[[nodiscard]] uint32 TakeIndexFlags(Oid index);
+struct IndexWork {
+  bool rows_wait;  ///< rows were appended
+  bool urgent;     ///< enough of them, or somebody waits for them
+};
+/// What the index was flagged with since the last call. To be called before counting rows: one that comes in between flags
+/// the index again.
+[[nodiscard]] IndexWork TakeIndexWork(Oid index);
 /// What a look at the index found; ends a RequestFold() that is fulfilled.
 void ReportTail(Oid index, uint64 sealed_rows, uint64 tail_rows);
 /// When the index may be built again after failures; 0: at once.

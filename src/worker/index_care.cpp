@@ -1,0 +1,383 @@
+// One look at an index, and the builds that follow from it.
+//
+// Everything that touches the index is a step of at most about 20 ms in a transaction of its own, under a lock that is taken only
+// if it is free at once. Between steps the worker holds the builder lock, which conflicts with no command, and nothing else: no
+// snapshot, no relation lock, no transaction id at any time (H27). Whoever wants a stronger lock gets it when the step ends, and
+// the lock manager lets no new step overtake.
+
+#include "pg/compat.hpp"
+
+#include "am/options.hpp"
+#include "graph/graph_builder.hpp"
+#include "pg/settings.hpp"
+#include "pg/stop_point.hpp"
+#include "policy/fold_policy.hpp"
+#include "shmem/databases.hpp"
+#include "storage/flat_relation.hpp"
+#include "storage/fold.hpp"
+#include "worker/index_care.hpp"
+#include "worker/index_list.hpp"
+#include "worker/process.hpp"
+
+extern "C" {
+#include "access/relation.h"
+#include "access/xact.h"
+#include "utils/timestamp.h"
+}
+
+namespace tandem::worker {
+
+namespace {
+
+// Long enough that a step does more work than its transaction costs (20 us), short for whoever waits for the lock.
+constexpr int kStepMs = 20;
+// Threads are busy: looked at again so soon, later and later while there is nothing to hand them.
+constexpr int kFirstPauseMs = 10;
+constexpr int kLastPauseMs = 100;
+// Somebody has locked the index: tried again so soon. A build that is kept out longer than this lets its work go.
+constexpr int kLockedPauseMs = 50;
+constexpr int kGiveUpMs = 60 * 1000;
+// Another builder is at work, and tells nobody when it is done.
+constexpr int kBuilderBusyMs = 1000;
+// Sessions come first where processors are short; not so nice that a busy server never gets its graphs.
+constexpr int kThreadNiceness = 5;
+
+/// A look and the build that came of it, in a memory context of its own.
+struct Care {
+  WatchedIndex* watched;
+  MemoryContext context;
+  storage::FoldJob* job;
+  bool is_builder;  ///< holds the builder lock
+  char name[NAMEDATALEN];
+};
+
+/// The one under way, for StopBuilding(); nullptr if none.
+Care* current = nullptr;
+
+TimestampTz In(int delay_ms) {
+  return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+}
+
+// ---- Transactions ----
+
+void BeginStep() {
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+}
+
+void EndStep(Care* care) {
+  CommitTransactionCommand();
+  MemoryContextSwitchTo(care->context);
+}
+
+Relation OpenForStep(Care* care) {
+  BeginStep();
+  bool gone;
+  const Relation index = OpenIndexAtOnce(care->watched->index, &gone);
+  if (index != nullptr) return index;
+  EndStep(care);
+  care->watched->gone = gone;
+  return nullptr;
+}
+
+void CloseAfterStep(Care* care, Relation index) {
+  relation_close(index, NoLock);
+  EndStep(care);
+}
+
+void LeaveBuilder(Care* care) {
+  if (!care->is_builder) return;
+  storage::UnlockBuilder(care->watched->index);
+  care->is_builder = false;
+}
+
+// ---- Looking ----
+
+/// Row heads are counted from the time VACUUM has marked some until all is done about them, and for requests, which must
+/// know whether rows are waiting.
+storage::FoldSurvey Survey(WatchedIndex* watched, Relation index, bool requested) {
+  storage::MetaPage meta;
+  storage::ReadMeta(index, &meta);
+  const storage::FoldSurvey survey =
+      storage::SurveyIndex(index, requested || meta.dead_rows != watched->settled_dead_rows);
+  if (watched->surveyed && survey.row_bound != watched->row_bound)
+    watched->changed_at = GetCurrentTimestamp();
+  watched->surveyed = true;
+  watched->row_bound = survey.row_bound;
+  watched->dead_rows = meta.dead_rows;
+  return survey;
+}
+
+void Settle(WatchedIndex* watched) {
+  watched->settled = true;
+  watched->settled_dead_rows = watched->dead_rows;
+}
+
+policy::FoldSettings SettingsFor(Relation index, const storage::FoldSurvey& survey) {
+  const am::GraphOptions options = am::GraphOptionsOf(index);
+  graph::GraphParameters parameters;
+  parameters.metric = survey.metric;
+  parameters.dimensions = survey.dimensions;
+  parameters.m = options.m;
+  parameters.ef_construction = options.ef_construction;
+  const pg::Settings& settings = pg::CurrentSettings();
+  const std::size_t budget_bytes = static_cast<std::size_t>(settings.build_memory_kb) * 1024;
+  return {static_cast<std::uint64_t>(settings.seal_rows),
+          graph::RowsForBytes(parameters, budget_bytes, pg::BuildThreads())};
+}
+
+storage::FoldOptions OptionsFor(Relation index) {
+  const am::GraphOptions options = am::GraphOptionsOf(index);
+  const pg::Settings& settings = pg::CurrentSettings();
+  storage::FoldOptions fold = {};
+  fold.m = options.m;
+  fold.ef_construction = options.ef_construction;
+  fold.threads = pg::BuildThreads();
+  fold.nice = kThreadNiceness;
+  fold.build_memory_bytes = static_cast<uint64>(settings.build_memory_kb) * 1024;
+  fold.tail_bound = ~uint64{0};
+  return fold;
+}
+
+/// When the tail counts as old, and when the index counts as at rest.
+TimestampTz OldAt(const WatchedIndex& watched) {
+  return TimestampTzPlusMilliseconds(watched.changed_at, pg::CurrentSettings().naptime_ms);
+}
+
+TimestampTz RestAt(const WatchedIndex& watched) {
+  return TimestampTzPlusMilliseconds(Max(watched.changed_at, watched.folded_at),
+                                     3 * static_cast<int64>(pg::CurrentSettings().naptime_ms));
+}
+
+/// What is worth building now. If nothing is, settles the index or says when there may be something.
+policy::FoldPlan Plan(WatchedIndex* watched, const policy::FoldSettings& settings,
+                      policy::FoldSituation situation, bool has_retired) {
+  const TimestampTz now = GetCurrentTimestamp();
+  situation.tail_is_old = now >= OldAt(*watched);
+  situation.at_rest = now >= RestAt(*watched);
+  const policy::FoldPlan plan = policy::PlanFold(situation, settings);
+  if (plan.worth_it) return plan;
+  if (situation.at_rest) {
+    // Retired blobs may be left, waiting for snapshots of their time to end. That can take for ever (H41); the next publication
+    // drops them.
+    Settle(watched);
+    return plan;
+  }
+  watched->look_at = RestAt(*watched);
+  if (!situation.tail_is_old) {
+    situation.tail_is_old = true;
+    if (policy::PlanFold(situation, settings).worth_it) watched->look_at = OldAt(*watched);
+  }
+  situation.at_rest = true;
+  if (!has_retired && !policy::PlanFold(situation, settings).worth_it) Settle(watched);
+  return plan;
+}
+
+/// An index of strategy flat has no use for segments it got before.
+void LookAtFlat(Care* care, Relation index) {
+  const storage::Manifest* manifest = storage::ReadManifest(index);
+  if (manifest->segment_count > 0) storage::RetireSegments(index);
+  storage::RecycleRetired(index);
+  WatchedIndex* watched = care->watched;
+  watched->settled = manifest->segment_count == 0 &&
+                     (manifest->retired_count == 0 || GetCurrentTimestamp() >= RestAt(*watched));
+  if (manifest->segment_count > 0) watched->folded_at = GetCurrentTimestamp();
+  watched->look_at = RestAt(*watched);
+}
+
+/// Plans, and begins the job if there is something to do.
+void LookAtGraphs(Care* care, Relation index, am::Strategy strategy) {
+  MemoryContextSwitchTo(care->context);  // the job may use what the survey found
+  WatchedIndex* watched = care->watched;
+  const uint64 requested = shmem::RequestedFold(watched->index);
+  const storage::FoldSurvey survey = Survey(watched, index, requested != 0);
+  const uint64 sealed_rows = survey.manifest->root.sealed_rows;
+  shmem::ReportTail(watched->index, sealed_rows, survey.tail_rows);
+  policy::FoldSituation situation;
+  situation.segments = {survey.segments, survey.segment_count};
+  situation.tail_rows = survey.tail_rows;
+  situation.everything = requested > sealed_rows;
+  // The tail of hnsw_inline is its inserts' to fold; the worker merges what they leave.
+  if (strategy == am::Strategy::kHnswInline && !situation.everything) situation.tail_rows = 0;
+  const policy::FoldPlan plan =
+      Plan(watched, SettingsFor(index, survey), situation, survey.manifest->retired_count > 0);
+  if (!plan.worth_it) {
+    storage::RecycleRetired(index);
+    return;
+  }
+  care->job = storage::BeginFold(care->context, index, survey, plan, OptionsFor(index));
+  shmem::ReportBuildStart(watched->index, storage::ProgressOf(care->job).rows_total);
+}
+
+/// A job if there is one to do; otherwise the index is settled, gone, or look_at is set.
+void Look(Care* care) {
+  WatchedIndex* watched = care->watched;
+  const Relation index = OpenForStep(care);
+  if (index == nullptr) {
+    watched->look_at = In(kLockedPauseMs);
+    return;
+  }
+  strlcpy(care->name, RelationGetRelationName(index), NAMEDATALEN);
+  const am::Strategy strategy = am::StrategyOf(index);
+  if (!am::HasGraphs(strategy) && storage::ReadManifestRoot(index).version == 0) {
+    watched->settled = true;
+  } else if (!storage::TryLockBuilder(watched->index)) {
+    watched->look_at = In(kBuilderBusyMs);
+  } else {
+    care->is_builder = true;
+    if (am::HasGraphs(strategy))
+      LookAtGraphs(care, index, strategy);
+    else
+      LookAtFlat(care, index);
+  }
+  CloseAfterStep(care, index);
+}
+
+// ---- Building ----
+
+enum class BuildEnd { kPublished, kAbandoned };
+
+void Pause(int pause_ms) {
+  SleepUntil(In(pause_ms), pg::WaitEvent("TandemWorkerBuild"));
+}
+
+/// Steps until the job has ended one way or the other.
+BuildEnd Build(Care* care) {
+  TimestampTz give_up_at = In(kGiveUpMs);
+  int pause_ms = kFirstPauseMs;
+  for (;;) {
+    ServeInterrupts();
+    pg::StopPoint("worker-between-steps");
+    const Relation index = OpenForStep(care);
+    if (index == nullptr) {
+      if (care->watched->gone || GetCurrentTimestamp() >= give_up_at) return BuildEnd::kAbandoned;
+      Pause(kLockedPauseMs);
+      continue;
+    }
+    give_up_at = In(kGiveUpMs);
+    const storage::FoldStep step = am::HasGraphs(am::StrategyOf(index))
+                                       ? storage::StepFold(care->job, index, kStepMs)
+                                       : storage::FoldStep::kAbandoned;
+    CloseAfterStep(care, index);
+    const storage::FoldProgress progress = storage::ProgressOf(care->job);
+    shmem::ReportBuildProgress(care->watched->index, static_cast<uint32>(progress.phase), progress.rows_done,
+                               progress.rows_total);
+    switch (step) {
+      case storage::FoldStep::kContinue:
+        pause_ms = kFirstPauseMs;
+        break;
+      case storage::FoldStep::kWait:
+        Pause(pause_ms);
+        if (progress.phase == storage::FoldPhase::kBuilding) pause_ms = Min(2 * pause_ms, kLastPauseMs);
+        break;
+      case storage::FoldStep::kPublished:
+        return BuildEnd::kPublished;
+      case storage::FoldStep::kAbandoned:
+        return BuildEnd::kAbandoned;
+    }
+  }
+}
+
+void ShowActivity(const Care& care) {
+  char activity[NAMEDATALEN + 32];
+  (std::snprintf)(activity, sizeof activity, "tandem: folding \"%s\"", care.name);
+  pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+void EndJob(Care* care) {
+  if (care->job != nullptr) storage::EndFold(care->job);
+  care->job = nullptr;
+}
+
+/// Looks, and builds if there is something to build. True if a segment was published.
+bool LookAndBuild(Care* care) {
+  Look(care);
+  bool published = false;
+  if (care->job != nullptr) {
+    ShowActivity(*care);
+    pg::StopPoint("worker-before-fold");
+    published = Build(care) == BuildEnd::kPublished;
+    const bool sealed_everything = published && storage::SealedAfter(care->job) >= care->watched->row_bound;
+    EndJob(care);
+    care->watched->folded_at = GetCurrentTimestamp();
+    if (!published) care->watched->look_at = In(kBuilderBusyMs);
+    shmem::ReportBuildEnd(care->watched->index, published, sealed_everything);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+  }
+  LeaveBuilder(care);
+  return published;
+}
+
+// ---- Errors ----
+
+/// Puts the process in order after an error in the middle of a look or a build, and tells of it. An index or a table that
+/// vanished is no error: steps never begin on one.
+void TellError(Care* care) {
+  HOLD_INTERRUPTS();
+  MemoryContextSwitchTo(care->context);
+  const ErrorData* error = CopyErrorData();
+  FlushErrorState();
+  AbortOutOfAnyTransaction();
+  MemoryContextSwitchTo(care->context);
+  EndJob(care);
+  LeaveBuilder(care);
+  shmem::ReportBuildError(care->watched->index, error->message);
+  pgstat_report_activity(STATE_IDLE, nullptr);
+  ereport(LOG, (errcode(error->sqlerrcode),
+                errmsg("could not build a graph for index \"%s\": %s", care->name, error->message),
+                error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0,
+                error->hint != nullptr ? errhint("%s", error->hint) : 0,
+                errcontext("background worker for database %u", MyDatabaseId)));
+  RESUME_INTERRUPTS();
+}
+
+bool LookAndBuildSafely(Care* care) {
+  volatile bool published = false;
+  QueryCancelPending = false;  // what somebody wanted to cancel has ended
+  RESUME_CANCEL_INTERRUPTS();
+  PG_TRY();
+  { published = LookAndBuild(care); }
+  PG_CATCH();
+  { TellError(care); }
+  PG_END_TRY();
+  HOLD_CANCEL_INTERRUPTS();  // an error has set the count to 0, as RESUME did
+  return published;
+}
+
+}  // namespace
+
+void NoticeFlags(WatchedIndex* watched) {
+  const shmem::IndexWork work = shmem::TakeIndexWork(watched->index);
+  if (!work.rows_wait && !work.urgent) return;
+  watched->settled = false;
+  if (work.rows_wait) watched->changed_at = GetCurrentTimestamp();
+  watched->look_at = work.urgent ? 0 : OldAt(*watched);
+}
+
+bool IsDue(const WatchedIndex& watched) {
+  return !watched.settled && !watched.gone && watched.look_at <= GetCurrentTimestamp();
+}
+
+bool LookAfter(WatchedIndex* watched) {
+  ServeInterrupts();
+  watched->look_at = Max(watched->look_at, shmem::RetryAt(watched->index));
+  if (!IsDue(*watched)) return false;
+  const MemoryContext caller = CurrentMemoryContext;
+  Care care = {};
+  care.watched = watched;
+  (std::snprintf)(care.name, sizeof care.name, "%u", watched->index);
+  care.context = AllocSetContextCreate(TopMemoryContext, "tandem build", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(care.context);
+  current = &care;
+  const bool published = LookAndBuildSafely(&care);
+  current = nullptr;
+  MemoryContextSwitchTo(caller);
+  MemoryContextDelete(care.context);
+  return published;
+}
+
+void StopBuilding() {
+  if (current != nullptr) EndJob(current);
+}
+
+}  // namespace tandem::worker

@@ -1,0 +1,23 @@
+#pragma once
+// Which indexes of the database are ours.
+
+#include "pg/pg.hpp"
+
+namespace tandem::worker {
+
+struct IndexList {
+  Oid* indexes;  ///< palloc'd
+  int count;
+  bool more_soon;  ///< some index is being made by a command that is still at work
+};
+
+/// The tandem indexes of this database that are ready and valid, temporary ones left out. A transaction of its own;
+/// the result is in the current memory context.
+[[nodiscard]] IndexList ListIndexes();
+
+/// Opens an index that ListIndexes() named, if no lock is in the way; it never waits (invariant 5). RowExclusiveLock, held until
+/// the end of the transaction: what steps that write pages need, and no stronger against DDL than a reader's lock.
+/// nullptr: *gone tells whether it is no index of ours any more, or else locked by somebody.
+[[nodiscard]] Relation OpenIndexAtOnce(Oid index, bool* gone);
+
+}  // namespace tandem::worker

@@ -1,0 +1,86 @@
+#include "pg/compat.hpp"
+
+#include "shmem/mailbox.hpp"
+#include "worker/utility_hook.hpp"
+
+extern "C" {
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+}
+
+namespace tandem::worker {
+
+namespace {
+
+ProcessUtility_hook_type next_hook;
+
+const char* TextOption(List* options, const char* name) {
+  ListCell* cell;
+  foreach (cell, options) {
+    auto* option = static_cast<DefElem*>(lfirst(cell));
+    if (std::strcmp(option->defname, name) == 0 && option->arg != nullptr) return defGetString(option);
+  }
+  return nullptr;
+}
+
+/// The database that must be left for this command; nullptr if none.
+const char* DatabaseToLeave(Node* statement) {
+  switch (nodeTag(statement)) {
+    case T_DropdbStmt:
+      return reinterpret_cast<DropdbStmt*>(statement)->dbname;
+    case T_CreatedbStmt:
+      return TextOption(reinterpret_cast<CreatedbStmt*>(statement)->options, "template");
+    case T_AlterDatabaseStmt: {
+      auto* alter = reinterpret_cast<AlterDatabaseStmt*>(statement);
+      return TextOption(alter->options, "tablespace") != nullptr ? alter->dbname : nullptr;
+    }
+    case T_RenameStmt: {
+      auto* rename = reinterpret_cast<RenameStmt*>(statement);
+      return rename->renameType == OBJECT_DATABASE ? rename->subname : nullptr;
+    }
+    default:
+      return nullptr;
+  }
+}
+
+/// Only for those whom the command will not be refused: a worker sent away loses the graph it is building.
+void EvictFor(const char* name) {
+  const Oid database = get_database_oid(name, true);
+  if (OidIsValid(database) && database != MyDatabaseId && pg::OwnsDatabase(database, GetUserId()))
+    shmem::EvictWorkers(database);
+}
+
+bool EndsPreparedTransaction(Node* statement) {
+  return IsA(statement, TransactionStmt) &&
+         reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+void CallNext(PlannedStmt* statement, const char* text, bool read_only_tree, ProcessUtilityContext context,
+              ParamListInfo parameters, QueryEnvironment* environment, DestReceiver* receiver,
+              QueryCompletion* completion) {
+  const ProcessUtility_hook_type next = next_hook != nullptr ? next_hook : standard_ProcessUtility;
+  next(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
+}
+
+void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, ProcessUtilityContext context,
+               ParamListInfo parameters, QueryEnvironment* environment, DestReceiver* receiver,
+               QueryCompletion* completion) {
+  Node* command = statement->utilityStmt;
+  const char* name = DatabaseToLeave(command);
+  if (name != nullptr) EvictFor(name);
+  // What the transaction created becomes visible now, and the session that prepared it may be gone.
+  const bool notify = EndsPreparedTransaction(command);
+  CallNext(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
+  if (notify) shmem::NotifyWork(MyDatabaseId);
+}
+
+}  // namespace
+
+void InstallUtilityHook() {
+  next_hook = ProcessUtility_hook;
+  ProcessUtility_hook = OnUtility;
+}
+
+}  // namespace tandem::worker
