@@ -1,8 +1,8 @@
 #include "pg/compat.hpp"
 
 #include "am/callbacks.hpp"
+#include "am/search.hpp"
 #include "pg/vector_datum.hpp"
-#include "storage/flat_relation.hpp"
 
 extern "C" {
 #include "access/relscan.h"
@@ -19,7 +19,7 @@ namespace {
 struct ScanState {
   MemoryContext context;
   MemoryContext query_context;  ///< reset with every rescan: a detoasted query
-  storage::FlatScan* flat;
+  Search* search;
   bool started;
 };
 
@@ -47,7 +47,7 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   pg::CountIndexSearch(scan);
   MemoryContextReset(state->query_context);
   const MemoryContext old_context = MemoryContextSwitchTo(state->query_context);
-  storage::StartFlatScan(state->flat, scan->xs_snapshot, QueryOf(scan));
+  StartSearch(state->search, scan->xs_snapshot, QueryOf(scan));
   MemoryContextSwitchTo(old_context);
   state->started = true;
 }
@@ -74,7 +74,7 @@ IndexScanDesc BeginScan(Relation index, int nkeys, int norderbys) {
   state->context = AllocSetContextCreate(CurrentMemoryContext, "tandem scan", ALLOCSET_DEFAULT_SIZES);
   state->query_context = AllocSetContextCreate(state->context, "tandem query", ALLOCSET_DEFAULT_SIZES);
   const MemoryContext old_context = MemoryContextSwitchTo(state->context);
-  state->flat = storage::BeginFlatScan(index);
+  state->search = BeginSearch(index);
   MemoryContextSwitchTo(old_context);
   scan->opaque = state;
   if (norderbys > 0) {
@@ -101,7 +101,7 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
                     errmsg("access method \"tandem\" does not support backward scans")));
   if (!state->started) StartScan(scan, state);
   storage::ScanRow row;
-  if (!storage::NextFlatRow(state->flat, &row)) return false;
+  if (!NextSearchRow(state->search, &row)) return false;
   scan->xs_heaptid = row.tid;
   scan->xs_recheck = false;
   SetOrderByValue(scan, row);
@@ -110,7 +110,7 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
 
 void EndScan(IndexScanDesc scan) {
   auto* state = static_cast<ScanState*>(scan->opaque);
-  storage::EndFlatScan(state->flat);
+  EndSearch(state->search);
   MemoryContextDelete(state->context);
   pfree(state);
   scan->opaque = nullptr;

@@ -1,0 +1,469 @@
+// The router: which way a search goes, and the merging of its sources.
+//
+//   sources   one stream of re-ranked batches per segment, and the tail, scanned exactly
+//   merge     the source with the nearest candidate delivers it; one whose batch is used up gets its next batch before the
+//             merge goes on, so within what the graphs deliver rows come in order
+//   exact     the whole flat relation, behind the last row returned. A search begins so where that is cheaper, and turns
+//             into it when its graphs are used up (rows that no graph reaches, NaN distances and NULL vectors are left),
+//             get dearer than it, need more than work_mem, or have become unreadable
+//
+// The manifest is read first and the bound of the rows after it: what is sealed is then below the bound. Both are kept for
+// the life of the search, so whatever is published, merged or retired meanwhile does not concern it: blocks of a retired
+// segment are not used again while a snapshot can be older than its retirement, and on a standby, where nothing waits, a
+// page tells that it was.
+
+#include "pg/compat.hpp"
+
+#include "am/search.hpp"
+
+#include <algorithm>
+
+#include "pg/guard.hpp"
+#include "pg/settings.hpp"
+#include "pg/stop_point.hpp"
+#include "policy/search_policy.hpp"
+#include "storage/row_access.hpp"
+#include "storage/segment_reader.hpp"
+#include "vec/scalar_quantizer.hpp"
+
+extern "C" {
+#include "utils/float.h"
+}
+
+namespace tandem::am {
+
+namespace {
+
+enum class Mode : unsigned char { kGraph, kExact, kDone };
+
+/// What a source does when its batch is used up.
+enum class Tactic : unsigned char {
+  kNextBatch,
+  kExact,  ///< the rest of the search
+  kCut,    ///< nothing: max_scan_tuples is reached
+};
+
+/// One segment as a source. Rows of a batch are sorted by their true distance.
+struct GraphStream {
+  storage::SegmentScan* scan;
+  uint64 distances_before;  ///< the search's counter when it was lent to us
+  policy::Candidate* batch;
+  std::size_t batch_room;
+  std::size_t batch_size;
+  std::size_t batch_next;
+  bool started;  ///< had its first batch
+  bool ended;
+};
+
+/// Row ids that were returned, for relaxed order: it may come back to rows before the last one.
+struct ReturnedRows {
+  uint64* ids;
+  std::size_t room;
+  std::size_t size;
+};
+
+SearchReports* active_reports = nullptr;
+
+}  // namespace
+
+struct Search {
+  Relation index;
+  MemoryContext context;
+  MemoryContext graph_context;  ///< everything below that a start makes anew
+  storage::FlatScan* flat;
+  Mode mode;
+  pg::IterativeScan order;
+
+  GraphStream* streams;
+  uint32 stream_count;
+  storage::RowReader vectors;  ///< for re-ranking
+  double batch_cost;           ///< of one batch of one segment, in the policy's units
+  double exact_cost;
+  double spent;              ///< on batches after the first
+  uint64 examined;           ///< rows of these batches
+  std::size_t first_memory;  ///< of the graph searches after their first batches
+
+  bool has_last;
+  policy::Candidate last;  ///< the farthest row returned by the merge
+  ReturnedRows returned;
+
+  bool is_running;  ///< started, and not reported yet
+  SearchReport report;
+};
+
+// ---- Reports ----
+
+SearchReports* CollectSearchReports(SearchReports* reports) {
+  SearchReports* previous = active_reports;
+  active_reports = reports;
+  return previous;
+}
+
+static SearchReport* ReportOf(const Search& search) {
+  SearchReport** link = &active_reports->first;
+  while (*link != nullptr && (*link)->index != search.report.index) link = &(*link)->next;
+  if (*link == nullptr) {
+    *link = static_cast<SearchReport*>(MemoryContextAllocZero(active_reports->context, sizeof(SearchReport)));
+    (*link)->index = search.report.index;
+    (*link)->strategy = search.report.strategy;
+  }
+  return *link;
+}
+
+static void AddReport(Search* search) {
+  SearchReport* sum = ReportOf(*search);
+  const SearchReport& one = search->report;
+  sum->scans += one.scans;
+  sum->graph_scans += one.graph_scans;
+  sum->exact_scans += one.exact_scans;
+  sum->segments += one.segments;
+  sum->tail_rows += one.tail_rows;
+  sum->distances += one.distances;
+  sum->re_ranked += one.re_ranked;
+  sum->late += one.late;
+  sum->cut += one.cut;
+}
+
+// ---- Batches ----
+
+/// Memory for `rows` more candidates. False if the batch would outgrow work_mem: a node can stand for any number of rows.
+static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) {
+  const std::size_t wanted = stream->batch_size + rows;
+  if (wanted <= stream->batch_room) return true;
+  if (wanted > Max(storage::LargestBatch(), storage::kFirstBatch)) return false;
+  stream->batch_room = Max(wanted, 2 * stream->batch_room);
+  const Size bytes = stream->batch_room * sizeof(policy::Candidate);
+  stream->batch = static_cast<policy::Candidate*>(stream->batch == nullptr
+                                                      ? MemoryContextAllocHuge(search->graph_context, bytes)
+                                                      : repalloc_huge(stream->batch, bytes));
+  return true;
+}
+
+/// Fills the batch with the rows at `nodes`, without keys.
+static bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
+  storage::PageSegmentReader& reader = stream->scan->reader;
+  for (const graph::FoundNode& found : nodes) {
+    const auto rows = reader.RowsOf(found.node);
+    if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
+    for (uint32 i = rows.first; i < rows.end; i++) stream->batch[stream->batch_size++].row = reader.RowAt(i);
+  }
+  return true;
+}
+
+/// Gives every row of the batch its true distance and sorts. Dead rows are dropped when they are returned, like all others:
+/// looking at forty heads for ten rows would cost more than some distances for nothing.
+static void ReRank(Search* search, GraphStream* stream) {
+  const vec::QueryDistance& distance = *storage::ViewOf(search->flat).distance;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < stream->batch_size; i++) {
+    const base::RowId row = stream->batch[i].row;
+    const double key = distance.Key(storage::ReadVector(&search->vectors, base::ToIndex(row)));
+    // NaN sorts behind all rows of all sources: only the exact scan knows where that is.
+    if (likely(!std::isnan(key))) stream->batch[kept++] = {policy::ToOrderedKey(key), row};
+  }
+  storage::CloseRows(&search->vectors);
+  search->report.re_ranked += stream->batch_size;
+  stream->batch_size = kept;
+  std::sort(stream->batch, stream->batch + kept);
+}
+
+/// Gets the stream's next rows, or its end. False if graphs are of no use any more.
+static bool FetchBatch(Search* search, GraphStream* stream) {
+  storage::SegmentScan* scan = stream->scan;
+  stream->started = true;
+  stream->batch_size = stream->batch_next = 0;
+  while (stream->batch_size == 0 && !stream->ended) {
+    CHECK_FOR_INTERRUPTS();
+    const auto nodes = pg::Guard([&] { return scan->search->NextBatch(&scan->reader); });
+    const bool is_collected = CollectRows(search, stream, nodes);
+    scan->reader.Release();
+    if (scan->reader.stale() || !is_collected) return false;
+    stream->ended = nodes.empty();
+    ReRank(search, stream);
+  }
+  return true;
+}
+
+// ---- Turning exact ----
+
+/// Lets go of the segments.
+static void CloseStreams(Search* search) {
+  for (uint32 i = 0; i < search->stream_count; i++) {
+    const GraphStream& stream = search->streams[i];
+    if (stream.scan == nullptr) continue;
+    search->report.distances += stream.scan->search->counters().distances - stream.distances_before;
+    stream.scan->reader.Release();
+  }
+  search->stream_count = 0;
+  MemoryContextReset(search->graph_context);
+}
+
+static void TurnExact(Search* search) {
+  CloseStreams(search);
+  storage::FlatRange range;
+  if (search->order == pg::IterativeScan::kRelaxedOrder) {
+    ReturnedRows& returned = search->returned;
+    std::sort(returned.ids, returned.ids + returned.size);
+    range.excluded = {returned.ids, returned.size};
+  } else {
+    range.resumed = search->has_last;
+    range.after = search->last;
+  }
+  storage::ScanFlatRange(search->flat, range);
+  search->mode = Mode::kExact;
+  search->report.exact_scans = 1;
+}
+
+static std::size_t GraphMemory(const Search& search) {
+  std::size_t bytes = 0;
+  for (uint32 i = 0; i < search.stream_count; i++)
+    bytes += search.streams[i].scan->search->MemoryBytes() +
+             search.streams[i].batch_room * sizeof(policy::Candidate);
+  return bytes;
+}
+
+/// How a search goes on that wants more than its first batches.
+///
+/// Graphs until they have cost as much as an exact pass, then that pass: never more than twice what the better choice would
+/// have cost, without knowing how many rows will be asked for (the ski-rental rule: Karlin, Manasse, Rudolph and Sleator
+/// 1988). max_scan_tuples allows an exact pass only where it still has room for all rows.
+static Tactic NextTactic(const Search& search) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  const std::size_t memory = GraphMemory(search) - Min(GraphMemory(search), search.first_memory) +
+                             search.returned.size * sizeof(uint64);
+  const bool is_full = memory > static_cast<std::size_t>(work_mem) * 1024;
+  const bool may_scan = limit == 0 || search.examined + storage::ViewOf(search.flat).rows <= limit;
+  if (may_scan && (is_full || search.spent >= search.exact_cost)) return Tactic::kExact;
+  if (is_full || (limit != 0 && search.examined >= limit)) return Tactic::kCut;
+  return Tactic::kNextBatch;
+}
+
+// ---- Merging ----
+
+/// Gets the next batch of a stream whose batch is used up. False: the search is exact from here on.
+static bool RefillStream(Search* search, GraphStream* stream) {
+  if (stream->started) {
+    if (search->order == pg::IterativeScan::kOff) {
+      stream->ended = true;
+      return true;
+    }
+    const Tactic tactic = NextTactic(*search);
+    if (tactic == Tactic::kCut) {
+      search->report.cut = 1;
+      stream->ended = true;
+      return true;
+    }
+    if (tactic == Tactic::kExact) {
+      TurnExact(search);
+      return false;
+    }
+    search->spent += search->batch_cost;
+  }
+  const bool is_first = !stream->started;
+  if (!FetchBatch(search, stream)) {
+    TurnExact(search);
+    return false;
+  }
+  if (is_first)
+    search->first_memory = GraphMemory(*search);
+  else
+    search->examined += stream->batch_size;
+  return true;
+}
+
+/// Finds the source with the nearest candidate and takes it. False: all sources have ended, or the search turned exact.
+static bool TakeNearest(Search* search, policy::Candidate* nearest) {
+  GraphStream* from = nullptr;
+  bool found = storage::PeekFlatCandidate(search->flat, nearest);
+  for (uint32 i = 0; i < search->stream_count; i++) {
+    GraphStream* stream = &search->streams[i];
+    while (stream->batch_next == stream->batch_size && !stream->ended)
+      if (!RefillStream(search, stream)) return false;
+    if (stream->batch_next == stream->batch_size) continue;
+    const policy::Candidate& candidate = stream->batch[stream->batch_next];
+    if (found && !(candidate < *nearest)) continue;
+    *nearest = candidate;
+    from = stream;
+    found = true;
+  }
+  if (from != nullptr)
+    from->batch_next++;
+  else if (found)
+    storage::TakeFlatCandidate(search->flat);
+  return found;
+}
+
+static void RememberReturned(Search* search, base::RowId row) {
+  ReturnedRows& returned = search->returned;
+  if (returned.size == returned.room) {
+    returned.room = Max(2 * returned.room, static_cast<std::size_t>(64));
+    const Size bytes = returned.room * sizeof(uint64);
+    returned.ids =
+        static_cast<uint64*>(returned.ids == nullptr ? MemoryContextAllocHuge(search->context, bytes)
+                                                     : repalloc_huge(returned.ids, bytes));
+  }
+  returned.ids[returned.size++] = base::ToIndex(row);
+}
+
+/// The next row of the merge. False: it is over, or the search turned exact.
+static bool NextMerged(Search* search, storage::ScanRow* row) {
+  const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
+  policy::Candidate candidate;
+  while (TakeNearest(search, &candidate)) {
+    const bool is_late = search->has_last && !(search->last < candidate);
+    if (is_late && !is_relaxed) {
+      search->report.late++;
+      continue;
+    }
+    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
+    if (!is_late) search->last = candidate;
+    search->has_last = true;
+    if (is_relaxed) RememberReturned(search, candidate.row);
+    return true;
+  }
+  return false;
+}
+
+/// The sources have ended: what is left is for the exact scan, unless somebody said that enough is enough.
+static void EndMerge(Search* search) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  if (search->order != pg::IterativeScan::kOff && search->report.cut == 0) {
+    if (limit == 0 || search->examined + storage::ViewOf(search->flat).rows <= limit) {
+      TurnExact(search);
+      return;
+    }
+    search->report.cut = 1;
+  }
+  search->mode = Mode::kDone;
+}
+
+bool NextSearchRow(Search* search, storage::ScanRow* row) {
+  if (search->mode == Mode::kGraph) {
+    if (NextMerged(search, row)) return true;
+    if (search->mode == Mode::kGraph) EndMerge(search);
+  }
+  return search->mode == Mode::kExact && storage::NextFlatRow(search->flat, row);
+}
+
+// ---- Starting and ending ----
+
+/// Opens one segment. False if it cannot be read any more.
+static bool OpenStream(Search* search, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
+                       const float* query, uint32 ef, GraphStream* stream) {
+  stream->scan = storage::BeginSegmentScan(search->index, manifest, segment);
+  if (stream->scan == nullptr) return false;
+  const storage::CachedSegment& cached = *stream->scan->cached;
+  const vec::ScalarQuantizer quantizer = {static_cast<vec::Metric>(cached.header.metric),
+                                          cached.header.dimensions, cached.header.step, cached.offsets};
+  auto* scratch = static_cast<int16*>(palloc(cached.header.dimensions * sizeof(int16)));
+  const vec::CodeQuery code_query(quantizer, query, scratch);
+  pg::Guard([&] { stream->scan->search->Start(&cached.header, code_query, ef); });
+  stream->distances_before = stream->scan->search->counters().distances;
+  return ReserveBatch(search, stream, ef);
+}
+
+/// Tests of what graphs answer use small tables.
+static bool AlwaysByGraph() {
+  return pg::IsSwitchedOn("always-graph");
+}
+
+/// Opens all segments; the tail is what the flat scan keeps. In graph_context.
+static void StartGraphs(Search* search, const storage::Manifest& manifest, const float* query,
+                        const policy::SearchSituation& situation) {
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  storage::ForgetOtherSegments(manifest);
+  storage::ReserveRecentBuffers(search->index, storage::VectorPagesOf(*view.directory, view.rows));
+  storage::OpenRows(&search->vectors, search->index, view.directory,
+                    static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
+  search->vectors.read_ahead = false;
+  search->streams = static_cast<GraphStream*>(palloc0(manifest.segment_count * sizeof(GraphStream)));
+  for (uint32 i = 0; i < manifest.segment_count; i++) {
+    search->stream_count = i + 1;
+    if (OpenStream(search, manifest, manifest.segments[i], query, situation.ef_search, &search->streams[i]))
+      continue;
+    TurnExact(search);
+    return;
+  }
+  policy::SearchSituation sealed = situation;
+  sealed.rows -= sealed.tail_rows;
+  sealed.tail_rows = 0;
+  search->batch_cost = policy::CostOfGraphSearch(sealed) / manifest.segment_count;
+  search->exact_cost = AlwaysByGraph() ? get_float8_infinity() : policy::CostOfExactScan(situation);
+  storage::ScanFlatRange(search->flat, {manifest.root.sealed_rows, false, {}, {}});
+  search->mode = Mode::kGraph;
+  search->report.graph_scans = 1;
+  search->report.segments = manifest.segment_count;
+  search->report.tail_rows = situation.tail_rows;
+}
+
+static policy::SearchSituation SituationOf(const Search& search, const storage::Manifest& manifest) {
+  const storage::FlatScanView view = storage::ViewOf(search.flat);
+  policy::SearchSituation situation;
+  situation.rows = view.rows;
+  situation.tail_rows = view.rows - Min(view.rows, manifest.root.sealed_rows);
+  situation.segments = manifest.segment_count;
+  situation.dimensions = view.directory->dimensions;
+  if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
+  situation.ef_search = static_cast<uint32>(EfSearchOf(search.index));
+  return situation;
+}
+
+/// What the previous start left: it is reported and let go.
+static void FinishRun(Search* search) {
+  if (!search->is_running) return;
+  CloseStreams(search);
+  search->report.distances += storage::ViewOf(search->flat).distances;
+  if (active_reports != nullptr) AddReport(search);
+  search->is_running = false;
+}
+
+Search* BeginSearch(Relation index) {
+  auto* search = static_cast<Search*>(palloc0(sizeof(Search)));
+  search->index = index;
+  search->context = CurrentMemoryContext;
+  search->graph_context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem graphs", ALLOCSET_DEFAULT_SIZES);
+  search->flat = storage::BeginFlatScan(index);
+  search->mode = Mode::kDone;
+  return search;
+}
+
+void StartSearch(Search* search, Snapshot snapshot, const float* query) {
+  FinishRun(search);
+  const Strategy strategy = StrategyOf(search->index);
+  search->report = SearchReport{};
+  search->report.index = RelationGetRelid(search->index);
+  search->report.strategy = strategy;
+  search->report.scans = 1;
+  search->order = pg::CurrentSettings().iterative_scan;
+  search->spent = 0;
+  search->examined = 0;
+  search->has_last = false;
+  search->returned.size = 0;
+
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  const storage::Manifest* manifest =
+      query != nullptr && strategy != Strategy::kFlat ? storage::ReadManifest(search->index) : nullptr;
+  pg::StopPoint("search-after-manifest");
+  storage::StartFlatScan(search->flat, snapshot, query);
+  pg::StopPoint("search-before-segments");
+  search->is_running = true;
+  search->mode = Mode::kExact;
+  if (manifest != nullptr && manifest->segment_count > 0) {
+    const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
+    const policy::SearchSituation situation = SituationOf(*search, *manifest);
+    // A zero vector under cosine is equally far from everything: no graph can say more.
+    if (vec::IsCodable(directory.metric, query, directory.dimensions) &&
+        (AlwaysByGraph() || !policy::PrefersExactScan(situation)))
+      StartGraphs(search, *manifest, query, situation);
+  }
+  if (search->mode == Mode::kExact) search->report.exact_scans = 1;
+  MemoryContextSwitchTo(old_context);
+}
+
+void EndSearch(Search* search) {
+  FinishRun(search);
+  storage::EndFlatScan(search->flat);
+}
+
+}  // namespace tandem::am

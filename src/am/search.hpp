@@ -1,0 +1,51 @@
+#pragma once
+// One search of one index: through its graphs and its tail, or exactly. What a scan's callbacks drive.
+
+#include "am/options.hpp"
+#include "storage/flat_relation.hpp"
+
+namespace tandem::am {
+
+/// State of a search; may be started many times. Memory: the context of its creation and children of it.
+struct Search;
+
+[[nodiscard]] Search* BeginSearch(Relation index);
+
+/// (Re)starts it. query: as many floats as the index has dimensions, needed during the call only; nullptr: no order. The
+/// view of the index that it takes must be no older than `snapshot`.
+void StartSearch(Search* search, Snapshot snapshot, const float* query);
+
+/// The next row; false at the end. In ascending distance, ties by row id, unless tandem.iterative_scan is relaxed_order;
+/// each row at most once. No pin is held between calls.
+[[nodiscard]] bool NextSearchRow(Search* search, storage::ScanRow* row);
+
+void EndSearch(Search* search);
+
+// ---- What searches did, for EXPLAIN ----
+
+/// Sums over the scans of one index. A scan that turns exact counts in both kinds.
+struct SearchReport {
+  Oid index;
+  Strategy strategy;
+  uint64 scans;
+  uint64 graph_scans;
+  uint64 exact_scans;
+  uint64 segments;   ///< searched
+  uint64 tail_rows;  ///< rows past the segments, scanned exactly beside them
+  uint64 distances;  ///< to codes and to full vectors, without re_ranked
+  uint64 re_ranked;  ///< rows found by codes whose true distance was computed
+  uint64 late;       ///< rows that strict order dropped
+  uint64 cut;        ///< scans that max_scan_tuples ended
+  SearchReport* next;
+};
+
+/// Where searches that end meanwhile add themselves up, the index met first in front.
+struct SearchReports {
+  MemoryContext context;
+  SearchReport* first;
+};
+
+/// From now on searches report to `reports`; nullptr: to nobody. Returns the previous one.
+SearchReports* CollectSearchReports(SearchReports* reports);
+
+}  // namespace tandem::am
