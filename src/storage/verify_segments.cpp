@@ -183,7 +183,6 @@ void CheckSegment(SegmentCheck* check, uint64 rows) {
   }
   CheckRows(check, header);
   if (check->reader.stale) Say(check, InvalidBlockNumber, "it could not be read to its end");
-  CloseBlob(&check->reader);
 }
 
 /// False if a newer manifest took the place of this one on the way.
@@ -197,6 +196,7 @@ bool CheckSegments(Relation index, const DirectoryView& directory, const Manifes
     const SegmentInfo& info = manifest.segments[i];
     SegmentCheck check = {index, &directory, &manifest, &info, manifest.BlobOf(info), {}, report, 0, false};
     CheckSegment(&check, rows);
+    CloseBlob(&check.reader);
     recycled = check.recycled;
     MemoryContextReset(scratch);
   }
