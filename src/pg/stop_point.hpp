@@ -19,7 +19,9 @@ void StopPoint(const char* name);
 #else
 inline void RegisterStopPoints() {}
 inline void StopPoint(const char* /*name*/) {}
-[[nodiscard]] constexpr bool IsSwitchedOn(const char* /*name*/) { return false; }
+[[nodiscard]] constexpr bool IsSwitchedOn(const char* /*name*/) {
+  return false;
+}
 #endif
 
 }  // namespace tandem::pg
