@@ -4,6 +4,23 @@
 //
 // A job goes on in steps, so that its caller can let go of the relation in between: a background worker holds no lock,
 // no transaction and no snapshot while threads compute; a session simply loops.
+//
+//   kSampling ─► kReadingRows ─► kBuilding ─► kWriting ─► kPublishing ─► kDone
+//   kLoadingGraph ─┘    a base that cannot be loaded: back to kSampling, without it
+//
+//   kSampling       vectors of random rows train the quantiser
+//   kLoadingGraph   instead: the graph of a segment is taken over with its quantiser, then its rows that are alive
+//   kReadingRows    all other rows that are alive are handed to the build threads, or computed on by the step itself
+//   kBuilding       the threads are waited for, the segment is laid out in memory
+//   kWriting        its pages are written over free blocks; nobody knows them yet
+//   kPublishing     one record makes it visible and retires what it replaces
+//
+// What keeps a job right although it holds no lock between steps: the builder lock, under which alone segments change; the
+// incarnation and the manifest's version, looked at again by every step; and the flat relation itself, whose counted rows
+// never change but for their tombstones. A row that dies while its segment is built is one more dead row of that segment.
+//
+// Memory: one context per job. The builder, which allocates its graph outside of contexts, lives in a child of it and goes with it, by
+// error, end of transaction or EndFold(); a process that exits in mid-build stops the threads before shared memory goes.
 
 #include "storage/manifest.hpp"
 
@@ -41,8 +58,8 @@ enum class FoldStep {
 
 struct FoldProgress {
   FoldPhase phase;
-  uint64 rows_done;
-  uint64 rows_total;
+  uint64 rows_done;   ///< rows in the graph, those of the base included
+  uint64 rows_total;  ///< live rows that the segment is made of
 };
 
 /// What PlanFold() wants to know, counted from the row heads and the manifest. Builder lock required, so that it stays true.
@@ -59,12 +76,16 @@ struct FoldSurvey {
 [[nodiscard]] FoldSurvey SurveyIndex(Relation index, bool count_dead);
 
 /// The job's memory is a child of `context`; deleting it, or EndFold(), stops the threads. Builder lock required until then.
+/// Reads the heads of the rows that the plan names. The survey is not needed afterwards.
 [[nodiscard]] FoldJob* BeginFold(MemoryContext context, Relation index, const FoldSurvey& survey,
                                  const policy::FoldPlan& plan, const FoldOptions& options);
 /// Does at most about `budget_ms` of work on pages. Locks AccessShare (RowExclusive when it writes) must be held on `index`, which may be a new
 /// opening of the same index. An ERROR leaves the job to be ended; nothing is half-published.
 [[nodiscard]] FoldStep StepFold(FoldJob* job, Relation index, int budget_ms);
 [[nodiscard]] FoldProgress ProgressOf(const FoldJob* job);
+/// Reads no more rows: the segment ends where reading has come, and becomes visible that much sooner. False, with nothing
+/// changed, if it cannot: rows of segments that it replaces are not read yet, or not one row is.
+[[nodiscard]] bool CutFold(FoldJob* job);
 /// Row ids below this are sealed once the job is published.
 [[nodiscard]] uint64 SealedAfter(const FoldJob* job);
 void EndFold(FoldJob* job);

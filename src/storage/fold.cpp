@@ -1,0 +1,526 @@
+// The steps of a fold; fold.hpp tells the story.
+
+#include "pg/compat.hpp"
+
+#include "storage/fold.hpp"
+
+#include <chrono>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#include "graph/graph_builder.hpp"
+#include "pg/own.hpp"
+#include "pg/stop_point.hpp"
+#include "storage/head_range.hpp"
+
+extern "C" {
+#include "common/pg_prng.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+}
+
+namespace tandem::storage {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Between two looks at the clock: some 0.1 ms each.
+constexpr uint32 kNodesAtOnce = 1024;
+constexpr uint32 kPagesAtOnce = 16;
+constexpr uint64 kRowsAtOnce = 16;  // handed to threads; without them a row takes 0.1 ms and more by itself
+
+// Builds larger than this give their memory back to the system at the end: allocators keep what is freed.
+constexpr std::size_t kTrimBytes = std::size_t{16} << 20;
+
+// Row ids of one segment lie within so many of each other (graph/segment_layout.hpp).
+constexpr uint64 kMaxSpan = ~uint32{0} - 1;
+
+}  // namespace
+
+struct FoldJob {
+  MemoryContext context;
+  MemoryContext
+      builder_context;  ///< child of `context`; deleting it ends the builder. nullptr: there is none
+  graph::GraphBuilder* builder;
+  FoldJob* next_running;
+  FoldOptions options;
+
+  // What is folded.
+  uint64 incarnation;
+  uint64 version;  ///< of the manifest that the job began with
+  const DirectoryView* view;
+  uint32 replaced_first;  ///< segments [replaced_first, replaced_end)
+  uint32 replaced_end;
+  uint64 first_row;
+  uint64 replaced_end_row;  ///< rows from here on are the tail's
+  uint64 end_row;
+  uint64 sealed_rows;  ///< of the manifest that the job began with
+  uint64 live_rows;    ///< in [first_row, end_row) when the job began; later only fewer
+  bool has_base;
+  uint64 base_first_row;
+  uint64 base_end_row;
+  BlobRef base;
+
+  // Where it stands.
+  FoldPhase phase;
+  bool base_begun;
+  bool base_loaded;    ///< its graph is; its rows are still to be kept
+  uint64 next_row;     ///< kLoadingGraph: to be kept; kReadingRows: to be read
+  uint64 next_sample;  ///< of `samples`
+  uint64 samples;
+  pg_prng_state random;
+  BlobWriter* writer;
+
+  // Scratch.
+  BufferAccessStrategy strategy;  ///< a ring, so that reading everything once does not empty shared_buffers
+  float* vector;
+  RowHead* heads;
+};
+
+namespace {
+
+base::HeapTid TidOf(const RowHead& head) {
+  return {head.tid.ip_blkid.bi_hi, head.tid.ip_blkid.bi_lo, head.tid.ip_posid};
+}
+
+// ---- The builder's life ----
+
+FoldJob* running_jobs;
+
+/// FATAL, or the end of a worker: exit() must not run while threads compute.
+void StopThreadsAtExit(int /*code*/, Datum /*unused*/) {
+  for (FoldJob* job = running_jobs; job != nullptr; job = job->next_running) {
+    if (job->builder_context != nullptr) MemoryContextDelete(job->builder_context);
+    job->builder_context = nullptr;
+    job->builder = nullptr;
+  }
+}
+
+void WatchProcessEnd() {
+  static bool watching = false;
+  if (!watching) before_shmem_exit(StopThreadsAtExit, 0);
+  watching = true;
+}
+
+graph::GraphParameters ShapeOf(const FoldJob& job) {
+  graph::GraphParameters shape;
+  shape.metric = job.view->metric;
+  shape.dimensions = job.view->dimensions;
+  shape.m = job.options.m;
+  shape.ef_construction = job.options.ef_construction;
+  return shape;
+}
+
+/// The job's context goes, and the builder in its child context has gone. Frees no memory of contexts.
+void Forget(void* arg) {
+  auto* job = static_cast<FoldJob*>(arg);
+  FoldJob** link = &running_jobs;
+  while (*link != nullptr && *link != job) link = &(*link)->next_running;
+  if (*link != nullptr) *link = job->next_running;
+#ifdef __GLIBC__
+  if (graph::BuildBytes(ShapeOf(*job), job->live_rows, job->options.threads) >= kTrimBytes) malloc_trim(0);
+#endif
+}
+
+void DropBuilder(FoldJob* job) {
+  const MemoryContext context = job->builder_context;
+  job->builder = nullptr;
+  job->builder_context = nullptr;
+  if (context != nullptr) MemoryContextDelete(context);
+}
+
+void NewBuilder(FoldJob* job) {
+  graph::BuildParameters parameters;
+  parameters.graph = ShapeOf(*job);
+  parameters.first_row = job->first_row;
+  parameters.end_row = job->end_row;
+  parameters.max_rows = job->live_rows;
+  parameters.threads = job->options.threads;
+  parameters.nice = job->options.nice;
+  job->builder_context = AllocSetContextCreate(job->context, "tandem builder", ALLOCSET_SMALL_SIZES);
+  job->builder = pg::Own<graph::GraphBuilder>(job->builder_context, parameters);
+}
+
+// ---- Beginning ----
+
+/// The end of a tail's first `rows` live rows: the next live row, or `bound`.
+uint64 EndOfTail(Relation index, const DirectoryView& view, uint64 first, uint64 bound, uint64 rows) {
+  uint64 alive = 0;
+  uint64 end = bound;
+  auto* heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
+  for (uint64 row = first; row < bound && alive <= rows;) {
+    row = VisitPageOfHeads(index, view, row, bound, heads, [&](uint64 at, const RowHead& head) {
+      if (IsAlive(head) && ++alive == rows + 1) end = at;
+    });
+  }
+  pfree(heads);
+  return end;
+}
+
+/// Which rows, and which segments they replace.
+void SetRange(FoldJob* job, Relation index, const FoldSurvey& survey, const policy::FoldPlan& plan) {
+  const Manifest& manifest = *survey.manifest;
+  job->sealed_rows = manifest.root.sealed_rows;
+  job->replaced_first = plan.first;
+  job->replaced_end = plan.end;
+  job->first_row = plan.first < plan.end ? manifest.segments[plan.first].first_row : job->sealed_rows;
+  job->replaced_end_row = plan.first < plan.end ? manifest.segments[plan.end - 1].end_row : job->sealed_rows;
+  job->end_row = job->replaced_end_row;
+  if (!plan.tail) return;
+  Assert(plan.end == survey.segment_count);
+  const uint64 bound = Min(Min(survey.row_bound, job->options.tail_bound), job->first_row + kMaxSpan);
+  job->end_row = EndOfTail(index, *job->view, job->sealed_rows, bound, plan.tail_rows);
+}
+
+/// A base must have been built the same way. Its blocks are copied: the survey goes before the job does.
+void SetBase(FoldJob* job, const Manifest& manifest, uint32 base) {
+  const SegmentInfo& info = manifest.segments[base];
+  if (info.m != job->options.m || info.codec != static_cast<uint32>(graph::Codec::kSq8)) return;
+  job->has_base = true;
+  job->base_first_row = info.first_row;
+  job->base_end_row = info.end_row;
+  job->base = manifest.BlobOf(info);
+  const Size bytes = ExtentsOfPages(PagesOfBlob(info.bytes)) * sizeof(BlockNumber);
+  auto* blocks = static_cast<BlockNumber*>(palloc(bytes));
+  std::memcpy(blocks, job->base.first_block, bytes);
+  job->base.first_block = blocks;
+}
+
+/// Where the job begins, or begins again after its base has failed it.
+void Start(FoldJob* job) {
+  NewBuilder(job);
+  job->phase = job->has_base ? FoldPhase::kLoadingGraph : FoldPhase::kSampling;
+  job->base_begun = false;
+  job->base_loaded = false;
+  job->next_row = job->first_row;
+  job->next_sample = 0;
+  const std::size_t wanted = pg::Guard([job] { return job->builder->MaxSamples(); });
+  job->samples = Min(static_cast<uint64>(wanted), job->end_row - job->first_row);
+  // The same rows each time: a build can be repeated.
+  pg_prng_seed(&job->random, job->incarnation ^ job->first_row);
+}
+
+}  // namespace
+
+FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& survey,
+                   const policy::FoldPlan& plan, const FoldOptions& options) {
+  WatchProcessEnd();
+  const MemoryContext context = AllocSetContextCreate(parent, "tandem fold", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(context);
+  auto* job = static_cast<FoldJob*>(palloc0(sizeof(FoldJob)));
+  job->context = context;
+  job->options = options;
+  job->view = CopyDirectory(DirectoryWith(index, survey.row_bound));
+  job->incarnation = job->view->incarnation;
+  job->version = survey.manifest->root.version;
+  SetRange(job, index, survey, plan);
+  if (plan.base != policy::FoldPlan::kNoBase) SetBase(job, *survey.manifest, plan.base);
+  VisitHeadRange(index, *job->view, job->first_row, job->end_row, [job](uint64 /*row*/, const RowHead& head) {
+    if (IsAlive(head)) job->live_rows++;
+  });
+  job->strategy = GetAccessStrategy(BAS_BULKREAD);
+  job->vector = static_cast<float*>(palloc(job->view->row_bytes));
+  job->heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
+
+  auto* callback = static_cast<MemoryContextCallback*>(palloc(sizeof(MemoryContextCallback)));
+  callback->func = Forget;
+  callback->arg = job;
+  MemoryContextRegisterResetCallback(context, callback);
+  job->next_running = running_jobs;
+  running_jobs = job;
+  Start(job);
+  MemoryContextSwitchTo(old_context);
+  return job;
+}
+
+void EndFold(FoldJob* job) {
+  MemoryContextDelete(job->context);
+}
+
+// ---- Sampling ----
+
+namespace {
+
+/// A random row of the next of as many equal parts of the range as samples are wanted: random, and in ascending order. Rows
+/// that are dead serve as well: they came from the same data, and to look at heads would double the cost.
+uint64 NextSampleRow(FoldJob* job) {
+  const uint64 rows = job->end_row - job->first_row;
+  const uint64 begin = rows * job->next_sample / job->samples;
+  const uint64 end = rows * (job->next_sample + 1) / job->samples;
+  return job->first_row + begin + pg_prng_uint64(&job->random) % (end - begin);
+}
+
+FoldStep Sample(FoldJob* job, Relation index, Clock::time_point until) {
+  RowReader reader;
+  OpenRows(&reader, index, job->view, job->vector, job->strategy);
+  reader.read_ahead = false;
+  while (job->next_sample < job->samples) {
+    const float* vector = ReadVector(&reader, NextSampleRow(job));
+    pg::Guard([job, vector] { job->builder->AddSample(vector); });
+    job->next_sample++;
+    if (Clock::now() >= until) break;
+  }
+  CloseRows(&reader);
+  if (job->next_sample < job->samples) return FoldStep::kContinue;
+  pg::Guard([job] { job->builder->FinishTraining(); });
+  job->phase = FoldPhase::kReadingRows;
+  pg::StopPoint("fold-before-read");
+  return FoldStep::kContinue;
+}
+
+// ---- The base ----
+
+/// A segment's bytes, from its pages.
+class BlobSource final : public graph::SegmentSource {
+ public:
+  explicit BlobSource(BlobReader* reader) : reader_(reader) {}
+
+  void Read(std::uint64_t offset, std::size_t bytes, void* to) override {
+    auto* scratch = static_cast<char*>(to);
+    const char* read = ReadBlob(reader_, offset, static_cast<uint32>(bytes), scratch);
+    if (read != scratch) std::memcpy(scratch, read, bytes);
+  }
+
+ private:
+  BlobReader* reader_;
+};
+
+/// Loads more nodes; true while there are more. A failed status, or a stale reader, means that the base is damaged.
+bool LoadNodes(FoldJob* job, BlobReader* reader, Clock::time_point until, base::Status* status) {
+  BlobSource source(reader);
+  // ReadBlob() may jump out of the builder: hazard rule of SegmentSource.
+  if (!job->base_begun) {
+    *status = pg::Guard([job, &source] { return job->builder->BeginBase(&source); });
+    job->base_begun = true;
+    job->next_row = job->base_first_row;
+  }
+  while (status->ok() && !reader->stale) {
+    const bool more = pg::Guard(
+        [job, &source, status] { return job->builder->LoadBaseNodes(&source, kNodesAtOnce, status); });
+    if (!more) return false;
+    if (Clock::now() >= until) break;
+  }
+  return true;
+}
+
+/// Rows are the truth: a base that cannot be read costs time, not rows.
+FoldStep GiveUpBase(FoldJob* job, Relation index, const char* problem) {
+  ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
+                    errmsg("graph segment %u of index \"%s\" cannot be read: %s", job->base.id,
+                           RelationGetRelationName(index), problem),
+                    errdetail("A graph is built from its rows instead.")));
+  DropBuilder(job);
+  job->has_base = false;
+  Start(job);
+  return FoldStep::kContinue;
+}
+
+/// Keeps the base's rows that are alive: heads alone are read.
+FoldStep KeepBaseRows(FoldJob* job, Relation index, Clock::time_point until) {
+  do {
+    const auto keep = [job](uint64 row, const RowHead& head) {
+      if (!IsAlive(head)) return;
+      pg::Guard([&] { job->builder->KeepBaseRow(base::RowId{row}, TidOf(head)); });
+    };
+    job->next_row = VisitPageOfHeads(index, *job->view, job->next_row, job->base_end_row, job->heads, keep);
+  } while (job->next_row < job->base_end_row && Clock::now() < until);
+  if (job->next_row < job->base_end_row) return FoldStep::kContinue;
+  job->next_row = job->first_row;
+  job->phase = FoldPhase::kReadingRows;
+  pg::StopPoint("fold-before-read");
+  return FoldStep::kContinue;
+}
+
+FoldStep LoadBase(FoldJob* job, Relation index, Clock::time_point until) {
+  if (job->base_loaded) return KeepBaseRows(job, index, until);
+  BlobReader reader;
+  OpenBlob(&reader, index, job->incarnation, job->base, nullptr);
+  base::Status status;
+  const bool more = LoadNodes(job, &reader, until, &status);
+  CloseBlob(&reader);
+  if (reader.stale) return GiveUpBase(job, index, "a page belongs to something else");
+  if (!status.ok()) return GiveUpBase(job, index, status.message());
+  job->base_loaded = !more;
+  return FoldStep::kContinue;
+}
+
+// ---- Rows ----
+
+/// The heads of the page that `row` lies on, as of now.
+void ReadHeadsAround(FoldJob* job, Relation index, uint64 row) {
+  const auto page = static_cast<uint32>(row / kHeadsPerPage);
+  const uint64 page_start = static_cast<uint64>(page) * kHeadsPerPage;
+  (void)ReadHeadPage(index, *job->view, kHeadStream, page, Min(job->end_row - page_start, kHeadsPerPage),
+                     nullptr, job->heads);
+}
+
+/// Hands rows on until the time is up, the threads have enough, or no row is left.
+void HandRows(FoldJob* job, Relation index, RowReader* reader, Clock::time_point until) {
+  const uint64 clock_mask = job->options.threads > 0 ? kRowsAtOnce - 1 : 0;
+  uint64 heads_page = ~uint64{0};
+  for (; job->next_row < job->end_row; job->next_row++) {
+    const uint64 row = job->next_row;
+    if (job->has_base && row >= job->base_first_row && row < job->base_end_row) {
+      job->next_row = job->base_end_row - 1;
+      continue;
+    }
+    if (row / kHeadsPerPage != heads_page) {
+      ReadHeadsAround(job, index, row);
+      heads_page = row / kHeadsPerPage;
+    }
+    const RowHead& head = job->heads[row % kHeadsPerPage];
+    if (!IsAlive(head)) continue;
+    if (!job->builder->HasRoom()) return;
+    const float* vector = ReadVector(reader, row);
+    pg::Guard([&] { job->builder->AddRow(base::RowId{row}, TidOf(head), vector); });
+    if ((row & clock_mask) == 0 && Clock::now() >= until) {
+      job->next_row++;
+      return;
+    }
+  }
+}
+
+void EndReading(FoldJob* job) {
+  pg::StopPoint("fold-after-read");
+  pg::Guard([job] { job->builder->EndRows(); });
+  job->phase = FoldPhase::kBuilding;
+}
+
+FoldStep ReadRows(FoldJob* job, Relation index, Clock::time_point until) {
+  RowReader reader;
+  OpenRows(&reader, index, job->view, job->vector, job->strategy);
+  HandRows(job, index, &reader, until);
+  CloseRows(&reader);
+  if (job->next_row < job->end_row) return job->builder->HasRoom() ? FoldStep::kContinue : FoldStep::kWait;
+  EndReading(job);
+  return FoldStep::kContinue;
+}
+
+// ---- Building, writing, publishing ----
+
+FoldStep AwaitThreads(FoldJob* job) {
+  if (!job->builder->Done()) return FoldStep::kWait;
+  const base::Status status = pg::Guard([job] { return job->builder->Finish(); });
+  pg::Check(status);
+  job->phase = FoldPhase::kWriting;
+  return FoldStep::kContinue;
+}
+
+/// The builder knew the range that was planned; a fold that was cut has a smaller one.
+void CopyImage(void* state, uint64 offset, uint32 bytes, char* to) {
+  const auto* job = static_cast<const FoldJob*>(state);
+  job->builder->ReadImage(offset, bytes, to);
+  if (offset != 0) return;
+  graph::SegmentHeader header;
+  std::memcpy(&header, to, sizeof header);
+  header.end_row = job->end_row;
+  std::memcpy(to, &header, sizeof header);
+}
+static_assert(sizeof(graph::SegmentHeader) <= kBlobPageBytes, "the header is supplied with the first page");
+
+FoldStep WritePages(FoldJob* job, Relation index, Clock::time_point until) {
+  const MemoryContext old_context = MemoryContextSwitchTo(job->context);
+  if (job->writer == nullptr) {
+    BlobWriter* writer = BeginBlobs(index);
+    BeginBlob(writer, index, PageKind::kSegment, job->builder->header().bytes);
+    job->writer = writer;
+  }
+  bool more;
+  do {
+    more = WriteBlobPages(job->writer, index, kPagesAtOnce, CopyImage, job);
+  } while (more && Clock::now() < until);
+  MemoryContextSwitchTo(old_context);
+  if (!more) job->phase = FoldPhase::kPublishing;
+  return FoldStep::kContinue;
+}
+
+SegmentInfo DescribeSegment(const FoldJob& job, const BlobRef& blob) {
+  const graph::SegmentHeader& header = job.builder->header();
+  SegmentInfo info = {};
+  info.id = blob.id;
+  info.nodes = header.nodes;
+  info.bytes = header.bytes;
+  info.first_row = job.first_row;
+  info.end_row = job.end_row;
+  info.rows = header.rows;
+  info.m = header.m;
+  info.ef_construction = header.ef_construction;
+  info.codec = header.codec;
+  info.built_at = GetCurrentTimestamp();
+  return info;
+}
+
+FoldStep PublishSegment(FoldJob* job, Relation index) {
+  const BlobRef blob = WrittenBlob(job->writer);
+  Publication publication = {};
+  publication.expected_version = job->version;
+  publication.replaced_first = job->replaced_first;
+  publication.replaced_end = job->replaced_end;
+  publication.has_segment = true;
+  publication.segment = DescribeSegment(*job, blob);
+  publication.segment_blob = blob;
+  publication.sealed_rows = SealedAfter(job);
+  pg::StopPoint("fold-before-publish");
+  const MemoryContext old_context = MemoryContextSwitchTo(job->context);
+  const bool published = Publish(index, job->writer, publication);
+  MemoryContextSwitchTo(old_context);
+  if (!published) return FoldStep::kAbandoned;
+  job->phase = FoldPhase::kDone;
+  DropBuilder(job);
+  pg::StopPoint("fold-after-publish");
+  return FoldStep::kPublished;
+}
+
+/// False if the index was rebuilt, or another builder has published.
+bool StillHolds(const FoldJob& job, Relation index) {
+  MetaPage meta;
+  ReadMeta(index, &meta);
+  return meta.incarnation == job.incarnation && meta.root.version == job.version;
+}
+
+}  // namespace
+
+FoldStep StepFold(FoldJob* job, Relation index, int budget_ms) {
+  if (job->phase == FoldPhase::kDone) return FoldStep::kPublished;
+  if (!StillHolds(*job, index)) return FoldStep::kAbandoned;
+  const Clock::time_point until = Clock::now() + std::chrono::milliseconds(budget_ms);
+  switch (job->phase) {
+    case FoldPhase::kSampling:
+      return Sample(job, index, until);
+    case FoldPhase::kLoadingGraph:
+      return LoadBase(job, index, until);
+    case FoldPhase::kReadingRows:
+      return ReadRows(job, index, until);
+    case FoldPhase::kBuilding:
+      return AwaitThreads(job);
+    case FoldPhase::kWriting:
+      return WritePages(job, index, until);
+    case FoldPhase::kPublishing:
+      return PublishSegment(job, index);
+    case FoldPhase::kDone:
+      break;
+  }
+  return FoldStep::kPublished;
+}
+
+FoldProgress ProgressOf(const FoldJob* job) {
+  const uint64 done = job->builder != nullptr ? job->builder->RowsDone() : 0;
+  return {job->phase, job->phase <= FoldPhase::kBuilding ? done : job->live_rows, job->live_rows};
+}
+
+bool CutFold(FoldJob* job) {
+  if (job->phase > FoldPhase::kReadingRows) return true;
+  if (job->phase < FoldPhase::kReadingRows || job->next_row < job->replaced_end_row ||
+      job->next_row == job->first_row)
+    return false;
+  job->end_row = job->next_row;
+  return true;
+}
+
+uint64 SealedAfter(const FoldJob* job) {
+  return Max(job->end_row, job->sealed_rows);
+}
+
+}  // namespace tandem::storage
