@@ -404,17 +404,27 @@ static void BlankExtent(BlobWriter* writer, Relation index, BlockNumber first) {
   }
 }
 
+/// Extents to add to those that streams may take: some of `whole`, the free ones.
+static uint32 ExtentsToGive(const MetaPage& meta, uint32 whole) {
+  // What is reserved serves no blob: a sixteenth of what streams have lasts from one fold to the next.
+  constexpr uint32 kReservedShare = 16;
+  uint32 in_streams = 0;
+  for (const StreamMap& map : meta.streams) in_streams += map.extents;
+  const uint32 wanted = Min(kFreeExtents, in_streams / kReservedShare + 1);
+  if (meta.free_extents >= wanted) return 0;
+  // At most half of what there is: the next segment needs blocks as well.
+  return Min(kMaxGiven, Min(wanted - meta.free_extents, whole / 2));
+}
+
 void GiveToStreams(BlobWriter* writer, Relation index) {
   JoinRuns(writer);
   uint32 whole = 0;
   for (uint32 i = 0; i < writer->run_count; i++) whole += writer->runs[i].blocks / kExtentPages;
   auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   ReadMeta(index, meta);
-  const uint32 room = kFreeExtents - meta->free_extents;
+  const uint32 give = ExtentsToGive(*meta, whole);
   pfree(meta);
-  // Half of what there is: the next segment needs blocks as well.
-  const uint32 give = Min(kMaxGiven, Min(room, whole / 2));
-  for (uint32 given = 0; given < give;) {
+  for (uint32 given = 0; given < give; given++) {
     FreeRun* run = BestRun(writer, kExtentPages);
     const BlockNumber first = run->first;
     run->first += kExtentPages;
@@ -422,9 +432,8 @@ void GiveToStreams(BlobWriter* writer, Relation index) {
     BlankExtent(writer, index, first);
     pg::StopPoint("extent-blanked");
     AddFreeExtents(index, writer->incarnation, &first, 1);
-    given++;
+    pg::StopPoint("free-extent-logged");
   }
-  if (give > 0) pg::StopPoint("free-extents-logged");
 }
 
 }  // namespace tandem::storage

@@ -173,6 +173,8 @@ void CheckSegment(SegmentCheck* check, uint64 rows) {
   BlobSource source(&check->reader);
   source.Read(0, sizeof header, &header);
   if (!CheckHeader(check, header)) return;
+  auto* checker = pg::Own<graph::SegmentChecker>(CurrentMemoryContext);
+  pg::Guard([&] { checker->Run(&source, blob.bytes, SayOffset, check); });
   if (check->info->end_row > rows) {
     char text[160];
     (std::snprintf)(text, sizeof text, "its row ids end at %llu, there are %llu rows",
