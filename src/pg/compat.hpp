@@ -12,6 +12,7 @@ extern "C" {
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "catalog/pg_class.h"
+#include "commands/explain.h"
 #include "catalog/pg_database.h"
 #include "commands/vacuum.h"
 #include "funcapi.h"
@@ -20,10 +21,15 @@ extern "C" {
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #endif
 }
 
@@ -141,6 +147,27 @@ inline void DisablePath(Path* path) {
   const SubTransactionId new_file = relation->rd_firstRelfilenodeSubid;
 #endif
   return relation->rd_createSubid != InvalidSubTransactionId || new_file != InvalidSubTransactionId;
+}
+
+/// What ExplainOneQuery_hook replaces. Before 17 the server does not export it: this does the same.
+inline void StandardExplainOneQuery(Query* query, int options, IntoClause* into, ExplainState* state,
+                                    const char* query_string, ParamListInfo parameters,
+                                    QueryEnvironment* environment) {
+#if PG_VERSION_NUM >= 170000
+  standard_ExplainOneQuery(query, options, into, state, query_string, parameters, environment);
+#else
+  const BufferUsage usage_before = pgBufferUsage;
+  instr_time start;
+  instr_time duration;
+  INSTR_TIME_SET_CURRENT(start);
+  PlannedStmt* plan = pg_plan_query(query, query_string, options, parameters);
+  INSTR_TIME_SET_CURRENT(duration);
+  INSTR_TIME_SUBTRACT(duration, start);
+  BufferUsage usage = {};
+  BufferUsageAccumDiff(&usage, &pgBufferUsage, &usage_before);
+  ExplainOnePlan(plan, into, state, query_string, parameters, environment, &duration,
+                 state->buffers ? &usage : nullptr);
+#endif
 }
 
 /// Prepares a set-returning function's tuplestore in its ReturnSetInfo.
