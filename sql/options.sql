@@ -40,11 +40,7 @@ DROP INDEX items_flat;
 SELECT check_items();
 DROP INDEX items_flat;
 
--- Graphs do not exist yet.
-CREATE INDEX ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_batch');
-CREATE INDEX ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', m = 16, ef_construction = 64);
-
--- Their parameters do not go with flat, named or by default.
+-- Parameters of graphs do not go with flat, named or by default. What they do with the others: hnsw_options, strategies.
 CREATE INDEX ON items USING tandem (v vector_l2_ops) WITH (m = 16);
 CREATE INDEX ON items USING tandem (v vector_l2_ops) WITH (strategy = 'flat', ef_construction = 128);
 CREATE INDEX ON items USING tandem (v vector_l2_ops) WITH (ef_search = 40);
@@ -79,8 +75,6 @@ SELECT count(*) FROM pg_index WHERE indrelid = 'items'::regclass;
 ALTER INDEX items_default SET (strategy = 'flat');
 SELECT options_of('items_default');
 ALTER INDEX items_default SET (m = 16);
-ALTER INDEX items_default SET (strategy = 'hnsw_batch');
-ALTER INDEX items_default SET (strategy = 'hnsw_inline', m = 16);
 ALTER INDEX items_default SET (strategy = 'other');
 ALTER INDEX items_default SET (nonsense = 1);
 SELECT options_of('items_default');
