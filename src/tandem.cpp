@@ -5,6 +5,7 @@
 #include "am/options.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
+#include "planner/explain.hpp"
 #include "shmem/mailbox.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
@@ -24,6 +25,7 @@ void _PG_init(void) {
   pg::RegisterSettings();
   pg::RegisterStopPoints();
   MarkGUCPrefixReserved("tandem");
+  planner::RegisterExplain();
   if (!process_shared_preload_libraries_in_progress) return;
   shmem::RegisterMailbox();
   worker::RegisterLauncher();
