@@ -41,16 +41,22 @@ TimestampTz Naptimes(TimestampTz from, int naptimes) {
   return TimestampTzPlusMilliseconds(from, naptimes * static_cast<int64>(pg::CurrentSettings().naptime_ms));
 }
 
-/// Calls body(WatchedIndex*) for each; it may remove that one.
+/// Calls body(WatchedIndex*) for each; it may remove that one. OIDs are collected first: a scan of a hash table must not
+/// outlive a transaction, and looking after an index takes many.
 template <typename Body>
 void ForEach(HTAB* watched, Body body) {
+  auto* oids = static_cast<Oid*>(palloc(sizeof(Oid) * (hash_get_num_entries(watched) + 1)));
+  int count = 0;
   HASH_SEQ_STATUS sequence;
   hash_seq_init(&sequence, watched);
   for (;;) {
-    auto* index = static_cast<WatchedIndex*>(hash_seq_search(&sequence));
-    if (index == nullptr) return;
-    body(index);
+    const auto* index = static_cast<WatchedIndex*>(hash_seq_search(&sequence));
+    if (index == nullptr) break;
+    oids[count++] = index->index;
   }
+  for (int i = 0; i < count; i++)
+    body(static_cast<WatchedIndex*>(hash_search(watched, &oids[i], HASH_FIND, nullptr)));
+  pfree(oids);
 }
 
 void Forget(Worker* worker, const WatchedIndex& index) {
