@@ -1,8 +1,6 @@
 #include "vec/kernels.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "unit/vec/guarded_pages.hpp"
 #include "unit/vec/reference.hpp"
 
 namespace tandem::vec {
@@ -20,6 +19,7 @@ namespace {
 
 using test::AllowedError;
 using test::Bits;
+using test::GuardedPages;
 using test::RandomBytes;
 using test::RandomVector;
 using test::ReferenceSum;
@@ -63,37 +63,6 @@ void ExpectMatchesReference(const DistanceKernels& kernels, const float* a, cons
   ExpectNear(results.dot_and_norm.dot, test::InnerProductReference(a, b, n), n, "dot");
   ExpectNear(results.dot_and_norm.norm_squared, test::InnerProductReference(b, b, n), n, "norm_squared");
 }
-
-/// Pages with an inaccessible one on either side.
-class GuardedPages {
- public:
-  explicit GuardedPages(std::size_t pages)
-      : page_bytes_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))), usable_bytes_(pages * page_bytes_) {
-    mapping_ = mmap(nullptr, usable_bytes_ + 2 * page_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping_ == MAP_FAILED || mprotect(begin(), usable_bytes_, PROT_READ | PROT_WRITE) != 0) std::abort();
-  }
-  ~GuardedPages() { munmap(mapping_, usable_bytes_ + 2 * page_bytes_); }
-  GuardedPages(const GuardedPages&) = delete;
-  GuardedPages& operator=(const GuardedPages&) = delete;
-
-  [[nodiscard]] char* begin() const { return static_cast<char*>(mapping_) + page_bytes_; }
-
-  /// Copies `values` so that the last one touches the upper guard page.
-  [[nodiscard]] const float* AtTheEnd(const float* values, std::size_t n) const {
-    void* place = begin() + usable_bytes_ - n * sizeof(float);
-    return static_cast<const float*>(std::memcpy(place, values, n * sizeof(float)));
-  }
-
-  /// Copies `values` so that the first one touches the lower guard page.
-  [[nodiscard]] const float* AtTheBeginning(const float* values, std::size_t n) const {
-    return static_cast<const float*>(std::memcpy(begin(), values, n * sizeof(float)));
-  }
-
- private:
-  std::size_t page_bytes_;
-  std::size_t usable_bytes_;
-  void* mapping_;
-};
 
 class EveryKernelSet : public testing::TestWithParam<const DistanceKernels*> {
  protected:

@@ -1,0 +1,512 @@
+#include "vec/scalar_quantizer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "unit/vec/reference.hpp"
+
+namespace tandem::vec {
+namespace {
+
+// Each of these mistakes in scalar_quantizer.cpp makes a test here fail: the first candidate of Train() taken always, an
+// offset that is not a whole number of steps below the smallest value, the query clamped to 0 … 255, cosine vectors not
+// normalised, offsets left out of CodeTerm(), offsets not scaled there.
+
+using test::RandomVector;
+
+constexpr float kHuge = 3.4e38F;
+constexpr float kTiniest = std::numeric_limits<float>::denorm_min();
+constexpr Metric kMetrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1};
+
+/// Rows of equal length, end to end.
+struct Vectors {
+  std::uint32_t dimensions;
+  std::vector<float> values;
+
+  [[nodiscard]] std::size_t size() const { return values.size() / dimensions; }
+  [[nodiscard]] const float* operator[](std::size_t i) const { return values.data() + i * dimensions; }
+  [[nodiscard]] float* operator[](std::size_t i) { return values.data() + i * dimensions; }
+};
+
+Vectors Uniform(std::size_t count, std::uint32_t dimensions, std::uint32_t seed, float low = -1.0F,
+                float high = 1.0F) {
+  return {dimensions, RandomVector(count * dimensions, seed, low, high)};
+}
+
+Vectors Gaussian(std::size_t count, std::uint32_t dimensions, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  Vectors vectors{dimensions, std::vector<float>(count * dimensions)};
+  for (float& value : vectors.values) value = normal(random);
+  return vectors;
+}
+
+/// A quantiser with its offsets and the codes of the vectors that it was trained on.
+struct Trained {
+  std::vector<float> offset;
+  ScalarQuantizer quantizer;
+  std::vector<std::uint8_t> codes;
+
+  Trained(Metric metric, const Vectors& vectors) : offset(vectors.dimensions) {
+    ScalarQuantizerTrainer trainer(metric, vectors.dimensions);
+    for (std::size_t i = 0; i < vectors.size(); ++i) trainer.Add(vectors[i]);
+    const float step = trainer.Train(offset.data());
+    quantizer = {metric, vectors.dimensions, step, offset.data()};
+    codes.resize(vectors.values.size());
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      if (IsCodable(metric, vectors[i], vectors.dimensions)) EncodeVector(quantizer, vectors[i], Code(i));
+    }
+  }
+  Trained(const Trained&) = delete;
+  Trained& operator=(const Trained&) = delete;
+
+  [[nodiscard]] std::uint8_t* Code(std::size_t i) { return codes.data() + i * quantizer.dimensions; }
+
+  [[nodiscard]] double Decode(const std::uint8_t* code, std::uint32_t d) const {
+    return static_cast<double>(offset[d]) + static_cast<double>(quantizer.step) * code[d];
+  }
+
+  [[nodiscard]] double SquaredError(const Vectors& vectors) {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      for (std::uint32_t d = 0; d < vectors.dimensions; ++d) {
+        const double error = static_cast<double>(vectors[i][d]) - Decode(Code(i), d);
+        sum += error * error;
+      }
+    }
+    return sum;
+  }
+};
+
+/// Prepares a query and hands out its keys.
+class Keys {
+ public:
+  Keys(const Trained& trained, const float* query)
+      : scratch_(trained.quantizer.dimensions), query_(trained.quantizer, query, scratch_.data()) {}
+  [[nodiscard]] float operator()(const std::uint8_t* code) const { return query_.Key(code); }
+
+ private:
+  std::vector<std::int16_t> scratch_;
+  CodeQuery query_;
+};
+
+/// Share of the `count` nearest by exact distance that are among the 2 * `count` nearest by code.
+double RecallOfCodes(Metric metric, const Vectors& vectors, const Vectors& queries, std::size_t count) {
+  Trained trained(metric, vectors);
+  std::size_t found = 0;
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    const QueryDistance exact(metric, queries[q], vectors.dimensions);
+    const Keys keys(trained, queries[q]);
+    std::vector<std::pair<double, std::size_t>> by_distance;
+    std::vector<std::pair<float, std::size_t>> by_key;
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      by_distance.emplace_back(exact.Key(vectors[i]), i);
+      by_key.emplace_back(keys(trained.Code(i)), i);
+    }
+    std::sort(by_distance.begin(), by_distance.end());
+    std::sort(by_key.begin(), by_key.end());
+    for (std::size_t i = 0; i < count; ++i) {
+      found += std::any_of(by_key.begin(), by_key.begin() + static_cast<std::ptrdiff_t>(2 * count),
+                           [&](const auto& pair) { return pair.second == by_distance[i].second; });
+    }
+  }
+  return static_cast<double>(found) / static_cast<double>(count * queries.size());
+}
+
+// ---- Training ----
+
+TEST(ScalarQuantizerTrainer, NeedsABoundedNumberOfSamples) {
+  for (const std::uint32_t dimensions : {1U, 3U, 128U, 512U, 768U, 2'000U, 16'000U}) {
+    const ScalarQuantizerTrainer trainer(Metric::kL2, dimensions);
+    EXPECT_GE(trainer.MaxSamples(), 64U);
+    EXPECT_LE(trainer.MaxSamples(), 4'096U);
+    EXPECT_LE(trainer.MaxSamples() * dimensions * sizeof(float), ScalarQuantizerTrainer::kSampleBytes);
+  }
+}
+
+TEST(ScalarQuantizerTrainer, IgnoresSamplesPastTheBound) {
+  const Vectors few = Uniform(4'096, 2, 1);
+  ScalarQuantizerTrainer trainer(Metric::kL2, 2);
+  for (std::size_t i = 0; i < few.size(); ++i) trainer.Add(few[i]);
+  float expected[2];
+  const float step = trainer.Train(expected);
+  const float outlier[2] = {1e6F, -1e6F};
+  for (int i = 0; i < 100'000; ++i) trainer.Add(outlier);
+  float offset[2];
+  EXPECT_EQ(trainer.Train(offset), step);
+  EXPECT_EQ(offset[0], expected[0]);
+  EXPECT_EQ(offset[1], expected[1]);
+}
+
+TEST(ScalarQuantizerTrainer, IgnoresVectorsWithoutDirectionUnderCosine) {
+  ScalarQuantizerTrainer trainer(Metric::kCosine, 2);
+  const float zero[2] = {0.0F, 0.0F};
+  const float overflowing[2] = {kHuge, kHuge};
+  trainer.Add(zero);
+  trainer.Add(overflowing);
+  float offset[2];
+  EXPECT_EQ(trainer.Train(offset), 1.0F) << "as without samples";
+}
+
+TEST(ScalarQuantizerTrainer, KeepsIntegersUpTo255) {
+  Vectors pixels{50, test::RandomBytes(std::size_t{1'000} * 50, 2)};
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    pixels[i][3] = 17.0F;                              // never changes
+    pixels[i][4] = static_cast<float>(i % 2);          // uses little of the range
+    pixels[i][5] = static_cast<float>(40 + i % 3);     // nor begins at 0
+    if (i < 2) pixels[i][0] = i == 0 ? 0.0F : 255.0F;  // so that the range is known
+  }
+  Trained trained(Metric::kL2, pixels);
+  EXPECT_EQ(trained.quantizer.step, 1.0F);
+  EXPECT_EQ(trained.SquaredError(pixels), 0.0);
+}
+
+TEST(ScalarQuantizerTrainer, LeavesRoomOnBothSidesOfNarrowDimensions) {
+  Vectors vectors = Uniform(500, 2, 3);
+  for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i][1] *= 0.01F;
+  Trained trained(Metric::kL2, vectors);
+  const float unseen[2] = {0.0F, 0.5F};
+  const float opposite[2] = {0.0F, -0.5F};
+  for (const float* vector : {unseen, opposite}) {
+    EncodeVector(trained.quantizer, vector, trained.Code(0));
+    EXPECT_NEAR(trained.Decode(trained.Code(0), 1), static_cast<double>(vector[1]),
+                static_cast<double>(trained.quantizer.step));
+  }
+}
+
+TEST(ScalarQuantizerTrainer, ClipsAFewOutliersForTheSakeOfAllOthers) {
+  Vectors vectors = Gaussian(4'096, 256, 4);
+  vectors[0][7] = 15.0F;
+  vectors[1][9] = -15.0F;
+  Trained trained(Metric::kL2, vectors);
+  EXPECT_LT(trained.quantizer.step * 255.0F, 12.0F) << "rather than the 19 from -15 to 4";
+  EXPECT_GT(trained.quantizer.step * 255.0F, 6.0F);
+}
+
+TEST(ScalarQuantizerTrainer, DoesNotClipADimensionThatIsWide) {
+  Vectors vectors = Uniform(1'000, 16, 5);
+  for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i][3] *= 1'000.0F;
+  Trained trained(Metric::kL2, vectors);
+  EXPECT_NEAR(trained.quantizer.step, 2'000.0F / 255.0F, 0.1F);
+}
+
+TEST(ScalarQuantizerTrainer, TakesTheCandidateWithTheLeastError) {
+  // The same error, measured here, for windows that leave out a share of all values at either end.
+  std::mt19937 random(6);
+  std::cauchy_distribution<float> cauchy;
+  Vectors vectors{4, std::vector<float>(4 * 3'000)};
+  for (float& value : vectors.values) value = std::clamp(cauchy(random), -1e4F, 1e4F);
+  Trained trained(Metric::kL2, vectors);
+  const double error = trained.SquaredError(vectors);
+  for (const double share : {0.0, 0.001, 0.01, 0.05}) {
+    double widest = 0.0;
+    std::vector<float> middle(4);
+    for (std::uint32_t d = 0; d < 4; ++d) {
+      std::vector<float> column;
+      for (std::size_t i = 0; i < vectors.size(); ++i) column.push_back(vectors[i][d]);
+      std::sort(column.begin(), column.end());
+      const auto left_out = static_cast<std::size_t>(share * static_cast<double>(column.size()));
+      const float low = column[left_out];
+      const float high = column[column.size() - 1 - left_out];
+      widest = std::max(widest, static_cast<double>(high - low));
+      middle[d] = (low + high) / 2;
+    }
+    const auto step = static_cast<float>(widest / 255.0);
+    double sum = 0.0;
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      for (std::uint32_t d = 0; d < 4; ++d) {
+        const float offset = middle[d] - 127.5F * step;
+        const float code = std::clamp(std::round((vectors[i][d] - offset) / step), 0.0F, 255.0F);
+        const double difference = static_cast<double>(vectors[i][d] - (offset + step * code));
+        sum += difference * difference;
+      }
+    }
+    EXPECT_LT(error, 1.02 * sum) << share;
+  }
+}
+
+TEST(ScalarQuantizerTrainer, SurvivesEveryExtreme) {
+  const std::vector<std::vector<float>> samples[] = {
+      {},
+      {{0, 0, 0}},
+      {{1, 2, 3}},
+      {{1, 2, 3}, {1, 2, 3}},
+      {{kHuge, -kHuge, 0}},
+      {{kHuge, -kHuge, 0}, {-kHuge, -kHuge, kHuge}},
+      {{-kHuge, kHuge, 1}, {-kHuge, kHuge, -1}},
+      {{kTiniest, 0, -kTiniest}},
+      {{kTiniest, 0, -kTiniest}, {0, 0, 1e-40F}},
+      {{1e6F, 1e6F, 1e6F}, {1e6F, 1e6F, 1e6F + 0.0625F}},
+      {{1e38F, 1e-38F, 0}, {1e38F, 2e-38F, 0}},
+  };
+  for (const Metric metric : kMetrics) {
+    for (const auto& set : samples) {
+      Vectors vectors{3, {}};
+      for (const auto& vector : set)
+        vectors.values.insert(vectors.values.end(), vector.begin(), vector.end());
+      Trained trained(metric, vectors);
+      EXPECT_GT(trained.quantizer.step, 0.0F);
+      EXPECT_TRUE(std::isfinite(trained.quantizer.step));
+      EXPECT_TRUE(std::isfinite(2.0F / trained.quantizer.step));
+      for (const float offset : trained.offset) EXPECT_TRUE(std::isfinite(offset));
+
+      const CodeDistance distance(trained.quantizer);
+      for (const auto& query : {std::vector<float>{0, 0, 0},
+                                {1, -2, 3},
+                                {kHuge, -kHuge, kHuge},
+                                {-kHuge, kHuge, 0},
+                                {kTiniest, -kTiniest, 0},
+                                {1e-38F, 1e20F, -1}}) {
+        const Keys keys(trained, query.data());
+        for (std::size_t i = 0; i < vectors.size(); ++i) {
+          EXPECT_TRUE(std::isfinite(keys(trained.Code(i))));
+          const float term = distance.CodeTerm(trained.Code(i));
+          EXPECT_TRUE(std::isfinite(term));
+          EXPECT_TRUE(std::isfinite(
+              distance(trained.Code(i), term, trained.Code(0), distance.CodeTerm(trained.Code(0)))));
+        }
+      }
+    }
+  }
+}
+
+// ---- Codes ----
+
+TEST(ScalarQuantizer, DecodesWithinHalfAStep) {
+  for (const std::uint32_t dimensions : {1U, 3U, 16U, 100U, 257U, 1'000U}) {
+    const Vectors vectors = Uniform(300, dimensions, dimensions, -3.0F, 5.0F);
+    Trained trained(Metric::kL2, vectors);
+    const double allowed = 0.5 * static_cast<double>(trained.quantizer.step) * 1.0001 + 1e-6;
+    // Dimensions as wide as the widest are clipped by what was worth it: a few thousandths of the range.
+    const double clipped = 0.06 * 8.0;
+    std::size_t beyond = 0;
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      for (std::uint32_t d = 0; d < dimensions; ++d) {
+        const double error =
+            std::fabs(static_cast<double>(vectors[i][d]) - trained.Decode(trained.Code(i), d));
+        EXPECT_LE(error, clipped);
+        if (error > allowed) ++beyond;
+      }
+    }
+    EXPECT_LE(beyond, vectors.values.size() / 20);
+  }
+}
+
+TEST(ScalarQuantizer, ClampsWhatLiesOutside) {
+  const Vectors vectors = Uniform(100, 4, 7);
+  Trained trained(Metric::kL2, vectors);
+  const float above[4] = {100.0F, kHuge, 100.0F, 100.0F};
+  const float below[4] = {-100.0F, -kHuge, -100.0F, -100.0F};
+  EncodeVector(trained.quantizer, above, trained.Code(0));
+  EncodeVector(trained.quantizer, below, trained.Code(1));
+  for (int d = 0; d < 4; ++d) {
+    EXPECT_EQ(trained.Code(0)[d], 255);
+    EXPECT_EQ(trained.Code(1)[d], 0);
+  }
+}
+
+TEST(ScalarQuantizer, CodesTheDirectionUnderCosine) {
+  Vectors vectors = Gaussian(200, 300, 8);  // more than one block of the encoder
+  Trained trained(Metric::kCosine, vectors);
+  std::vector<std::uint8_t> code(300);
+  for (const float factor : {0.25F, 1024.0F}) {
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      std::vector<float> scaled(vectors[i], vectors[i] + 300);
+      for (float& value : scaled) value *= factor;
+      EncodeVector(trained.quantizer, scaled.data(), code.data());
+      EXPECT_TRUE(std::equal(code.begin(), code.end(), trained.Code(i))) << factor;
+    }
+  }
+}
+
+TEST(IsCodable, RefusesVectorsWithoutDirectionUnderCosineOnly) {
+  const std::vector<std::vector<float>> without = {
+      {0, 0, 0}, {-0.0F, 0, 0}, {kHuge, 0, 0}, {1e20F, 1e20F, 1e20F}, {kTiniest, 0, 0}};
+  for (const auto& vector : without) {
+    EXPECT_FALSE(IsCodable(Metric::kCosine, vector.data(), 3)) << vector[0];
+    for (const Metric metric : {Metric::kL2, Metric::kL1, Metric::kInnerProduct}) {
+      EXPECT_TRUE(IsCodable(metric, vector.data(), 3)) << vector[0];
+    }
+  }
+  for (const auto& vector : {std::vector<float>{1, 0, 0}, {1e-18F, 0, 0}, {1e18F, -1e18F, 0}}) {
+    EXPECT_TRUE(IsCodable(Metric::kCosine, vector.data(), 3)) << vector[0];
+  }
+}
+
+// ---- Distances between codes ----
+
+TEST(CodeDistance, IsSymmetricAndOrdersLikeTheDecodedVectors) {
+  for (const Metric metric : kMetrics) {
+    Vectors vectors = Gaussian(120, 37, 9);
+    for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i][5] += 10.0F;  // offsets matter
+    Trained trained(metric, vectors);
+    const CodeDistance distance(trained.quantizer);
+    const auto decoded_distance = [&](std::size_t i, std::size_t j) {
+      double sum = 0.0;
+      for (std::uint32_t d = 0; d < 37; ++d) {
+        const double a = trained.Decode(trained.Code(i), d);
+        const double b = trained.Decode(trained.Code(j), d);
+        sum += metric == Metric::kInnerProduct ? -a * b
+               : metric == Metric::kL1         ? std::fabs(a - b)
+                                               : (a - b) * (a - b);
+      }
+      return sum;
+    };
+    std::vector<std::pair<double, float>> pairs;
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      const float i_term = distance.CodeTerm(trained.Code(i));
+      for (std::size_t j = 0; j < vectors.size(); ++j) {
+        const float j_term = distance.CodeTerm(trained.Code(j));
+        const float value = distance(trained.Code(i), i_term, trained.Code(j), j_term);
+        EXPECT_EQ(value, distance(trained.Code(j), j_term, trained.Code(i), i_term));
+        pairs.emplace_back(decoded_distance(i, j), value);
+      }
+    }
+    std::sort(pairs.begin(), pairs.end());
+    const double scale = std::fabs(pairs.back().first) + std::fabs(pairs.front().first);
+    const float value_scale = std::fabs(pairs.back().second) + std::fabs(pairs.front().second);
+    float largest = -std::numeric_limits<float>::infinity();
+    for (const auto& [decoded, value] : pairs) {
+      // Ascending but for float32's rounding of offsets, terms and sums.
+      EXPECT_GT(value, largest - 1e-5F * value_scale) << decoded / scale;
+      largest = std::max(largest, value);
+    }
+  }
+}
+
+TEST(CodeDistance, NeedsNoTermButForInnerProducts) {
+  const Vectors vectors = Uniform(10, 8, 10);
+  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kL1}) {
+    Trained trained(metric, vectors);
+    const CodeDistance distance(trained.quantizer);
+    EXPECT_EQ(distance.CodeTerm(trained.Code(3)), 0.0F);
+    EXPECT_EQ(distance(trained.Code(3), 0.0F, trained.Code(3), 0.0F), 0.0F);
+  }
+}
+
+// ---- Queries ----
+
+TEST(CodeQuery, KeepsL2DistancesWithinTheRoundingOfBothSides) {
+  constexpr std::uint32_t kDimensions = 96;
+  const Vectors vectors = Uniform(300, kDimensions, 11);
+  const Vectors queries = Uniform(20, kDimensions, 12, -2.0F, 2.0F);  // half of each beyond the range
+  Trained trained(Metric::kL2, vectors);
+  const auto step = static_cast<double>(trained.quantizer.step);
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    const Keys keys(trained, queries[q]);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      double exact = 0.0;
+      for (std::uint32_t d = 0; d < kDimensions; ++d) {
+        const double difference = static_cast<double>(queries[q][d]) - trained.Decode(trained.Code(i), d);
+        exact += difference * difference;
+      }
+      const double by_key = std::sqrt(static_cast<double>(keys(trained.Code(i)))) * step;
+      EXPECT_NEAR(by_key, std::sqrt(exact), 0.5 * step * std::sqrt(kDimensions) * 1.001);
+    }
+  }
+}
+
+TEST(CodeQuery, KeepsL1DistancesWithinTheRounding) {
+  constexpr std::uint32_t kDimensions = 96;
+  const Vectors vectors = Uniform(300, kDimensions, 13);
+  const Vectors queries = Uniform(20, kDimensions, 14, -20.0F, 20.0F);
+  Trained trained(Metric::kL1, vectors);
+  const auto step = static_cast<double>(trained.quantizer.step);
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    const Keys keys(trained, queries[q]);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      double exact = 0.0;
+      for (std::uint32_t d = 0; d < kDimensions; ++d) {
+        exact += std::fabs(static_cast<double>(queries[q][d]) - trained.Decode(trained.Code(i), d));
+      }
+      const double by_key = static_cast<double>(keys(trained.Code(i))) * step;
+      EXPECT_NEAR(by_key, exact, 0.5 * step * kDimensions * 1.001 + 1e-6 * exact);
+    }
+  }
+}
+
+TEST(CodeQuery, IsExactOnIntegers) {
+  Vectors pixels{784, test::RandomBytes(std::size_t{100} * 784, 15)};
+  pixels[0][0] = 0.0F;
+  pixels[1][0] = 255.0F;
+  Trained l2(Metric::kL2, pixels);
+  Trained l1(Metric::kL1, pixels);
+  for (std::size_t q = 0; q < 10; ++q) {
+    const Keys l2_keys(l2, pixels[q]);
+    const Keys l1_keys(l1, pixels[q]);
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      EXPECT_EQ(l2_keys(l2.Code(i)), Kernels().l2_squared(pixels[q], pixels[i], 784));
+      EXPECT_EQ(l1_keys(l1.Code(i)), Kernels().l1(pixels[q], pixels[i], 784));
+    }
+  }
+}
+
+TEST(CodeQuery, FindsTheNearestUnderEveryMetric) {
+  const Vectors vectors = Gaussian(2'000, 32, 16);
+  const Vectors queries = Gaussian(50, 32, 17);
+  for (const Metric metric : kMetrics) EXPECT_GE(RecallOfCodes(metric, vectors, queries, 10), 0.999);
+}
+
+TEST(CodeQuery, FindsTheNearestWithOffsetsAndScalesThatDiffer) {
+  Vectors vectors = Gaussian(2'000, 32, 18);
+  Vectors queries = Gaussian(50, 32, 19);
+  for (Vectors* set : {&vectors, &queries}) {
+    for (std::size_t i = 0; i < set->size(); ++i) {
+      for (std::uint32_t d = 0; d < 32; ++d) {
+        (*set)[i][d] = (*set)[i][d] * (1.0F + static_cast<float>(d % 5)) + static_cast<float>(d) - 16.0F;
+      }
+      (*set)[i][8] *= 10.0F;  // an outlier dimension, which the distances depend on too
+    }
+  }
+  for (const Metric metric : kMetrics) EXPECT_GE(RecallOfCodes(metric, vectors, queries, 10), 0.95);
+}
+
+TEST(CodeQuery, FindsTheNearestFromFarOutside) {
+  const Vectors vectors = Gaussian(2'000, 32, 20);
+  Vectors queries = Gaussian(50, 32, 21);
+  for (float& value : queries.values) value = 4.0F * value;
+  for (const Metric metric : {Metric::kL2, Metric::kL1}) {
+    EXPECT_GE(RecallOfCodes(metric, vectors, queries, 10), 0.99);
+  }
+}
+
+TEST(CodeQuery, DoesNotOverflowAtTheLargestDimension) {
+  constexpr std::uint32_t kDimensions = 16'000;
+  const Vectors vectors = Uniform(4, kDimensions, 22);
+  for (const Metric metric : kMetrics) {
+    Trained trained(metric, vectors);
+    for (const float value : {-1e6F, 1e6F, kHuge, -kHuge}) {
+      const std::vector<float> query(kDimensions, value);
+      const Keys keys(trained, query.data());
+      std::vector<std::uint8_t> none(kDimensions, 0);
+      std::vector<std::uint8_t> all(kDimensions, 255);
+      if (metric == Metric::kCosine && std::fabs(value) == kHuge) {
+        EXPECT_EQ(keys(none.data()), keys(all.data()));
+      } else if (value > 0.0F) {
+        EXPECT_GT(keys(none.data()), keys(all.data())) << "the sum wrapped around";
+      } else {
+        EXPECT_LT(keys(none.data()), keys(all.data())) << "the sum wrapped around";
+      }
+    }
+  }
+}
+
+TEST(CodeQuery, GivesEqualKeysWithoutADirectionUnderCosine) {
+  const Vectors vectors = Gaussian(50, 16, 23);
+  Trained trained(Metric::kCosine, vectors);
+  for (const float value : {0.0F, kHuge}) {
+    const std::vector<float> query(16, value);
+    const Keys keys(trained, query.data());
+    for (std::size_t i = 0; i < vectors.size(); ++i) EXPECT_EQ(keys(trained.Code(i)), keys(trained.Code(0)));
+  }
+}
+
+}  // namespace
+}  // namespace tandem::vec
