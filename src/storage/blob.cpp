@@ -47,7 +47,7 @@ bool IsPageOf(const BlobRef& blob, uint64 incarnation, uint32 number, Page page)
 
 void MarkStale(BlobReader* reader, uint32 page) {
   reader->stale = true;
-  if (reader->in_recovery) return;
+  if (reader->unprotected) return;
   ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
                     errmsg("index \"%s\" has a damaged page %u of blob %u",
                            RelationGetRelationName(reader->index), page, reader->blob.id),
@@ -55,11 +55,11 @@ void MarkStale(BlobReader* reader, uint32 page) {
                     errhint("Rebuild the index with REINDEX.")));
 }
 
-/// Pins the page and checks that it is the blob's. In recovery it is left locked. False: the reader is stale now, and
+/// Pins the page and checks that it is the blob's. An unprotected reader leaves it locked. False: the reader is stale now, and
 /// nothing is locked.
 bool TurnTo(BlobReader* reader, uint32 page) {
   const bool is_pinned = BufferIsValid(reader->buffer) && reader->page == page;
-  if (is_pinned && !reader->in_recovery) return true;
+  if (is_pinned && !reader->unprotected) return true;
   if (!is_pinned) {
     CHECK_FOR_INTERRUPTS();
     CloseBlob(reader);
@@ -69,9 +69,9 @@ bool TurnTo(BlobReader* reader, uint32 page) {
     reader->page = page;
     if (recent != nullptr) *recent = reader->buffer;
   }
-  if (reader->in_recovery) LockBuffer(reader->buffer, BUFFER_LOCK_SHARE);
+  if (reader->unprotected) LockBuffer(reader->buffer, BUFFER_LOCK_SHARE);
   if (likely(IsPageOf(reader->blob, reader->incarnation, page, BufferGetPage(reader->buffer)))) return true;
-  if (reader->in_recovery) LockBuffer(reader->buffer, BUFFER_LOCK_UNLOCK);
+  if (reader->unprotected) LockBuffer(reader->buffer, BUFFER_LOCK_UNLOCK);
   CloseBlob(reader);
   MarkStale(reader, page);
   return false;
@@ -84,7 +84,7 @@ bool CopyBytes(BlobReader* reader, uint64 offset, uint32 bytes, char* to) {
     const uint32 part = Min(bytes, kBlobPageBytes - in_page);
     if (!TurnTo(reader, static_cast<uint32>(offset / kBlobPageBytes))) return false;
     std::memcpy(to, Payload(BufferGetPage(reader->buffer)) + in_page, part);
-    if (reader->in_recovery) LockBuffer(reader->buffer, BUFFER_LOCK_UNLOCK);
+    if (reader->unprotected) LockBuffer(reader->buffer, BUFFER_LOCK_UNLOCK);
     offset += part;
     to += part;
     bytes -= part;
@@ -101,7 +101,7 @@ void OpenBlob(BlobReader* reader, Relation index, uint64 incarnation, const Blob
   reader->recent = recent;
   reader->buffer = InvalidBuffer;
   reader->page = 0;
-  reader->in_recovery = RecoveryInProgress() || TransactionStartedDuringRecovery();
+  reader->unprotected = RecoveryInProgress() || TransactionStartedDuringRecovery();
   reader->stale = false;
 }
 
@@ -109,7 +109,7 @@ const char* ReadBlob(BlobReader* reader, uint64 offset, uint32 bytes, char* scra
   const auto in_page = static_cast<uint32>(offset % kBlobPageBytes);
   const bool inside = offset <= reader->blob.bytes && bytes <= reader->blob.bytes - offset;
   if (likely(inside && !reader->stale)) {
-    if (in_page + bytes <= kBlobPageBytes && !reader->in_recovery && bytes > 0) {
+    if (in_page + bytes <= kBlobPageBytes && !reader->unprotected && bytes > 0) {
       if (TurnTo(reader, static_cast<uint32>(offset / kBlobPageBytes)))
         return Payload(BufferGetPage(reader->buffer)) + in_page;
     } else if (CopyBytes(reader, offset, bytes, scratch)) {

@@ -40,7 +40,7 @@ struct BlobReader {
   Buffer* recent;  ///< nullptr, or PagesOfBlob(bytes) buffers that last held the pages
   Buffer buffer;   ///< pinned; holds `page`
   uint32 page;
-  bool in_recovery;  ///< or opened by a transaction that began there: then nothing keeps the pages
+  bool unprotected;  ///< nothing keeps its pages: in recovery, or in a transaction that began there
   bool stale;
 };
 

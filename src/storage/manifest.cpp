@@ -90,6 +90,8 @@ Manifest* LoadManifest(Relation index, uint64 incarnation, const ManifestRoot& r
   char* contents = ContentsOf(manifest);
   BlobReader reader;
   OpenBlob(&reader, index, incarnation, manifest->OwnBlob(), nullptr);
+  // Whoever only looks (planner, statistics, a worker) may have no snapshot, and what is read here is remembered.
+  reader.unprotected = true;
   for (uint64 at = 0; at < root.bytes; at += kBlobPageBytes) {
     const auto part = static_cast<uint32>(Min(root.bytes - at, static_cast<uint64>(kBlobPageBytes)));
     const char* read = ReadBlob(&reader, at, part, contents + at);

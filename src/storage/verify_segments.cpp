@@ -30,7 +30,7 @@ struct SegmentCheck {
 /// Reports a problem, unless the segment may have been recycled under a check on a standby. Elsewhere our snapshot keeps it.
 void Say(SegmentCheck* check, BlockNumber block, const char* problem) {
   if (check->recycled) return;
-  if (check->reader.in_recovery && !HasManifest(check->index, check->manifest->root)) {
+  if (check->reader.unprotected && !HasManifest(check->index, check->manifest->root)) {
     check->recycled = true;
     return;
   }
