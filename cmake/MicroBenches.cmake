@@ -7,6 +7,7 @@ if(benchmark_FOUND)
     get_filename_component(target ${source} NAME_WE)
     add_executable(${target} ${source})
     target_link_libraries(${target} PRIVATE tandem_core tandem_flags benchmark::benchmark)
+    target_include_directories(${target} SYSTEM PRIVATE ${hnswlib_include})  # the reference of build_bench
   endforeach()
 else()
   message(STATUS "Google Benchmark not found (libbenchmark-dev): the micro-benches are left out")

@@ -135,7 +135,7 @@ void BuildQueue::End() {
 
 bool BuildQueue::Done() const noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return running_ == 0 && (stopped() || (ended_ && ready_.empty()));
+  return running_ == 0 && (stopped() || completed_);
 }
 
 void BuildQueue::Cancel() noexcept {
@@ -181,27 +181,40 @@ void BuildQueue::RunBatches() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     work_.wait(lock, [this] { return stopped() || FrontMayStart() || (ended_ && ready_.empty()); });
-    if (stopped() || ready_.empty()) return;
+    if (stopped()) return;
+    if (ready_.empty()) break;
     Batch* batch = ready_.front();
     ready_.erase(ready_.begin());
-    ++running_;
     running_alone_ = batch->alone;
-    lock.unlock();
-    try {
-      RunBatch(*batch);
-    } catch (...) {
-      lock.lock();
-      --running_;
-      throw;
-    }
-    lock.lock();
-    --running_;
+    RunUnlocked(&lock, batch);
     running_alone_ = false;
     free_.push_back(batch);
     // A batch that travels alone waits for the last of the others, and all others wait for it.
     work_.notify_all();
     room_.notify_one();
   }
+  if (running_ > 0 || completed_) return;  // whoever runs the last batch comes by here after it
+  RunUnlocked(&lock, nullptr);
+  completed_ = true;
+}
+
+/// Runs a batch, or completes the build, without the lock.
+void BuildQueue::RunUnlocked(std::unique_lock<std::mutex>* lock, const Batch* batch) {
+  ++running_;
+  lock->unlock();
+  try {
+    if (batch != nullptr) {
+      RunBatch(*batch);
+    } else {
+      parameters_.complete(parameters_.state);
+    }
+  } catch (...) {
+    lock->lock();
+    --running_;
+    throw;
+  }
+  lock->lock();
+  --running_;
 }
 
 void BuildQueue::RunBatch(const Batch& batch) {

@@ -27,12 +27,15 @@ class BuildQueue {
  public:
   /// Called on build threads. May throw: the build then ends, and Join() says why.
   using Insert = void (*)(void* state, const PendingNode& node);
+  /// Called on one build thread when all nodes are inserted.
+  using Complete = void (*)(void* state);
 
   struct Parameters {
     std::size_t node_bytes;
     unsigned threads;  ///< >= 1
     int nice;
     Insert insert;
+    Complete complete;
     void* state;
   };
 
@@ -52,7 +55,7 @@ class BuildQueue {
   [[nodiscard]] const char* Find(std::uint32_t label) const noexcept;
   /// No more nodes will come.
   void End();
-  /// All inserted, or stopped.
+  /// All inserted and completed, or stopped.
   [[nodiscard]] bool Done() const noexcept;
   /// True after a failure or Cancel(); any thread.
   [[nodiscard]] bool stopped() const noexcept { return cancel_.cancelled(); }
@@ -81,6 +84,7 @@ class BuildQueue {
   void ThreadMain() noexcept;
   void RunBatches();
   void RunBatch(const Batch& batch);
+  void RunUnlocked(std::unique_lock<std::mutex>* lock, const Batch* batch);
   [[nodiscard]] bool FrontMayStart() const noexcept;
   [[nodiscard]] bool OpenBatch();
   void CloseBatch();
@@ -98,6 +102,7 @@ class BuildQueue {
   std::size_t running_ = 0;
   bool running_alone_ = false;
   bool ended_ = false;
+  bool completed_ = false;
   base::Status failure_;
 
   base::CancelToken cancel_;

@@ -23,9 +23,13 @@
 #define NO_MANUAL_VECTORIZATION
 #include <hnswlib/hnswlib.h>
 
+#include "graph/base_loader.hpp"
 #include "graph/build_queue.hpp"
 #include "graph/code_table.hpp"
+#include "graph/connect.hpp"
+#include "graph/hnsw_memory.hpp"
 #include "graph/node_data.hpp"
+#include "graph/segment_image.hpp"
 #include "vec/scalar_quantizer.hpp"
 
 namespace tandem::graph {
@@ -111,29 +115,13 @@ int LevelOf(std::uint32_t label, std::uint32_t m) noexcept {
   return static_cast<int>(-std::log(uniform) / std::log(static_cast<double>(m)));
 }
 
-constexpr std::uint32_t kNoNode = ~std::uint32_t{0};
-constexpr std::size_t kLoadBytes = std::size_t{256} << 10;  // of the base, read at once
-
-template <typename T>
-void Free(std::vector<T>* values) noexcept {
-  std::vector<T>().swap(*values);
-}
-
-/// A row and the node that stands for it, while the base's rows are being kept.
-struct BaseRow {
-  std::uint32_t row;  ///< minus our first row
-  std::uint32_t node;
-};
-
-/// Where LoadBaseNodes() stands.
-enum class LoadStage { kNothing, kRecords, kUpperNodes, kUpperLinks, kRows, kLoaded };
+constexpr std::uint32_t kNotInserted = ~std::uint32_t{0};
 
 }  // namespace
 
 class GraphBuilder::Impl {
  public:
   explicit Impl(const BuildParameters& parameters);
-  ~Impl();
 
   std::size_t MaxSamples() const noexcept { return trainer_->MaxSamples(); }
   void AddSample(const float* vector) { trainer_->Add(vector); }
@@ -151,48 +139,21 @@ class GraphBuilder::Impl {
   void Cancel() noexcept;
 
   base::Status Finish();
-  const SegmentHeader& header() const noexcept { return header_; }
-  void ReadImage(std::uint64_t offset, std::size_t bytes, char* to) const noexcept;
+  const SegmentImage& image() const noexcept { return image_; }
 
  private:
-  // Before rows.
   void MakeGraph(std::uint32_t max_nodes);
-  base::Status CheckBase() const;
-  base::Status LoadRecords(SegmentSource* source, std::uint32_t max_nodes);
-  bool LoadRecord(std::uint32_t node, const char* record);
-  base::Status LoadUpperNodes(SegmentSource* source);
-  base::Status LoadUpperLinks(SegmentSource* source, std::uint32_t max_nodes);
-  bool LoadUpperLists(const UpperNode& upper);
-  base::Status LoadRows(SegmentSource* source, std::uint32_t max_rows);
-  base::Status BaseError(const char* what) const;
-  void EndLoading();
+  void AdoptBase();
   void BeginRows();
-
-  // Rows.
   std::uint32_t NodeOfCode();
   const char* DataOfNode(std::uint32_t label) const noexcept;
   void InsertNode(const PendingNode& node);
   void AttachRow(std::uint32_t row, base::HeapTid tid, std::uint32_t node);
+  void LayOut();
+  HnswMemory Memory() const noexcept;
   std::uint32_t RelativeRow(base::RowId row) const noexcept {
     return static_cast<std::uint32_t>(base::ToIndex(row) - parameters_.first_row);
   }
-
-  // Laying out.
-  void DropBuildMemory();
-  void OrderLabels();
-  void ListUpperNodes();
-  void OrderRows();
-  void FillHeader();
-  std::uint32_t LabelOf(std::uint32_t internal) const noexcept {
-    return label_of_.empty() ? internal : label_of_[internal];
-  }
-  std::uint32_t InternalOf(std::uint32_t label) const noexcept {
-    return internal_of_[label].load(std::memory_order_acquire);
-  }
-  std::uint32_t OrdinalOf(std::uint32_t node) const noexcept;
-  void ReadRecords(std::uint64_t at, std::size_t bytes, char* to) const noexcept;
-  void ReadUpperLinks(std::uint64_t at, std::size_t bytes, char* to) const noexcept;
-  void CopyLinks(const std::uint32_t* list, std::size_t room, std::uint32_t* to) const noexcept;
 
   const BuildParameters parameters_;
   const std::size_t data_bytes_;
@@ -206,36 +167,23 @@ class GraphBuilder::Impl {
   // The graph.
   std::optional<CodeSpace> space_;
   std::unique_ptr<Hnsw> hnsw_;
-  std::unique_ptr<std::atomic<std::uint32_t>[]> internal_of_;  ///< by label; kNoNode while not inserted
-  std::uint32_t nodes_ = 0;                                    ///< labels given out
-  std::uint32_t max_nodes_ = 0;
+  std::unique_ptr<std::atomic<std::uint32_t>[]> id_of_;  ///< hnswlib's, by label; kNotInserted at first
+  std::uint32_t nodes_ = 0;                              ///< labels given out
   int top_level_ = -1;
-  std::vector<char> data_;  ///< the row at hand
+  BaseLoader base_;
+  std::vector<char> data_;  ///< of the row at hand
   std::optional<CodeTable> table_;
-  std::optional<BuildQueue> queue_;  ///< absent if the caller's thread computes
   bool rows_began_ = false;
   bool rows_ended_ = false;
 
-  // Rows in order of arrival; Finish() sorts them.
+  // Rows in order of arrival.
   std::vector<TidEntry> tids_;
   std::vector<std::uint32_t> node_of_;
   std::atomic<std::uint64_t> rows_done_{0};
 
-  // The base while it is being loaded.
-  SegmentHeader base_{};
-  LoadStage load_stage_ = LoadStage::kNothing;
-  std::uint32_t load_next_ = 0;
-  std::uint32_t load_node_ = 0;
-  std::vector<char> load_buffer_;
-  std::vector<BaseRow> base_rows_;
-  std::size_t base_row_hint_ = 0;
-
-  // The frozen segment, as far as it is not in hnsw_.
-  SegmentHeader header_{};
-  std::vector<std::uint32_t> label_of_;  ///< by internal id; empty if they are the same
-  std::vector<UpperNode> upper_nodes_;
-  std::vector<std::uint32_t> row_starts_;  ///< empty if the section is left out
-  std::vector<std::uint32_t> rows_;
+  SegmentImage image_;
+  std::optional<BuildQueue>
+      queue_;  ///< absent if the caller's thread computes; last: its threads use the rest
 };
 
 // ---- the public face ----
@@ -282,10 +230,10 @@ base::Status GraphBuilder::Finish() {
   return impl_->Finish();
 }
 const SegmentHeader& GraphBuilder::header() const noexcept {
-  return impl_->header();
+  return impl_->image().header();
 }
 void GraphBuilder::ReadImage(std::uint64_t offset, std::size_t bytes, char* to) const noexcept {
-  impl_->ReadImage(offset, bytes, to);
+  impl_->image().Read(offset, bytes, to);
 }
 
 // ---- construction, training ----
@@ -301,11 +249,8 @@ GraphBuilder::Impl::Impl(const BuildParameters& parameters)
   if (parameters_.threads == 0) return;
   queue_.emplace(BuildQueue::Parameters{
       data_bytes_, parameters_.threads, parameters_.nice,
-      [](void* self, const PendingNode& node) { static_cast<Impl*>(self)->InsertNode(node); }, this});
-}
-
-GraphBuilder::Impl::~Impl() {
-  queue_.reset();  // the threads use everything else
+      [](void* self, const PendingNode& node) { static_cast<Impl*>(self)->InsertNode(node); },
+      [](void* self) { static_cast<Impl*>(self)->LayOut(); }, this});
 }
 
 void GraphBuilder::Impl::FinishTraining() {
@@ -317,7 +262,6 @@ void GraphBuilder::Impl::FinishTraining() {
 
 void GraphBuilder::Impl::MakeGraph(std::uint32_t max_nodes) {
   space_.emplace(quantizer_);
-  max_nodes_ = max_nodes;
   tids_.reserve(parameters_.max_rows);
   node_of_.reserve(parameters_.max_rows);
   hnsw_ = std::make_unique<Hnsw>(&*space_, std::max(max_nodes, 1U), parameters_.graph.m,
@@ -327,239 +271,60 @@ void GraphBuilder::Impl::MakeGraph(std::uint32_t max_nodes) {
 // ---- the base ----
 
 base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
-  source->Read(0, sizeof base_, &base_);
-  if (base::Status status = CheckBase(); !status.ok()) return status;
-  source->Read(base_.offsets_at, offsets_.size() * sizeof(float), offsets_.data());
+  if (base::Status status = base_.Begin(source, parameters_, offsets_.data()); !status.ok()) return status;
   trainer_.reset();
-  quantizer_ = {parameters_.graph.metric, parameters_.graph.dimensions, base_.step, offsets_.data()};
-  MakeGraph(base_.nodes);
-  internal_of_.reset(new std::atomic<std::uint32_t>[std::max(base_.nodes, 1U)]);
-  load_stage_ = base_.nodes > 0 ? LoadStage::kRecords : LoadStage::kLoaded;
+  quantizer_ = {parameters_.graph.metric, parameters_.graph.dimensions, base_.header().step, offsets_.data()};
+  MakeGraph(base_.header().nodes);
   return {};
-}
-
-base::Status GraphBuilder::Impl::CheckBase() const {
-  const bool ours = base_.metric == static_cast<std::uint8_t>(parameters_.graph.metric) &&
-                    base_.dimensions == parameters_.graph.dimensions && base_.m == parameters_.graph.m &&
-                    base_.first_row >= parameters_.first_row && base_.end_row <= parameters_.end_row;
-  return ours && ProblemOf(base_) == nullptr ? base::Status() : BaseError("a wrong header");
-}
-
-base::Status GraphBuilder::Impl::BaseError(const char* what) const {
-  return base::Status::Error(base::ErrorKind::kCorrupted, "graph segment of rows %llu to %llu has %s",
-                             static_cast<unsigned long long>(base_.first_row),
-                             static_cast<unsigned long long>(base_.end_row), what);
 }
 
 bool GraphBuilder::Impl::LoadBaseNodes(SegmentSource* source, std::uint32_t max_nodes, base::Status* status) {
-  switch (load_stage_) {
-    case LoadStage::kNothing:
-    case LoadStage::kLoaded:
-      return false;
-    case LoadStage::kRecords:
-      *status = LoadRecords(source, max_nodes);
-      break;
-    case LoadStage::kUpperNodes:
-      *status = LoadUpperNodes(source);
-      break;
-    case LoadStage::kUpperLinks:
-      *status = LoadUpperLinks(source, max_nodes);
-      break;
-    case LoadStage::kRows:
-      *status = LoadRows(source, max_nodes);
-      break;
-  }
-  return status->ok() && load_stage_ != LoadStage::kLoaded;
+  // From now on hnswlib frees the lists of nodes that have a level.
+  hnsw_->cur_element_count = base_.header().nodes;
+  if (base_.Load(source, max_nodes, Memory(), status)) return true;
+  if (status->ok()) AdoptBase();
+  return false;
 }
 
-base::Status GraphBuilder::Impl::LoadRecords(SegmentSource* source, std::uint32_t max_nodes) {
-  const std::uint32_t end = load_next_ + std::min(max_nodes, base_.nodes - load_next_);
-  const auto at_once = static_cast<std::uint32_t>(std::max<std::size_t>(kLoadBytes / base_.record_bytes, 1));
-  load_buffer_.resize(std::size_t{at_once} * base_.record_bytes);
-  while (load_next_ < end) {
-    const std::uint32_t count = std::min(at_once, end - load_next_);
-    source->Read(base_.records_at + std::uint64_t{load_next_} * base_.record_bytes,
-                 std::size_t{count} * base_.record_bytes, load_buffer_.data());
-    for (std::uint32_t i = 0; i < count; ++i, ++load_next_) {
-      if (!LoadRecord(load_next_, load_buffer_.data() + std::size_t{i} * base_.record_bytes)) {
-        return BaseError("a link out of range");
-      }
-    }
+/// Gives hnswlib what the base does not bring.
+void GraphBuilder::Impl::AdoptBase() {
+  nodes_ = base_.header().nodes;
+  if (nodes_ == 0) return;
+  top_level_ = static_cast<int>(base_.header().max_level);
+  hnsw_->enterpoint_node_ = base_.header().entry_node;
+  hnsw_->maxlevel_ = top_level_;
+  for (std::uint32_t node = 0; node < nodes_; ++node) {
+    space_->WriteTerm(hnsw_->getDataByInternalId(node));
+    hnsw_->setExternalLabel(node, node);
   }
-  if (load_next_ == base_.nodes) {
-    hnsw_->cur_element_count = base_.nodes;
-    hnsw_->enterpoint_node_ = base_.entry_node;
-    hnsw_->maxlevel_ = static_cast<int>(base_.max_level);
-    load_stage_ = LoadStage::kUpperNodes;
-  }
-  return {};
-}
-
-bool GraphBuilder::Impl::LoadRecord(std::uint32_t node, const char* record) {
-  const std::size_t links = 2 * std::size_t{base_.m};
-  std::uint32_t* list = hnsw_->get_linklist0(node);
-  std::memset(list, 0, hnsw_->size_data_per_element_);
-  std::memcpy(list + 1, record, links * sizeof(std::uint32_t));
-  std::size_t count = 0;
-  for (; count < links && list[1 + count] != kEndOfLinks; ++count) {
-    if (list[1 + count] >= base_.nodes) return false;
-  }
-  std::memset(list + 1 + count, 0, (links - count) * sizeof(std::uint32_t));
-  hnsw_->setListCount(list, static_cast<unsigned short>(count));
-  char* data = hnsw_->getDataByInternalId(node);
-  std::memcpy(data, record + links * sizeof(std::uint32_t), base_.code_bytes);
-  space_->WriteTerm(data);
-  hnsw_->setExternalLabel(node, node);
-  internal_of_[node].store(node, std::memory_order_relaxed);
-  return true;
-}
-
-base::Status GraphBuilder::Impl::LoadUpperNodes(SegmentSource* source) {
-  upper_nodes_.resize(base_.upper_nodes);
-  source->Read(base_.upper_nodes_at, upper_nodes_.size() * sizeof(UpperNode), upper_nodes_.data());
-  std::uint64_t lists = 0;
-  std::uint64_t next_node = 0;
-  for (const UpperNode& upper : upper_nodes_) {
-    if (upper.node < next_node || upper.node >= base_.nodes || upper.level == 0 ||
-        upper.level > base_.max_level || upper.first_list != lists) {
-      return BaseError("a wrong upper node");
-    }
-    next_node = std::uint64_t{upper.node} + 1;
-    lists += upper.level;
-  }
-  if (lists != base_.upper_lists) return BaseError("wrong upper levels");
-  if (base_.max_level > 0) {
-    const UpperNode& entry = upper_nodes_[base_.entry_upper];
-    if (entry.node != base_.entry_node || entry.level != base_.max_level) return BaseError("a wrong entry");
-  }
-  load_next_ = 0;
-  load_stage_ = LoadStage::kUpperLinks;
-  return {};
-}
-
-base::Status GraphBuilder::Impl::LoadUpperLinks(SegmentSource* source, std::uint32_t max_nodes) {
-  const std::uint32_t end = load_next_ + std::min(max_nodes, base_.upper_nodes - load_next_);
-  for (; load_next_ < end; ++load_next_) {
-    const UpperNode& upper = upper_nodes_[load_next_];
-    const std::size_t bytes = std::size_t{upper.level} * base_.m * sizeof(std::uint32_t);
-    load_buffer_.resize(std::max(load_buffer_.size(), bytes));
-    source->Read(base_.upper_links_at + std::uint64_t{upper.first_list} * base_.m * sizeof(std::uint32_t),
-                 bytes, load_buffer_.data());
-    if (!LoadUpperLists(upper)) return BaseError("a wrong upper link");
-  }
-  if (load_next_ == base_.upper_nodes) {
-    load_next_ = 0;
-    load_stage_ = LoadStage::kRows;
-  }
-  return {};
-}
-
-bool GraphBuilder::Impl::LoadUpperLists(const UpperNode& upper) {
-  const std::size_t bytes = hnsw_->size_links_per_element_ * upper.level + 1;  // as addPoint() allocates them
-  char* lists = static_cast<char*>(std::calloc(1, bytes));
-  if (lists == nullptr) throw std::bad_alloc();
-  hnsw_->linkLists_[upper.node] = lists;
-  hnsw_->element_levels_[upper.node] = static_cast<int>(upper.level);  // from here on hnsw_ frees the lists
-  const char* from = load_buffer_.data();
-  for (std::uint32_t level = 1; level <= upper.level; ++level, from += base_.m * sizeof(std::uint32_t)) {
-    std::uint32_t* list = hnsw_->get_linklist(upper.node, static_cast<int>(level));
-    std::uint32_t count = 0;
-    for (; count < base_.m; ++count) {
-      std::uint32_t ordinal;
-      std::memcpy(&ordinal, from + count * sizeof ordinal, sizeof ordinal);
-      if (ordinal == kEndOfLinks) break;
-      if (ordinal >= base_.upper_nodes || upper_nodes_[ordinal].level < level) return false;
-      list[1 + count] = upper_nodes_[ordinal].node;
-    }
-    hnsw_->setListCount(list, static_cast<unsigned short>(count));
-  }
-  return true;
-}
-
-base::Status GraphBuilder::Impl::LoadRows(SegmentSource* source, std::uint32_t max_rows) {
-  const std::uint64_t last_row = base_.end_row - base_.first_row;
-  if (load_next_ == 0 && base_.row_starts_at != 0) {
-    row_starts_.resize(std::size_t{base_.nodes} + 1);
-    source->Read(base_.row_starts_at, row_starts_.size() * sizeof(std::uint32_t), row_starts_.data());
-    if (row_starts_.front() != 0 || row_starts_.back() != base_.rows ||
-        !std::is_sorted(row_starts_.begin(), row_starts_.end())) {
-      return BaseError("wrong row starts");
-    }
-    load_node_ = 0;
-  }
-  base_rows_.reserve(base_.rows);
-  const auto shift = static_cast<std::uint32_t>(base_.first_row - parameters_.first_row);
-  const std::uint32_t end =
-      load_next_ + std::min(max_rows, static_cast<std::uint32_t>(base_.rows) - load_next_);
-  while (load_next_ < end) {
-    const auto count = static_cast<std::uint32_t>(
-        std::min<std::size_t>(end - load_next_, kLoadBytes / sizeof(std::uint32_t)));
-    load_buffer_.resize(std::max(load_buffer_.size(), count * sizeof(std::uint32_t)));
-    source->Read(base_.rows_at + std::uint64_t{load_next_} * sizeof(std::uint32_t),
-                 count * sizeof(std::uint32_t), load_buffer_.data());
-    for (std::uint32_t i = 0; i < count; ++i, ++load_next_) {
-      std::uint32_t row;
-      std::memcpy(&row, load_buffer_.data() + i * sizeof row, sizeof row);
-      if (row >= last_row) return BaseError("a row out of range");
-      std::uint32_t node = load_next_;
-      if (!row_starts_.empty()) {
-        while (row_starts_[load_node_ + 1] <= load_next_) ++load_node_;
-        node = load_node_;
-      }
-      base_rows_.push_back({row + shift, node});
-    }
-  }
-  if (load_next_ == base_.rows) EndLoading();
-  return {};
-}
-
-void GraphBuilder::Impl::EndLoading() {
-  const auto by_row = [](const BaseRow& a, const BaseRow& b) { return a.row < b.row; };
-  if (!std::is_sorted(base_rows_.begin(), base_rows_.end(), by_row)) {
-    std::sort(base_rows_.begin(), base_rows_.end(), by_row);
-  }
-  nodes_ = base_.nodes;
-  top_level_ = static_cast<int>(base_.max_level);
-  load_stage_ = LoadStage::kLoaded;
-  Free(&load_buffer_);
-  Free(&upper_nodes_);
-  Free(&row_starts_);
 }
 
 void GraphBuilder::Impl::KeepBaseRow(base::RowId row, base::HeapTid tid) {
   const std::uint32_t relative = RelativeRow(row);
-  // Rows come in ascending order, as a rule: then the one wanted is at the hint or a little behind it.
-  const auto before = [](const BaseRow& entry, std::uint32_t wanted) { return entry.row < wanted; };
-  auto at = base_rows_.begin() + static_cast<std::ptrdiff_t>(base_row_hint_);
-  if (at == base_rows_.end() || at->row != relative) {
-    at = std::lower_bound(base_rows_.begin(), base_rows_.end(), relative, before);
-  }
-  if (at == base_rows_.end() || at->row != relative) return;
-  base_row_hint_ = static_cast<std::size_t>(at - base_rows_.begin()) + 1;
-  AttachRow(relative, tid, at->node);
+  const std::uint32_t node = base_.NodeOfRow(relative);
+  if (node != BaseLoader::kNone) AttachRow(relative, tid, node);
 }
 
 // ---- rows ----
 
 void GraphBuilder::Impl::BeginRows() {
   rows_began_ = true;
-  Free(&base_rows_);
+  base_.DropRows();
   if (parameters_.max_rows < tids_.size()) throw std::length_error("more rows than announced");
-  const std::uint64_t capacity = nodes_ + parameters_.max_rows - tids_.size();
-  if (capacity >= kMaxNodes) throw std::length_error("too many nodes for one segment");
+  const std::uint64_t max_nodes = nodes_ + parameters_.max_rows - tids_.size();
+  if (max_nodes >= kMaxNodes) throw std::length_error("too many nodes for one segment");
   if (nodes_ > 0) {
     std::vector<std::mutex>().swap(hnsw_->link_list_locks_);  // or resizeIndex() holds two of them
-    hnsw_->resizeIndex(capacity);
+    hnsw_->resizeIndex(max_nodes);
   }
-  max_nodes_ = static_cast<std::uint32_t>(capacity);
-  internal_of_.reset(new std::atomic<std::uint32_t>[capacity]);
-  for (std::uint32_t i = 0; i < max_nodes_; ++i) {
-    internal_of_[i].store(i < nodes_ ? i : kNoNode, std::memory_order_relaxed);
+  id_of_.reset(new std::atomic<std::uint32_t>[max_nodes]);
+  table_.emplace(max_nodes);
+  for (std::uint32_t node = 0; node < max_nodes; ++node) {
+    id_of_[node].store(node < nodes_ ? node : kNotInserted, std::memory_order_relaxed);
   }
-  table_.emplace(max_nodes_);
+  const auto never = [](std::uint32_t) { return false; };
   for (std::uint32_t node = 0; node < nodes_; ++node) {
     const auto* code = reinterpret_cast<const std::uint8_t*>(hnsw_->getDataByInternalId(node));
-    const auto never = [](std::uint32_t) { return false; };
     static_cast<void>(table_->FindOrInsert(HashOfCode(code, parameters_.graph.dimensions), node, never));
   }
 }
@@ -594,13 +359,13 @@ std::uint32_t GraphBuilder::Impl::NodeOfCode() {
 }
 
 const char* GraphBuilder::Impl::DataOfNode(std::uint32_t label) const noexcept {
-  const std::uint32_t internal = InternalOf(label);
-  return internal == kNoNode ? queue_->Find(label) : hnsw_->getDataByInternalId(internal);
+  const std::uint32_t id = id_of_[label].load(std::memory_order_acquire);
+  return id == kNotInserted ? queue_->Find(label) : hnsw_->getDataByInternalId(id);
 }
 
 void GraphBuilder::Impl::InsertNode(const PendingNode& node) {
-  const std::uint32_t internal = hnsw_->addPoint(node.data, node.label, node.level);
-  internal_of_[node.label].store(internal, std::memory_order_release);
+  const std::uint32_t id = hnsw_->addPoint(node.data, node.label, node.level);
+  id_of_[node.label].store(id, std::memory_order_release);
   const std::lock_guard<std::mutex> lock(hnsw_->cur_element_count_guard_);
   hnsw_->label_lookup_.erase(node.label);
 }
@@ -626,190 +391,49 @@ void GraphBuilder::Impl::Cancel() noexcept {
   if (queue_) queue_->Cancel();
 }
 
-// ---- laying out ----
+// ---- the frozen segment ----
 
 base::Status GraphBuilder::Impl::Finish() {
   if (!rows_ended_) EndRows();
-  if (queue_) {
-    if (base::Status status = queue_->Join(); !status.ok()) return status;
-  } else if (cancel_.cancelled()) {
+  if (queue_) return queue_->Join();
+  if (cancel_.cancelled())
     return base::Status::Error(base::ErrorKind::kCancelled, "graph build was cancelled");
-  }
-  DropBuildMemory();
-  OrderLabels();
-  ListUpperNodes();
-  OrderRows();
-  FillHeader();
+  LayOut();
   return {};
 }
 
-void GraphBuilder::Impl::DropBuildMemory() {
+void GraphBuilder::Impl::LayOut() {
+  // What only inserting needs is given back first, so that laying out is not the peak.
   table_.reset();
   std::vector<std::mutex>().swap(hnsw_->link_list_locks_);
   std::vector<std::mutex>().swap(hnsw_->link_list_update_locks_);
   delete hnsw_->visited_list_pool_;
   hnsw_->visited_list_pool_ = nullptr;
-}
 
-void GraphBuilder::Impl::OrderLabels() {
-  bool same = true;
-  for (std::uint32_t label = 0; label < nodes_; ++label) same = same && InternalOf(label) == label;
-  if (same) return;
-  label_of_.resize(nodes_);
-  for (std::uint32_t label = 0; label < nodes_; ++label) label_of_[InternalOf(label)] = label;
-}
-
-void GraphBuilder::Impl::ListUpperNodes() {
-  const auto level_of = [this](std::uint32_t label) { return hnsw_->element_levels_[InternalOf(label)]; };
-  std::size_t count = 0;
-  for (std::uint32_t label = 0; label < nodes_; ++label) count += level_of(label) > 0 ? 1 : 0;
-  upper_nodes_.reserve(count);
-  std::uint32_t lists = 0;
-  for (std::uint32_t label = 0; label < nodes_; ++label) {
-    const auto level = static_cast<std::uint32_t>(level_of(label));
-    if (level == 0) continue;
-    upper_nodes_.push_back({label, level, lists});
-    lists += level;
+  BuiltGraph graph;
+  graph.memory = Memory();
+  graph.id_of = id_of_.get();
+  graph.nodes = nodes_;
+  if (nodes_ > 0) {
+    graph.entry_id = hnsw_->enterpoint_node_;
+    graph.max_level = static_cast<std::uint32_t>(hnsw_->maxlevel_);
+    // What stays out of reach is found by exact scan.
+    static_cast<void>(ConnectUnreached(graph.memory, nodes_, graph.entry_id, parameters_.graph.m));
   }
-  header_.upper_nodes = static_cast<std::uint32_t>(count);
-  header_.upper_lists = lists;
+  graph.offsets = offsets_.data();
+  graph.step = quantizer_.step;
+  image_.LayOut(parameters_, graph, std::move(tids_), std::move(node_of_));
 }
 
-void GraphBuilder::Impl::OrderRows() {
-  // Counting sort by node. Counts become ends, and ends, row by row from the last one, starts.
-  row_starts_.assign(std::size_t{nodes_} + 1, 0);
-  for (const std::uint32_t node : node_of_) ++row_starts_[node];
-  std::uint32_t end = 0;
-  for (std::uint32_t& start : row_starts_) start = end += start;
-  rows_.resize(tids_.size());
-  bool one_each = tids_.size() == nodes_;
-  for (std::size_t i = tids_.size(); i-- > 0;) rows_[--row_starts_[node_of_[i]]] = tids_[i].Row();
-  for (std::uint32_t node = 0; node < nodes_ && one_each; ++node) one_each = row_starts_[node] == node;
-  if (one_each) Free(&row_starts_);
-  Free(&node_of_);
-  const auto by_tid = [](const TidEntry& a, const TidEntry& b) { return a.tid.Key() < b.tid.Key(); };
-  if (!std::is_sorted(tids_.begin(), tids_.end(), by_tid)) std::sort(tids_.begin(), tids_.end(), by_tid);
-}
-
-void GraphBuilder::Impl::FillHeader() {
-  const GraphParameters& graph = parameters_.graph;
-  header_.magic = kSegmentMagic;
-  header_.version = kSegmentVersion;
-  header_.metric = static_cast<std::uint8_t>(graph.metric);
-  header_.codec = static_cast<std::uint8_t>(Codec::kSq8);
-  header_.dimensions = graph.dimensions;
-  header_.m = graph.m;
-  header_.ef_construction = graph.ef_construction;
-  header_.code_bytes = graph.dimensions;
-  header_.record_bytes = RecordBytes(graph.m, graph.dimensions);
-  header_.step = quantizer_.step;
-  header_.nodes = nodes_;
-  header_.entry_node = nodes_ > 0 ? LabelOf(hnsw_->enterpoint_node_) : kEndOfLinks;
-  header_.max_level = nodes_ > 0 ? static_cast<std::uint32_t>(hnsw_->maxlevel_) : 0;
-  header_.entry_upper = header_.max_level > 0 ? OrdinalOf(header_.entry_node) : kEndOfLinks;
-  header_.first_row = parameters_.first_row;
-  header_.end_row = parameters_.end_row;
-  header_.rows = tids_.size();
-  PlaceSections(&header_, !row_starts_.empty());
-}
-
-std::uint32_t GraphBuilder::Impl::OrdinalOf(std::uint32_t node) const noexcept {
-  const auto at =
-      std::lower_bound(upper_nodes_.begin(), upper_nodes_.end(), node,
-                       [](const UpperNode& upper, std::uint32_t wanted) { return upper.node < wanted; });
-  return static_cast<std::uint32_t>(at - upper_nodes_.begin());
-}
-
-// ---- the image ----
-
-namespace {
-
-/// The part of an image that is asked for, and where it goes.
-struct Wanted {
-  std::uint64_t offset;
-  std::uint64_t end;
-  char* to;
-
-  /// What falls into [at, at + bytes), with its offset from `at` instead.
-  [[nodiscard]] Wanted Within(std::uint64_t at, std::uint64_t bytes) const noexcept {
-    const std::uint64_t from = std::max(offset, at);
-    const std::uint64_t until = std::max(std::min(end, at + bytes), from);
-    return {from - at, until - at, to + (from - offset)};
-  }
-  [[nodiscard]] bool empty() const noexcept { return offset == end; }
-};
-
-void CopySection(const Wanted& wanted, std::uint64_t at, const void* section, std::uint64_t bytes) noexcept {
-  const Wanted part = wanted.Within(at, bytes);
-  if (!part.empty()) {
-    std::memcpy(part.to, static_cast<const char*>(section) + part.offset, part.end - part.offset);
-  }
-}
-
-}  // namespace
-
-void GraphBuilder::Impl::ReadImage(std::uint64_t offset, std::size_t bytes, char* to) const noexcept {
-  std::memset(to, 0, bytes);  // what lies between sections
-  const Wanted wanted{offset, offset + bytes, to};
-  CopySection(wanted, 0, &header_, sizeof header_);
-  CopySection(wanted, header_.offsets_at, offsets_.data(), offsets_.size() * sizeof(float));
-  CopySection(wanted, header_.upper_nodes_at, upper_nodes_.data(), upper_nodes_.size() * sizeof(UpperNode));
-  CopySection(wanted, header_.row_starts_at, row_starts_.data(), row_starts_.size() * sizeof(std::uint32_t));
-  CopySection(wanted, header_.rows_at, rows_.data(), rows_.size() * sizeof(std::uint32_t));
-  CopySection(wanted, header_.tids_at, tids_.data(), tids_.size() * sizeof(TidEntry));
-  const Wanted records =
-      wanted.Within(header_.records_at, std::uint64_t{header_.nodes} * header_.record_bytes);
-  ReadRecords(records.offset, records.end - records.offset, records.to);
-  const Wanted lists = wanted.Within(header_.upper_links_at,
-                                     std::uint64_t{header_.upper_lists} * header_.m * sizeof(std::uint32_t));
-  ReadUpperLinks(lists.offset, lists.end - lists.offset, lists.to);
-}
-
-void GraphBuilder::Impl::ReadRecords(std::uint64_t at, std::size_t bytes, char* to) const noexcept {
-  const Wanted wanted{at, at + bytes, to};
-  const std::size_t link_bytes = 2 * std::size_t{header_.m} * sizeof(std::uint32_t);
-  while (bytes > 0) {
-    const auto node = static_cast<std::uint32_t>(at / header_.record_bytes);
-    const std::uint64_t start = std::uint64_t{node} * header_.record_bytes;
-    const std::uint32_t internal = InternalOf(node);
-    const Wanted in_links = wanted.Within(start, link_bytes);
-    if (!in_links.empty()) {
-      std::uint32_t links[2 * kMaxM];
-      CopyLinks(hnsw_->get_linklist0(internal), 2 * header_.m, links);
-      CopySection(wanted, start, links, link_bytes);
-    }
-    CopySection(wanted, start + link_bytes, hnsw_->getDataByInternalId(internal),
-                header_.record_bytes - link_bytes);
-    const std::uint64_t next = std::min<std::uint64_t>(start + header_.record_bytes, at + bytes);
-    bytes -= static_cast<std::size_t>(next - at);
-    at = next;
-  }
-}
-
-void GraphBuilder::Impl::ReadUpperLinks(std::uint64_t at, std::size_t bytes, char* to) const noexcept {
-  const Wanted wanted{at, at + bytes, to};
-  if (wanted.empty()) return;
-  const std::size_t list_bytes = std::size_t{header_.m} * sizeof(std::uint32_t);
-  const auto first = static_cast<std::uint32_t>(at / list_bytes);
-  auto upper =
-      std::upper_bound(upper_nodes_.begin(), upper_nodes_.end(), first,
-                       [](std::uint32_t list, const UpperNode& node) { return list < node.first_list; });
-  --upper;
-  for (std::uint32_t list = first; std::uint64_t{list} * list_bytes < wanted.end; ++list) {
-    if (list == upper->first_list + upper->level) ++upper;
-    std::uint32_t links[kMaxM];
-    const auto level = static_cast<int>(list - upper->first_list + 1);
-    CopyLinks(hnsw_->get_linklist(InternalOf(upper->node), level), header_.m, links);
-    for (std::uint32_t i = 0; i < header_.m && links[i] != kEndOfLinks; ++i) links[i] = OrdinalOf(links[i]);
-    CopySection(wanted, std::uint64_t{list} * list_bytes, links, list_bytes);
-  }
-}
-
-void GraphBuilder::Impl::CopyLinks(const std::uint32_t* list, std::size_t room,
-                                   std::uint32_t* to) const noexcept {
-  std::uint16_t count;
-  std::memcpy(&count, list, sizeof count);
-  for (std::size_t i = 0; i < room; ++i) to[i] = i < count ? LabelOf(list[1 + i]) : kEndOfLinks;
+HnswMemory GraphBuilder::Impl::Memory() const noexcept {
+  HnswMemory memory;
+  memory.level0 = hnsw_->data_level0_memory_;
+  memory.stride = hnsw_->size_data_per_element_;
+  memory.data_at = hnsw_->offsetData_;
+  memory.upper = hnsw_->linkLists_;
+  memory.list_bytes = hnsw_->size_links_per_element_;
+  memory.levels = hnsw_->element_levels_.data();
+  return memory;
 }
 
 }  // namespace tandem::graph
