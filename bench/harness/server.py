@@ -106,7 +106,8 @@ class Server:
 
     def settings(self):
         names = ", ".join("'%s'" % name for name in REPORTED)
-        return dict(self.rows("SELECT name, current_setting(name) FROM pg_settings WHERE name IN (%s)" % names))
+        return dict(self.rows("SELECT name, current_setting(name) FROM pg_settings WHERE name IN (%s) "
+                              "OR name LIKE 'tandem.%%'" % names))
 
     def wal_position(self):
         return self.value("SELECT pg_current_wal_insert_lsn()")
@@ -115,7 +116,8 @@ class Server:
         return self.number("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '%s')" % position)
 
     def pin(self, cpu):
-        """Binds the postmaster and every server process there is to a core; backends to come inherit it.
+        """Binds the postmaster and every server process there is to a core, or to a list like "0,1"; backends to come
+        inherit it.
 
         Works where the server is on this machine and its processes are ours to touch; says whether it did.
         """

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <vector>
@@ -75,10 +76,23 @@ inline std::vector<float> Prepared(Metric metric, Span<const float> vector) {
   return copy;
 }
 
+/// Wall and processor time from the construction on; the latter over all threads.
+class Stopwatch {
+ public:
+  [[nodiscard]] double seconds() const { return SecondsBetween(begin_, Clock::now()); }
+  [[nodiscard]] double cpu_seconds() const {
+    return static_cast<double>(std::clock() - cpu_begin_) / CLOCKS_PER_SEC;
+  }
+
+ private:
+  Clock::time_point begin_ = Clock::now();
+  std::clock_t cpu_begin_ = std::clock();
+};
+
 /// One line for how the index came to be.
 inline void PrintBuild(const std::string& engine, bool from_cache, const VectorFile<float>& base,
-                       std::size_t m, std::size_t ef_construction, std::size_t threads, double seconds,
-                       std::size_t memory_bytes) {
+                       std::size_t m, std::size_t ef_construction, std::size_t threads,
+                       const Stopwatch& stopwatch, std::size_t memory_bytes) {
   std::puts(JsonLine()
                 .Text("engine", engine)
                 .Text("step", from_cache ? "read" : "build")
@@ -87,7 +101,8 @@ inline void PrintBuild(const std::string& engine, bool from_cache, const VectorF
                 .Integer("m", static_cast<std::int64_t>(m))
                 .Integer("ef_construction", static_cast<std::int64_t>(ef_construction))
                 .Integer("threads", static_cast<std::int64_t>(threads))
-                .Number("build_seconds", seconds)
+                .Number("build_seconds", stopwatch.seconds())
+                .Number("build_cpu_seconds", stopwatch.cpu_seconds())
                 .Integer("memory_bytes", static_cast<std::int64_t>(memory_bytes))
                 .Finish()
                 .c_str());

@@ -60,7 +60,7 @@ int Run(int argc, char** argv) {
   omp_set_num_threads(static_cast<int>(threads));
   const std::string cache = options.Text("index", "");
   const bool cached = !cache.empty() && std::ifstream(cache).good();
-  const auto begin = Clock::now();
+  const Stopwatch stopwatch;
   std::unique_ptr<faiss::IndexHNSW> index;
   if (cached) {
     index.reset(dynamic_cast<faiss::IndexHNSW*>(faiss::read_index(cache.c_str())));
@@ -72,8 +72,7 @@ int Run(int argc, char** argv) {
     if (!cache.empty()) faiss::write_index(index.get(), cache.c_str());
   }
   const std::size_t row_bytes = 4 * (base.width() + 2 * m);
-  PrintBuild("FAISS", cached, base, m, ef_construction, threads, SecondsBetween(begin, Clock::now()),
-             base.rows() * row_bytes);
+  PrintBuild("FAISS", cached, base, m, ef_construction, threads, stopwatch, base.rows() * row_bytes);
 
   omp_set_num_threads(1);
   std::vector<std::vector<float>> queries;

@@ -72,7 +72,7 @@ int Run(int argc, char** argv) {
 
   const std::string cache = options.Text("index", "");
   const bool cached = !cache.empty() && std::ifstream(cache).good();
-  const auto begin = Clock::now();
+  const Stopwatch stopwatch;
   std::unique_ptr<Graph> graph;
   if (cached) {
     graph = std::make_unique<Graph>(space.get(), cache);
@@ -82,8 +82,8 @@ int Run(int argc, char** argv) {
     Build(*graph, base, metric, options.Count("threads", 1));
     if (!cache.empty()) graph->saveIndex(cache);
   }
-  PrintBuild("hnswlib", cached, base, m, ef_construction, options.Count("threads", 1),
-             SecondsBetween(begin, Clock::now()), graph->cur_element_count * graph->size_data_per_element_);
+  PrintBuild("hnswlib", cached, base, m, ef_construction, options.Count("threads", 1), stopwatch,
+             graph->cur_element_count * graph->size_data_per_element_);
 
   std::vector<std::vector<float>> queries;
   for (std::size_t q = 0; q < query.rows(); ++q) queries.push_back(Prepared(metric, query.row(q)));

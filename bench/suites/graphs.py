@@ -1,0 +1,204 @@
+"""What the suites about graphs share: making indexes, waiting until they are at rest, searching with recall, and watching
+the processes that build."""
+
+import os
+import re
+import threading
+import time
+
+import numpy as np
+
+from data import formats
+from harness.context import SuiteFailed
+
+M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 40  # the defaults
+OPERATORS = {"l2": ("<->", "vector_l2_ops"), "cosine": ("<=>", "vector_cosine_ops")}
+COPY = "COPY %s (id, embedding) FROM STDIN (FORMAT binary)"
+REST_SECONDS = 600
+
+
+def needs_worker(context):
+    """True if the server folds by itself; without preload the suites fold by hand, which some cannot use."""
+    return "tandem" in context.server.value("SHOW shared_preload_libraries")
+
+
+def pgvector(context):
+    """A fresh database with pgvector, or None where the server does not offer it."""
+    if context.options.extension == "vector" or not context.server.offers("vector"):
+        context.say("  the server does not offer pgvector: its figures are left out")
+        return None
+    return context.server.fresh_database("tandem_bench_pgvector", "vector")
+
+
+def create_table(db, data, table="items"):
+    db.run("CREATE TABLE %s (id bigint, embedding vector(%d))" % (table, data.dims))
+
+
+def create_index(data, table="items", strategy="hnsw_batch", method="tandem"):
+    options = "m = %d, ef_construction = %d" % (M, EF_CONSTRUCTION)
+    if method == "tandem":
+        options = "strategy = '%s'" % strategy + ("" if strategy == "flat" else ", " + options)
+    return "CREATE INDEX %s_embedding ON %s USING %s (embedding %s) WITH (%s)" % (
+        table, table, method, OPERATORS[data.metric][1], options)
+
+
+def load(context, db, data, table="items", **options):
+    return context.tools.client("copy", db, sql=COPY % table, vectors=data.path("base.fvecs"), **options)
+
+
+def fold(context, db, index="items_embedding"):
+    """Waits until every row is in a graph; seconds that took."""
+    began = time.monotonic()
+    db.run("CALL %s('%s')" % ("tandem_wait" if needs_worker(context) else "tandem_build", index))
+    return time.monotonic() - began
+
+
+def rest(context, db, index="items_embedding"):
+    """Waits until every row is in a graph and nothing has been merged for two pauses of the worker; seconds until then."""
+    began = time.monotonic()
+    fold(context, db, index)
+    if not needs_worker(context):
+        return time.monotonic() - began
+    pause = 2 * db.number("SELECT extract(epoch FROM current_setting('tandem.naptime')::interval)") + 1
+    last, since = None, began
+    while True:
+        now = db.rows("SELECT segment_id FROM tandem_segments('%s')" % index), db.value(
+            "SELECT count(pid) FROM tandem_build_progress WHERE indexname = '%s'" % index)
+        if now != last or now[1] != "0":
+            last, since = now, time.monotonic()
+        if time.monotonic() - since > pause:
+            return since - began
+        if time.monotonic() - began > REST_SECONDS:
+            raise SuiteFailed("%s does not come to rest" % index)
+        time.sleep(0.2)
+
+
+def segments(db, index="items_embedding"):
+    return int(db.number("SELECT count(*) FROM tandem_segments('%s')" % index))
+
+
+# --- searching --------------------------------------------------------------------------------------------------------
+
+
+def nearest(data, table="items"):
+    return "SELECT id FROM %s ORDER BY embedding %s $1 LIMIT 10" % (table, OPERATORS[data.metric][0])
+
+
+def search(context, db, data, truth, table="items", settings=(), rounds=1, **options):
+    """Client line of all queries through the index, judged against `truth`."""
+    return context.tools.client(
+        "query", db, sql=nearest(data, table), queries=data.path("query.fvecs"), truth=truth,
+        base=data.path("base.fvecs"), metric=data.metric, k=10, rounds=rounds, warmup=50,
+        expect="Index Scan using %s_embedding" % table, setup=["SET enable_seqscan = off", *settings], **options)
+
+
+def by_graph(db, data, table="items"):
+    """True if a search goes through graphs: a small table is scanned exactly, which is cheaper."""
+    query = nearest(data, table).replace("$1", "(SELECT embedding FROM %s LIMIT 1)" % table)
+    plan = "\n".join(row[0] for row in db.rows("SET enable_seqscan = off", "EXPLAIN (ANALYZE, VERBOSE) " + query))
+    found = re.search(r"Segments Searched: (\d+)", plan)
+    return found is not None and int(found[1]) > 0
+
+
+def truth_of(context, data, folder, rows=None, keep=None):
+    """Ground truth of the first `rows` rows, or of those for which keep(id) holds."""
+    ids = os.path.join(folder, "gt.ivecs")
+    options = dict(base=data.path("base.fvecs"), query=data.path("query.fvecs"), metric=data.metric, k=10,
+                   out_ids=ids, out_distances=os.path.join(folder, "gt.fvecs"), limit=rows, threads=2)
+    if keep is not None:
+        labels = np.array([[int(keep(i))] for i in range(rows or data.rows)], "<i4")
+        formats.write_vectors(os.path.join(folder, "label.ivecs"), labels, "<i4")
+        formats.write_vectors(os.path.join(folder, "param.ivecs"), np.ones((data.queries, 1), "<i4"), "<i4")
+        options.update(labels=os.path.join(folder, "label.ivecs"), params=os.path.join(folder, "param.ivecs"))
+    context.tools.json("tandem-bench-truth", **options)
+    return ids
+
+
+def hnswlib(context, data, truth, ef, **options):
+    """(build line, search line) of hnswlib with the same parameters on the same rows, or None if it is not built."""
+    if not context.tools.has("tandem-bench-hnswlib"):
+        context.say("  hnswlib is not there: its figures are left out")
+        return None
+    lines = context.tools.json_lines(
+        "tandem-bench-hnswlib", base=data.path("base.fvecs"), query=data.path("query.fvecs"), truth=truth,
+        metric=data.metric, m=M, ef_construction=EF_CONSTRUCTION, ef=ef, rounds=1, **options)
+    return lines[0], lines[-1]
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Looks at server processes 20 times a second while the block runs: processor time and private memory of those that
+    build. `pids` are sessions to look at besides the workers. Where the server is on another machine it sees nothing."""
+
+    def __init__(self, server, pids=()):
+        self.postmaster = _postmaster(server)
+        self.pids = list(pids)
+        self.cpu = {}  # pid: seconds so far
+        self.peak_kb = {}  # pid: private memory
+        self.idle_kb = {}
+
+    def __enter__(self):
+        self._look()
+        self.cpu_before = dict(self.cpu)
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        self._look()
+
+    def cpu_seconds(self):
+        return sum(seconds - self.cpu_before.get(pid, 0) for pid, seconds in self.cpu.items())
+
+    def peak_mb(self):
+        """Of the process that took most, beyond what it had when it was first seen."""
+        return max((self.peak_kb[pid] - self.idle_kb[pid] for pid in self.peak_kb), default=float("nan")) / 1024
+
+    def _run(self):
+        while not self.stop.wait(0.05):
+            self._look()
+
+    def _look(self):
+        for pid in self.pids or _workers(self.postmaster):
+            try:
+                with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as source:
+                    fields = source.read().rsplit(") ", 1)[1].split()
+                with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as source:
+                    private = int(re.search(r"^RssAnon:\s+(\d+)", source.read(), re.M)[1])
+            except (OSError, IndexError, TypeError):
+                continue  # it has ended
+            self.cpu[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            self.idle_kb.setdefault(pid, private)
+            self.peak_kb[pid] = max(private, self.peak_kb.get(pid, 0))
+
+
+def _postmaster(server):
+    try:
+        return int(server.value("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"))
+    except (ValueError, TypeError):
+        return 0
+
+
+def _workers(postmaster):
+    """Children of the postmaster whose title says that they are ours."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/%s/stat" % name, encoding="ascii", errors="replace") as source:
+                parent = int(source.read().rsplit(") ", 1)[1].split()[1])
+            if parent != postmaster:
+                continue
+            with open("/proc/%s/cmdline" % name, "rb") as source:
+                title = source.read()
+        except (OSError, IndexError, ValueError):
+            continue
+        if re.match(rb"postgres: (\S+: )?tandem ", title):
+            found.append(int(name))
+    return found
