@@ -1,9 +1,14 @@
-// CREATE INDEX and REINDEX: copies the heap's vectors into a new flat relation.
+// CREATE INDEX and REINDEX: copies the heap's vectors into a new flat relation. Strategy hnsw_inline builds graphs at once;
+// hnsw_batch leaves them to the background worker, which hears of the index when it is committed.
 
 #include "pg/compat.hpp"
 
 #include "am/callbacks.hpp"
+#include "am/fold_now.hpp"
+#include "am/options.hpp"
+#include "pg/settings.hpp"
 #include "pg/vector_datum.hpp"
+#include "shmem/mailbox.hpp"
 #include "storage/flat_relation.hpp"
 
 extern "C" {
@@ -22,6 +27,7 @@ namespace {
 /// Sub-phases of pg_stat_progress_create_index; 1 is the server's "initializing".
 constexpr int64 kPhaseLoad = 2;
 constexpr int64 kPhaseWrite = 3;
+constexpr int64 kPhaseGraph = 4;
 
 struct BuildState {
   storage::FlatBuilder* builder;
@@ -52,6 +58,60 @@ void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bo
   MemoryContextReset(build->row_context);
 }
 
+// ---- Graphs ----
+
+/// Says once per session that there is no worker; a dump that is restored creates many indexes.
+void HintAtPreload(Relation index) {
+  static bool said = false;
+  if (said) return;
+  said = true;
+  ereport(NOTICE,
+          (errmsg("no background worker builds graphs of index \"%s\"", RelationGetRelationName(index)),
+           errdetail("The library \"tandem\" was not preloaded at server start."),
+           errhint("Add \"tandem\" to shared_preload_libraries, or have graphs built by VACUUM or CALL "
+                   "tandem_build(...). Until then, searches are exact.")));
+}
+
+void HintAtTemporary(Relation index) {
+  ereport(
+      NOTICE,
+      (errmsg("no background worker builds graphs of temporary index \"%s\"", RelationGetRelationName(index)),
+       errhint("Use strategy = 'hnsw_inline', or have graphs built by VACUUM or CALL tandem_build(...).")));
+}
+
+/// hnsw_batch: the index is complete and correct now, and becomes fast when the worker has come.
+void LeaveToWorker(Relation index) {
+  if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+    HintAtTemporary(index);
+  else if (!shmem::MailboxExists())
+    HintAtPreload(index);
+  else
+    shmem::NotifyWork(MyDatabaseId);
+}
+
+void BuildGraphs(Relation index) {
+  pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseGraph);
+  FoldRequest request = {};
+  request.everything = true;
+  request.wait_for_builder = true;
+  request.shows_create_index = true;
+  request.threads = pg::BuildThreads();
+  const FoldReport report = FoldIndex(index, request);
+  Assert(report.outcome == FoldOutcome::kUpToDate);
+  (void)report;
+}
+
+void BuildByStrategy(Relation index) {
+  switch (StrategyOf(index)) {
+    case Strategy::kFlat:
+      return;
+    case Strategy::kHnswBatch:
+      return LeaveToWorker(index);
+    case Strategy::kHnswInline:
+      return BuildGraphs(index);
+  }
+}
+
 }  // namespace
 
 int ColumnDimensions(Relation index) {
@@ -73,6 +133,7 @@ IndexBuildResult* Build(Relation heap, Relation index, IndexInfo* info) {
   pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseWrite);
   storage::FinishFlatBuild(build.builder);
   MemoryContextDelete(build.row_context);
+  BuildByStrategy(index);
 
   auto* result = static_cast<IndexBuildResult*>(palloc(sizeof(IndexBuildResult)));
   result->heap_tuples = heap_rows;
@@ -103,6 +164,8 @@ char* BuildPhaseName(int64 phase) {
       return pstrdup("loading tuples");
     case kPhaseWrite:
       return pstrdup("writing index");
+    case kPhaseGraph:
+      return pstrdup("building graph");
     default:
       return nullptr;
   }

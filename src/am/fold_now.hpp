@@ -1,6 +1,6 @@
 #pragma once
 // Folding in a session: what tandem_build(), VACUUM, CREATE INDEX and the inserts of strategy hnsw_inline share. The background
-// worker has a loop of its own, which lets go of everything between steps.
+// worker has a loop of its own, which gives way to everybody.
 
 #include "pg/pg.hpp"
 
@@ -11,21 +11,22 @@ extern "C" {
 namespace tandem::am {
 
 struct FoldRequest {
-  bool everything;         ///< fold however few rows there are, and merge as if at rest
-  bool wait_for_builder;   ///< wait while somebody else builds, else give up at once
-  bool early_publication;  ///< at the deadline, publish what has been built so far instead of losing it
-  unsigned threads;        ///< 0: compute on this very process
-  uint64 largest_segment;  ///< rows; 0: as build_memory allows
-  TimestampTz deadline;    ///< begin no new work after it, and soon give up or finish; 0: none
-  /// Shows progress to pg_stat_progress_create_index.
-  bool shows_create_index;
+  bool everything;          ///< fold however few rows there are, and merge as if at rest
+  bool at_rest;             ///< merge segments, and rebuild those of many dead rows, as far as it is worth it
+  bool wait_for_builder;    ///< wait while somebody else builds; else give up at once
+  bool shows_create_index;  ///< report to pg_stat_progress_create_index
+  bool gives_up;            ///< at the deadline, lose a build that cannot be cut; else finish it
+  unsigned threads;         ///< 0: compute on this very process
+  uint64 most_rows;         ///< no segment gets more; 0: as many as build_memory holds
+  TimestampTz deadline;     ///< begin nothing after it, and cut a build there to what it has; 0: none
 };
 
 enum class FoldOutcome {
   kUpToDate,   ///< nothing is left that would be worth it
   kOutOfTime,  ///< the deadline came first; what was published stays
   kBusy,       ///< somebody else builds
-  kGone,       ///< the index was dropped, rebuilt, or is no hnsw index (any more)
+  kGone,       ///< the index was dropped, rebuilt, or is no valid index of an hnsw strategy (any more)
+  kFailed,     ///< FoldIndexOrWarn() alone
 };
 
 struct FoldReport {
@@ -33,13 +34,17 @@ struct FoldReport {
   uint32 published;  ///< segments
 };
 
-/// Folds and merges an open index of an hnsw strategy until nothing is left to do. Rows that arrive meanwhile are left for the next
-/// time. `index`: locked RowExclusiveLock or more. Takes the builder lock and gives it back, also on ERROR.
+/// Folds and merges an open index until nothing is left to do. Rows that arrive meanwhile are left for the next time. `index`:
+/// locked RowExclusiveLock or more, and of an hnsw strategy. Takes the builder lock and gives it back, also on ERROR.
 [[nodiscard]] FoldReport FoldIndex(Relation index, const FoldRequest& request);
 
-/// The same by name, for procedures: opens the index itself, step by step. If `may_commit` (a CALL outside a transaction block:
-/// the CallContext is not atomic), ends the transaction between steps, so that no lock and no snapshot is held while graphs are
-/// computed; nothing that belongs to the transaction may be in use by the caller. The caller has checked privileges.
+/// The same for those who have something better to do than to fail: an ERROR is rolled back and becomes a WARNING; only a
+/// cancelled query is still one. Uses a subtransaction, so it must not be called in parallel mode.
+[[nodiscard]] FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request);
+
+/// The same by name, for procedures: opens the index itself, step by step. may_commit: connected to SPI and allowed to commit; then
+/// each step is a transaction of its own, so that no lock and no snapshot is held while graphs are computed. The caller has
+/// checked privileges.
 [[nodiscard]] FoldReport FoldIndexInSteps(Oid index, const FoldRequest& request, bool may_commit);
 
 }  // namespace tandem::am

@@ -23,6 +23,7 @@ extern "C" {
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/timeout.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -168,6 +169,21 @@ inline void StandardExplainOneQuery(Query* query, int options, IntoClause* into,
   ExplainOnePlan(plan, into, state, query_string, parameters, environment, &duration,
                  state->buffers ? &usage : nullptr);
 #endif
+}
+
+/// When a timeout will cancel the running statement; 0 if none will.
+[[nodiscard]] inline TimestampTz StatementDeadline() {
+  TimestampTz deadline = 0;
+  const auto consider = [&deadline](TimeoutId id) {
+    if (!get_timeout_active(id)) return;
+    const TimestampTz end = get_timeout_finish_time(id);
+    if (deadline == 0 || end < deadline) deadline = end;
+  };
+  consider(STATEMENT_TIMEOUT);
+#if PG_VERSION_NUM >= 170000
+  consider(TRANSACTION_TIMEOUT);
+#endif
+  return deadline;
 }
 
 /// Prepares a set-returning function's tuplestore in its ReturnSetInfo.

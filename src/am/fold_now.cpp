@@ -1,0 +1,297 @@
+#include "pg/compat.hpp"
+
+#include "am/fold_now.hpp"
+
+#include "am/callbacks.hpp"
+#include "am/options.hpp"
+#include "graph/graph_builder.hpp"
+#include "pg/settings.hpp"
+#include "shmem/mailbox.hpp"
+#include "storage/fold.hpp"
+
+extern "C" {
+#include "access/relation.h"
+#include "access/xact.h"
+#include "commands/progress.h"
+#include "executor/spi.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/backend_progress.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+}
+
+namespace tandem::am {
+
+namespace {
+
+// How long a step may work on pages before interrupts, the deadline and other commands are looked at.
+constexpr int kStepMs = 50;
+// Threads that have work for longer than this are left alone so long.
+constexpr int kPauseMs = 5;
+// A build that is cut to fewer rows than this is not worth its pages: an exact scan of them is as fast.
+constexpr uint64 kLeastCutRows = 64;
+
+/// One request at work.
+struct FoldSession {
+  Oid oid;
+  Relation held;  ///< the caller's; nullptr: opened for each step
+  bool may_commit;
+  const FoldRequest* request;
+  uint64 tail_bound;  ///< rows from here on came after the request
+  FoldReport report;
+};
+
+bool IsPast(TimestampTz deadline) {
+  return deadline != 0 && GetCurrentTimestamp() >= deadline;
+}
+
+// ---- The index, between steps ----
+
+bool IsFoldable(Relation relation) {
+  return relation->rd_rel->relkind == RELKIND_INDEX && relation->rd_indam->ambuild == Build &&
+         relation->rd_index->indisvalid && HasGraphs(StrategyOf(relation));
+}
+
+/// nullptr if the index is gone. RowExclusiveLock also where a step only reads: to take a stronger lock later invites deadlocks.
+Relation OpenForStep(const FoldSession& session) {
+  if (session.held != nullptr) return session.held;
+  const Relation relation = try_relation_open(session.oid, RowExclusiveLock);
+  if (relation == nullptr || IsFoldable(relation)) return relation;
+  relation_close(relation, RowExclusiveLock);
+  return nullptr;
+}
+
+void CloseAfterStep(const FoldSession& session, Relation index) {
+  if (session.held != nullptr) return;
+  relation_close(index, RowExclusiveLock);
+  if (session.may_commit) SPI_commit();
+}
+
+// ---- Planning ----
+
+storage::FoldOptions OptionsFor(const FoldSession& session, Relation index) {
+  const GraphOptions graph = GraphOptionsOf(index);
+  storage::FoldOptions options = {};
+  options.m = graph.m;
+  options.ef_construction = graph.ef_construction;
+  options.threads = session.request->threads;
+  options.build_memory_bytes = static_cast<uint64>(pg::CurrentSettings().build_memory_kb) * 1024;
+  options.tail_bound = session.tail_bound;
+  return options;
+}
+
+uint64 CapacityFor(const FoldRequest& request, const storage::FoldSurvey& survey,
+                   const storage::FoldOptions& options) {
+  const graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
+  const uint64 fits = graph::RowsForBytes(shape, options.build_memory_bytes, options.threads);
+  return request.most_rows != 0 ? Min(fits, request.most_rows) : fits;
+}
+
+policy::FoldPlan PlanFor(FoldSession* session, const storage::FoldSurvey& survey,
+                         const storage::FoldOptions& options) {
+  const FoldRequest& request = *session->request;
+  policy::FoldSituation situation;
+  situation.segments = {survey.segments, survey.segment_count};
+  situation.tail_rows = session->tail_bound > survey.manifest->root.sealed_rows ? survey.tail_rows : 0;
+  situation.tail_is_old = true;
+  situation.at_rest = request.at_rest;
+  situation.everything = request.everything;
+  const policy::FoldSettings settings = {policy::kWorthwhileTail, CapacityFor(request, survey, options)};
+  return policy::PlanFold(situation, settings);
+}
+
+/// Plans, and begins a job in `context`; nullptr, with the outcome reported, if there is none.
+storage::FoldJob* BeginNext(FoldSession* session, MemoryContext context) {
+  const Relation index = OpenForStep(*session);
+  if (index == nullptr) {
+    session->report.outcome = FoldOutcome::kGone;
+    return nullptr;
+  }
+  const FoldRequest& request = *session->request;
+  // Inserts look at nothing but the tail; whoever tidies up wants to know who is dead.
+  const storage::FoldSurvey survey = storage::SurveyIndex(index, request.at_rest || request.everything);
+  if (session->tail_bound == 0) session->tail_bound = survey.row_bound;
+  const storage::FoldOptions options = OptionsFor(*session, index);
+  const policy::FoldPlan plan = PlanFor(session, survey, options);
+  storage::FoldJob* job = nullptr;
+  if (plan.worth_it) {
+    job = storage::BeginFold(context, index, survey, plan, options);
+  } else {
+    session->report.outcome = FoldOutcome::kUpToDate;
+    storage::RecycleRetired(index);
+    if (survey.tail_rows == 0) shmem::ReportBuildEnd(session->oid, false, true);
+  }
+  CloseAfterStep(*session, index);
+  return job;
+}
+
+// ---- Building ----
+
+void ShowProgress(const FoldSession& session, const storage::FoldJob* job) {
+  const storage::FoldProgress progress = storage::ProgressOf(job);
+  shmem::ReportBuildProgress(session.oid, static_cast<uint32>(progress.phase), progress.rows_done,
+                             progress.rows_total);
+  if (!session.request->shows_create_index) return;
+  const int params[] = {PROGRESS_CREATEIDX_TUPLES_DONE, PROGRESS_CREATEIDX_TUPLES_TOTAL};
+  const int64 values[] = {static_cast<int64>(progress.rows_done), static_cast<int64>(progress.rows_total)};
+  pgstat_progress_update_multi_param(2, params, values);
+}
+
+/// After the deadline: true if the job is to be lost.
+bool LosesJob(const FoldSession& session, storage::FoldJob* job) {
+  if (storage::ProgressOf(job).rows_done >= kLeastCutRows && storage::CutFold(job)) return false;
+  return session.request->gives_up;
+}
+
+void AwaitThreads() {
+  (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPauseMs,
+                  pg::WaitEvent("TandemBuild"));
+  ResetLatch(MyLatch);
+}
+
+int StepMs(const FoldRequest& request) {
+  if (request.deadline == 0) return kStepMs;
+  const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), request.deadline);
+  return static_cast<int>(Max(1L, Min(static_cast<long>(kStepMs), left_ms)));
+}
+
+/// True if the job has published its segment; otherwise the outcome is reported.
+bool RunJob(FoldSession* session, storage::FoldJob* job) {
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    if (IsPast(session->request->deadline) && LosesJob(*session, job)) {
+      session->report.outcome = FoldOutcome::kOutOfTime;
+      return false;
+    }
+    session->report.outcome = FoldOutcome::kGone;
+    const Relation index = OpenForStep(*session);
+    if (index == nullptr) return false;
+    const storage::FoldStep step = storage::StepFold(job, index, StepMs(*session->request));
+    CloseAfterStep(*session, index);
+    ShowProgress(*session, job);
+    switch (step) {
+      case storage::FoldStep::kContinue:
+        break;
+      case storage::FoldStep::kWait:
+        AwaitThreads();
+        break;
+      case storage::FoldStep::kPublished:
+        session->report.published++;
+        return true;
+      case storage::FoldStep::kAbandoned:
+        return false;
+    }
+  }
+}
+
+/// Plans and builds one segment; false at the end.
+bool FoldOnce(FoldSession* session) {
+  const MemoryContext context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem fold session", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(context);
+  storage::FoldJob* job = BeginNext(session, context);
+  bool published = false;
+  if (job != nullptr) {
+    shmem::ReportBuildStart(session->oid, storage::ProgressOf(job).rows_total);
+    published = RunJob(session, job);
+    shmem::ReportBuildEnd(session->oid, published, false);
+  }
+  MemoryContextSwitchTo(old_context);
+  MemoryContextDelete(context);
+  return published;
+}
+
+void FoldAll(FoldSession* session) {
+  while (FoldOnce(session)) {
+    session->report.outcome = FoldOutcome::kOutOfTime;
+    if (IsPast(session->request->deadline)) return;
+  }
+}
+
+/// What a failed build shows of itself. Cancelled ones have not failed.
+void ReportFailure(Oid index, MemoryContext context) {
+  MemoryContextSwitchTo(context);
+  ErrorData* error = CopyErrorData();
+  if (error->sqlerrcode != ERRCODE_QUERY_CANCELED) shmem::ReportBuildError(index, error->message);
+  FreeErrorData(error);
+}
+
+FoldReport FoldUnderLock(FoldSession* session) {
+  if (session->request->wait_for_builder)
+    storage::LockBuilder(session->oid);
+  else if (!storage::TryLockBuilder(session->oid))
+    return {FoldOutcome::kBusy, 0};
+  const MemoryContext context = CurrentMemoryContext;
+  PG_TRY();
+  { FoldAll(session); }
+  PG_CATCH();
+  {
+    storage::UnlockBuilder(session->oid);
+    ReportFailure(session->oid, context);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+  storage::UnlockBuilder(session->oid);
+  return session->report;
+}
+
+void WarnOfFailure(Relation index, const ErrorData& error) {
+  ereport(
+      WARNING,
+      (errcode(error.sqlerrcode),
+       errmsg("could not build graphs of index \"%s\": %s", RelationGetRelationName(index), error.message),
+       error.detail != nullptr ? errdetail_internal("%s", error.detail) : 0,
+       errhint("Its rows are found all the same, by exact scan. CALL tandem_build(...) tries again.")));
+}
+
+}  // namespace
+
+FoldReport FoldIndex(Relation index, const FoldRequest& request) {
+  FoldSession session = {};
+  session.oid = RelationGetRelid(index);
+  session.held = index;
+  session.request = &request;
+  return FoldUnderLock(&session);
+}
+
+FoldReport FoldIndexInSteps(Oid index, const FoldRequest& request, bool may_commit) {
+  FoldSession session = {};
+  session.oid = index;
+  session.may_commit = may_commit;
+  session.request = &request;
+  return FoldUnderLock(&session);
+}
+
+FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
+  const MemoryContext context = CurrentMemoryContext;
+  const ResourceOwner owner = CurrentResourceOwner;
+  // What the fold holds when it fails - pins, locks, memory - is let go of by the subtransaction's abort. It writes no
+  // heap tuple, so it takes no transaction id.
+  BeginInternalSubTransaction(nullptr);
+  FoldReport report = {};
+  ErrorData* volatile error = nullptr;
+  PG_TRY();
+  {
+    report = FoldIndex(index, request);
+    ReleaseCurrentSubTransaction();
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    error = CopyErrorData();
+    FlushErrorState();
+    RollbackAndReleaseCurrentSubTransaction();
+    report = {FoldOutcome::kFailed, 0};
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(context);
+  CurrentResourceOwner = owner;
+  if (error == nullptr) return report;
+  if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
+  WarnOfFailure(index, *error);
+  FreeErrorData(error);
+  return report;
+}
+
+}  // namespace tandem::am
