@@ -69,8 +69,9 @@ int ListDatabases(DatabaseState states[kMaxDatabaseStates]) {
   LWLockAcquire(mailbox->lock, LW_SHARED);
   for (const DatabaseSlot& slot : mailbox->databases) {
     if (slot.database == InvalidOid) continue;
-    states[count++] = {slot.database,   slot.work != 0, slot.worker_pid != 0, IsEvicted(slot.database),
-                       RestartAt(slot), slot.worker_at};
+    states[count++] = {slot.database, slot.work != 0,           slot.worker_pid != 0,
+                       slot.looked,   IsEvicted(slot.database), RestartAt(slot),
+                       slot.worker_at};
   }
   LWLockRelease(mailbox->lock);
   return count;
@@ -117,6 +118,7 @@ bool EnterDatabase(Oid database) {
   if (wanted) {
     slot->worker_pid = MyProcPid;
     slot->worker_latch = MyLatch;
+    slot->looked = false;
     slot->worker_at = slot->used_at;
     slot->failures++;
   }
@@ -130,6 +132,15 @@ bool MustLeave() {
   const bool evicted = IsEvicted(MyDatabaseId);
   LWLockRelease(mailbox->lock);
   return evicted;
+}
+
+void SayLooked() {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  DatabaseSlot* slot = FindDatabase(MyDatabaseId);
+  if (slot != nullptr) slot->looked = true;
+  Latch* latch = mailbox->launcher_latch;
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
 }
 
 bool Crowded() {

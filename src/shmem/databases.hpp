@@ -12,6 +12,7 @@ struct DatabaseState {
   Oid database;
   bool has_work;
   bool has_worker;
+  bool looked;  ///< its worker has called SayLooked()
   bool evicted;
   TimestampTz not_before;      ///< its workers failed: no other one before this time; 0: none did
   TimestampTz last_worker_at;  ///< when the last one came; 0: not known
@@ -38,6 +39,8 @@ void ForgetDatabase(Oid database);
 [[nodiscard]] bool EnterDatabase(Oid database);
 /// Sent away: to leave at once.
 [[nodiscard]] bool MustLeave();
+/// The worker knows what there is to do: the launcher goes on with its tour.
+void SayLooked();
 /// Another database waits for this worker's place.
 [[nodiscard]] bool Crowded();
 /// The worker leaves of its own accord, with or without something left to do. Whoever ends without this has failed, and

@@ -50,6 +50,7 @@ struct DatabaseSlot {
   uint32 work;            ///< L: DatabaseWork
   int worker_pid;         ///< L: 0: no worker
   Latch* worker_latch;    ///< L: of that worker
+  bool looked;            ///< L: that worker has seen what there is to do
   uint32 failures;        ///< L: workers since the last that left of its own accord
   TimestampTz worker_at;  ///< L: when the last worker came
   TimestampTz used_at;    ///< L

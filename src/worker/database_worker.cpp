@@ -91,6 +91,7 @@ void NoticeWork(Worker* worker) {
   static bool first = true;
   const shmem::WorkTaken work = shmem::TakeWork();
   if (first || worker->more_soon || work.some || work.all) Refresh(worker);
+  if (first) shmem::SayLooked();
   first = false;
   if (work.some) worker->active_at = GetCurrentTimestamp();
   ForEach(worker->watched, [&work](WatchedIndex* index) {

@@ -1,11 +1,11 @@
 // The launcher starts a worker for each database that sessions have flagged in the mailbox. After a start of the server
-// nobody remembers which databases have unfinished indexes: it then makes a tour of all, one at a time, by short-lived
-// workers which look and leave. It has no database of its own, so it is in nobody's way (H26).
+// nobody remembers which databases have unfinished indexes: it then makes a tour of all. One worker at a time looks and
+// leaves, or stays if there is something to do. The launcher has no database of its own, so it is in nobody's way (H26).
 
 #include "pg/compat.hpp"
 
-#include "shmem/databases.hpp"
 #include "pg/stop_point.hpp"
+#include "shmem/databases.hpp"
 #include "worker/database_worker.hpp"
 #include "worker/launcher.hpp"
 #include "worker/process.hpp"
@@ -39,7 +39,7 @@ constexpr int kNoProcessRetryMs = 10 * 1000;
 /// A worker started by this launcher.
 struct Seat {
   Oid database;  ///< InvalidOid: empty
-  bool on_tour;
+  bool on_tour;  ///< not back yet, see TourIsUnderWay()
   BackgroundWorkerHandle* handle;
 };
 
@@ -189,9 +189,14 @@ const shmem::DatabaseState* NextWaiting(Launcher* launcher, const shmem::Databas
   return chosen;
 }
 
-bool TourIsUnderWay(const Launcher* launcher) {
-  for (const Seat& seat : launcher->seats)
-    if (seat.database != InvalidOid && seat.on_tour) return true;
+/// True while a worker that was sent on the tour has not seen yet what there is to do.
+bool TourIsUnderWay(Launcher* launcher, const shmem::DatabaseState* states, int count) {
+  for (Seat& seat : launcher->seats) {
+    if (seat.database == InvalidOid || !seat.on_tour) continue;
+    for (int i = 0; i < count; i++)
+      if (states[i].database == seat.database && states[i].looked) seat.on_tour = false;
+    if (seat.on_tour) return true;
+  }
   return false;
 }
 
@@ -206,7 +211,7 @@ TimestampTz StartWorkers(Launcher* launcher) {
   for (;;) {
     const int count = shmem::ListDatabases(states);
     const shmem::DatabaseState* waiting = NextWaiting(launcher, states, count, now, &next);
-    const bool tour_waits = launcher->tour.count > 0 && !TourIsUnderWay(launcher);
+    const bool tour_waits = launcher->tour.count > 0 && !TourIsUnderWay(launcher, states, count);
     Seat* seat = EmptySeat(launcher, states, count);
     shmem::SetCrowded(seat == nullptr && (waiting != nullptr || tour_waits));
     if (seat == nullptr || (waiting == nullptr && !tour_waits)) return next;
