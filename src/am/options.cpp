@@ -115,19 +115,25 @@ Strategy StrategyOf(Relation index) {
   return options != nullptr ? options->strategy : Strategy::kFlat;
 }
 
+/// An option's value within its bounds: what is stored may come from a version that knew others (H33).
+static int ValueOf(int option, int if_unset, int least, int most) {
+  return option == kUnset ? if_unset : Max(least, Min(option, most));
+}
+
 GraphOptions GraphOptionsOf(Relation index) {
   const IndexOptions* options = OptionsOf(index);
-  const auto value = [](int option, int if_unset) {
-    return static_cast<uint32>(option != kUnset ? option : if_unset);
-  };
-  return {value(options != nullptr ? options->m : kUnset, pg::kDefaultM),
-          value(options != nullptr ? options->ef_construction : kUnset, pg::kDefaultEfConstruction)};
+  if (options == nullptr) return {pg::kDefaultM, pg::kDefaultEfConstruction};
+  const int m = ValueOf(options->m, pg::kDefaultM, kMinM, kMaxM);
+  const int ef_construction =
+      ValueOf(options->ef_construction, pg::kDefaultEfConstruction, kMinEfConstruction, kMaxEf);
+  return {static_cast<uint32>(m), static_cast<uint32>(ef_construction)};
 }
 
 int EfSearchOf(Relation index) {
   if (pg::CurrentSettings().ef_search > 0) return pg::CurrentSettings().ef_search;
   const IndexOptions* options = OptionsOf(index);
-  return options != nullptr && options->ef_search != kUnset ? options->ef_search : pg::kDefaultEfSearch;
+  if (options == nullptr) return pg::kDefaultEfSearch;
+  return ValueOf(options->ef_search, pg::kDefaultEfSearch, kMinEf, kMaxEf);
 }
 
 }  // namespace tandem::am

@@ -140,16 +140,6 @@ inline void DisablePath(Path* path) {
 #endif
 }
 
-/// True if the current transaction created the relation or gave it a new file: nobody else sees its contents yet.
-[[nodiscard]] inline bool IsNewInTransaction(Relation relation) {
-#if PG_VERSION_NUM >= 160000
-  const SubTransactionId new_file = relation->rd_firstRelfilelocatorSubid;
-#else
-  const SubTransactionId new_file = relation->rd_firstRelfilenodeSubid;
-#endif
-  return relation->rd_createSubid != InvalidSubTransactionId || new_file != InvalidSubTransactionId;
-}
-
 /// What ExplainOneQuery_hook replaces. Before 17 the server does not export it: this does the same.
 inline void StandardExplainOneQuery(Query* query, int options, IntoClause* into, ExplainState* state,
                                     const char* query_string, ParamListInfo parameters,

@@ -16,6 +16,7 @@
 #include "storage/row_access.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -26,6 +27,7 @@ extern "C" {
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 PGDLLEXPORT Datum tandem_build(PG_FUNCTION_ARGS);
@@ -147,6 +149,15 @@ bool AllSealed(Awaited* awaited, Relation index, uint64* sealed) {
   return *sealed >= awaited->rows || !HasLiveRow(index, *sealed, awaited->rows);
 }
 
+/// True if the index's catalog entry is this transaction's: the worker sees no index, another file, or another strategy.
+bool IsChangedByUs(Oid index) {
+  const HeapTuple entry = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+  if (!HeapTupleIsValid(entry)) return false;
+  const bool is_ours = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(entry->t_data));
+  ReleaseSysCache(entry);
+  return is_ours;
+}
+
 /// What the background worker can never do: see rows that only this transaction sees, get a lock that this transaction
 /// keeps from it, reach this session's temporary tables.
 void RequireReachable(const OpenIndex& open) {
@@ -155,10 +166,10 @@ void RequireReachable(const OpenIndex& open) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("index \"%s\" is temporary: no background worker builds its graphs", name),
                     errhint("Use CALL tandem_build(...).")));
-  if (pg::IsNewInTransaction(open.index))
+  if (IsChangedByUs(RelationGetRelid(open.index)))
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("index \"%s\" was created or rebuilt in this transaction", name),
-                    errdetail("The background worker cannot see it before the transaction is committed."),
+                    errmsg("index \"%s\" was created, altered or rebuilt in this transaction", name),
+                    errdetail("The background worker cannot see that before the transaction is committed."),
                     errhint("Commit first, or use CALL tandem_build(...).")));
   if (CheckRelationLockedByMe(open.index, ShareLock, true) ||
       CheckRelationLockedByMe(open.heap, AccessExclusiveLock, true))

@@ -21,6 +21,11 @@ namespace tandem::sqlapi {
 
 namespace {
 
+/// True for a partitioned index, too.
+bool HasOurMethod(Relation relation) {
+  return relation->rd_indam != nullptr && relation->rd_indam->amoptions == am::ParseIndexOptions;
+}
+
 bool IsOutOfReach(Relation relation) {
   return RecoveryInProgress() && relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
 }
@@ -47,18 +52,28 @@ Oid TableOf(Oid index) {
   return table;
 }
 
+/// The indexes of all partitions, partitioned ones left out.
+List* LeavesOf(Oid parent) {
+  List* leaves = NIL;
+  ListCell* cell;
+  foreach (cell, find_all_inheritors(parent, NoLock, nullptr)) {
+    const Oid member = lfirst_oid(cell);
+    if (get_rel_relkind(member) == RELKIND_INDEX) leaves = lappend_oid(leaves, member);
+  }
+  return leaves;
+}
+
 }  // namespace
 
 bool IsTandemIndex(Relation relation) {
-  return relation->rd_rel->relkind == RELKIND_INDEX && relation->rd_indam != nullptr &&
-         relation->rd_indam->amoptions == am::ParseIndexOptions;
+  return relation->rd_rel->relkind == RELKIND_INDEX && HasOurMethod(relation);
 }
 
 void RequireTandemIndex(Relation relation) {
   if (!IsTandemIndex(relation))
     ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
                     errmsg("\"%s\" is not a tandem index", RelationGetRelationName(relation)),
-                    relation->rd_rel->relkind == RELKIND_PARTITIONED_INDEX
+                    relation->rd_rel->relkind == RELKIND_PARTITIONED_INDEX && HasOurMethod(relation)
                         ? errhint("Name the index of a partition.")
                         : 0));
   if (RELATION_IS_OTHER_TEMP(relation))
@@ -102,17 +117,15 @@ Relation TryOpen(Oid relation_oid) {
   return relation;
 }
 
-List* OwnedIndexesOf(Oid index) {
-  (void)TableOf(index);
-  RequireOwner(index);
-  if (get_rel_relkind(index) == RELKIND_INDEX) return list_make1_oid(index);
-  List* leaves = NIL;
-  ListCell* cell;
-  foreach (cell, find_all_inheritors(index, NoLock, nullptr)) {
-    const Oid member = lfirst_oid(cell);
-    if (get_rel_relkind(member) == RELKIND_INDEX) leaves = lappend_oid(leaves, member);
-  }
-  return leaves;
+List* OwnedIndexesOf(Oid index_oid) {
+  (void)TableOf(index_oid);
+  RequireOwner(index_oid);
+  const Relation index = try_relation_open(index_oid, AccessShareLock);
+  if (index == nullptr) ReportNoSuchIndex(index_oid);
+  const bool is_parent = index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX && HasOurMethod(index);
+  if (!is_parent) RequireTandemIndex(index);
+  relation_close(index, AccessShareLock);
+  return is_parent ? LeavesOf(index_oid) : list_make1_oid(index_oid);
 }
 
 }  // namespace tandem::sqlapi
