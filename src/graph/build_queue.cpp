@@ -49,7 +49,7 @@ void BeNicer(int by) noexcept {
 }  // namespace
 
 BuildQueue::BuildQueue(const Parameters& parameters)
-    : parameters_(parameters), batches_(Batches(parameters.threads)) {
+    : parameters_(parameters), batches_(Batches(parameters.node_bytes, parameters.threads)) {
   free_.reserve(batches_.size());
   ready_.reserve(batches_.size());
   for (Batch& batch : batches_) {
@@ -161,7 +161,7 @@ std::size_t BuildQueue::MemoryBytes(std::size_t node_bytes, unsigned threads) no
   // Of a thread's stack and its allocator's arena, so much is touched.
   constexpr std::size_t kThreadBytes = std::size_t{512} << 10;
   if (threads == 0) return 0;
-  return threads * kThreadBytes + Batches(threads) * (sizeof(Batch) + kBatchNodes * node_bytes);
+  return threads * kThreadBytes + Batches(node_bytes, threads) * (sizeof(Batch) + kBatchNodes * node_bytes);
 }
 
 void BuildQueue::ThreadMain() noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 // The threads of a build and the bounded queue of nodes before them.
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -69,8 +70,14 @@ class BuildQueue {
  private:
   // An insertion takes 50 us and more: eight of them make the lock a matter of one part in a thousand.
   static constexpr std::size_t kBatchNodes = 8;
-  // One that is being filled, and for each thread one at work and two waiting.
-  [[nodiscard]] static constexpr std::size_t Batches(unsigned threads) noexcept { return 3 * threads + 3; }
+  // One that is being filled, for each thread one at work, and two or more waiting: whoever hands nodes over may be away for
+  // 10 ms and a little more, which 512 nodes a thread last for, in up to 2 MB.
+  [[nodiscard]] static constexpr std::size_t Batches(std::size_t node_bytes, unsigned threads) noexcept {
+    const std::size_t least = 3 * std::size_t{threads} + 3;
+    const std::size_t wanted = 64 * std::size_t{threads};
+    const std::size_t affordable = (std::size_t{2} << 20) / (kBatchNodes * node_bytes);
+    return std::max(least, std::min(wanted, affordable));
+  }
 
   struct Batch {
     std::unique_ptr<char[]> data;
