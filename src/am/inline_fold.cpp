@@ -17,7 +17,8 @@ namespace tandem::am {
 
 namespace {
 
-// An insert computes for no longer than this, nor for more than a quarter of what the statement's timeout leaves it.
+// An insert computes for no longer than this; all inserts of a statement together for no more than a quarter of the time that
+// its timeout left the first of them.
 constexpr long kMostMs = 500;
 constexpr long kShareOfTimeout = 4;
 // With less time not even a small graph would be finished.
@@ -79,12 +80,21 @@ bool MayFold(Relation index) {
   return !IsInParallelMode() && CritSectionCount == 0 && index->rd_index->indisvalid;
 }
 
+/// What the statement that ends at `deadline` may still spend.
+struct Allowance {
+  TimestampTz deadline;
+  long left_ms;
+};
+Allowance allowance;
+
 /// Milliseconds to compute for; 0 if there are none.
 long TimeToSpend() {
-  const TimestampTz end = pg::StatementDeadline();
-  if (end == 0) return kMostMs;
-  const long spend_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end) / kShareOfTimeout;
-  return spend_ms >= kLeastMs ? Min(spend_ms, kMostMs) : 0;
+  const TimestampTz deadline = pg::StatementDeadline();
+  if (deadline == 0) return kMostMs;
+  if (deadline != allowance.deadline)
+    allowance = {deadline,
+                 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline) / kShareOfTimeout};
+  return allowance.left_ms >= kLeastMs ? Min(allowance.left_ms, kMostMs) : 0;
 }
 
 /// Rows that can be built into a graph in that time, going by 9 a millisecond at 128 dimensions and 1 at 1,536; half of it after
@@ -97,11 +107,13 @@ uint64 RowsToBuild(Relation index, long spend_ms, int failures) {
 
 void FoldFor(Relation index, long spend_ms, int failures) {
   const Oid oid = RelationGetRelid(index);
+  const TimestampTz begin = GetCurrentTimestamp();
   FoldRequest request = {};
   request.gives_up = true;
   request.most_rows = RowsToBuild(index, spend_ms, failures);
-  request.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), spend_ms);
+  request.deadline = TimestampTzPlusMilliseconds(begin, spend_ms);
   const FoldReport report = FoldIndexOrWarn(index, request);
+  allowance.left_ms -= TimestampDifferenceMilliseconds(begin, GetCurrentTimestamp());
   if (report.published > 0) {
     ForgetBackoff(oid);
     shmem::NotifyWork(MyDatabaseId);  // small segments are to be merged
