@@ -69,6 +69,29 @@ SELECT * FROM tandem_verify('hostile_note', true);
 SELECT who, count(*) > 2 AS several FROM trace GROUP BY who;
 SELECT current_user = session_user AS still_oneself;
 
+-- Graphs are built from the index alone: nobody's function runs.
+SET ROLE regress_tandem_owner;
+ALTER INDEX hostile_note SET (strategy = 'hnsw_batch');
+RESET ROLE;
+DELETE FROM trace;
+CALL tandem_build('hostile_note');
+SELECT indexed_rows FROM tandem_index_stats WHERE indexname = 'hostile_note';
+SELECT count(*) FROM trace;
+VACUUM ANALYZE hostile;
+SELECT who FROM trace GROUP BY who;
+-- By the owner, or a superuser; not by somebody who may only use the table.
+SET ROLE regress_tandem_owner;
+CALL tandem_build('hostile_note');
+CALL tandem_wait('hostile_note');
+SELECT count(*) FROM tandem_segments('hostile_note');
+GRANT ALL ON hostile TO regress_tandem_user;
+SET ROLE regress_tandem_user;
+CALL tandem_build('hostile_note');
+CALL tandem_wait('hostile_note');
+SELECT * FROM tandem_segments('hostile_note');
+ALTER INDEX hostile_note SET (strategy = 'flat');
+RESET ROLE;
+
 DROP OWNED BY regress_tandem_user, regress_tandem_owner CASCADE;
 DROP ROLE regress_tandem_user, regress_tandem_owner;
 

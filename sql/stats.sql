@@ -10,7 +10,7 @@ SET search_path = stats, public;
 \i :helpers
 \set ECHO all
 
--- What can be asked of an index: tandem_index_stats, tandem_verify, tandem_rows.
+-- What can be asked of an index: tandem_index_stats, tandem_segments, tandem_build_progress, tandem_verify, tandem_rows.
 
 CREATE TABLE items (id int, v vector(10)) WITH (autovacuum_enabled = off);
 CREATE INDEX items_l2 ON items USING tandem (v vector_l2_ops);
@@ -120,6 +120,59 @@ SELECT * FROM tandem_index_info('items_id');
 SELECT * FROM tandem_index_info('items');
 SELECT * FROM tandem_index_info(0);
 
+-- Graphs: rows in them, rows that wait, where the bytes are.
+CREATE TABLE graphs (id int, v vector(10)) WITH (autovacuum_enabled = off);
+INSERT INTO graphs SELECT i, CASE WHEN i % 10 > 0 THEN pseudo_vector(i, 10) END FROM generate_series(1, 3000) AS i;
+SET client_min_messages = warning;
+CREATE INDEX graphs_v ON graphs USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_batch', m = 8, ef_construction = 40);
+RESET client_min_messages;
+CREATE VIEW graph_stats AS SELECT strategy, rows, null_rows, dead_rows, indexed_rows, tail_rows, lag_seconds, segments
+FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'graphs_v';
+-- How long the rows have been waiting is known where the library was preloaded.
+SELECT * FROM graph_stats;
+SELECT * FROM tandem_segments('graphs_v');
+CALL tandem_build('graphs_v');
+SELECT * FROM graph_stats;
+SELECT segment_id > 0 AS id, first_row, end_row, rows, nodes, m, ef_construction, codec, built_at <= clock_timestamp() AS built
+FROM tandem_segments('graphs_v');
+-- Rows that come, and rows that die.
+INSERT INTO graphs SELECT i, pseudo_vector(i, 10) FROM generate_series(3001, 3400) AS i;
+DELETE FROM graphs WHERE id BETWEEN 101 AND 200;
+VACUUM (INDEX_CLEANUP on) graphs;
+SELECT rows, null_rows, dead_rows, rows - indexed_rows - tail_rows AS neither FROM graph_stats;
+CALL tandem_build('graphs_v');
+SELECT * FROM graph_stats;
+SELECT min(first_row), max(end_row), sum(end_row - first_row) AS covered, bool_and(nodes > 0) AS nodes FROM tandem_segments('graphs_v');
+-- To the byte: what is not of a kind is free, or of the directory.
+SELECT segment_bytes = (SELECT sum(bytes) FROM tandem_segments('graphs_v')) AS segments, segment_bytes > 0 AS some,
+       total_bytes = pg_relation_size('graphs_v') AS whole_file,
+       (total_bytes - head_bytes - vector_bytes - segment_bytes - retired_bytes - free_bytes) / 8192 BETWEEN 2 AND 3 AS directory
+FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'graphs_v';
+-- Replaced graphs wait until no query can need them, then their room is free; and is used again.
+SELECT retired_bytes > 0 AS retired FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'graphs_v';
+SELECT total_bytes FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'graphs_v' \gset
+INSERT INTO graphs VALUES (4000, '[1,2,3,4,5,6,7,8,9,10]');
+CALL tandem_build('graphs_v');
+INSERT INTO graphs VALUES (4001, '[1,2,3,4,5,6,7,8,9,10]');
+CALL tandem_build('graphs_v');
+INSERT INTO graphs VALUES (4002, '[1,2,3,4,5,6,7,8,9,10]');
+CALL tandem_build('graphs_v');
+SELECT total_bytes < 2 * :total_bytes AS bounded FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'graphs_v';
+SELECT * FROM tandem_verify('graphs_v', true);
+-- The flat strategy has rows, but none that wait.
+SELECT indexed_rows, tail_rows, lag_seconds, segments, segment_bytes, retired_bytes FROM tandem_index_stats
+WHERE schemaname = 'stats' AND indexname = 'items_ip';
+SELECT * FROM tandem_segments('items_ip');
+-- Builds show themselves through shared memory, which this server's library has none of.
+SELECT * FROM tandem_build_progress;
+SELECT * FROM tandem_build_info('graphs_v');
+SELECT * FROM tandem_build_info(0);
+SELECT * FROM tandem_segments('items_id');
+SELECT * FROM tandem_segments('items');
+SELECT * FROM tandem_segments('parted_l2');
+SELECT * FROM tandem_segments(0);
+SELECT * FROM tandem_segments(NULL);
+
 -- Something is wrong: the index is told from the heap. The row is taken away behind the index's back.
 CREATE TABLE broken (id int, v vector(2)) WITH (autovacuum_enabled = off);
 INSERT INTO broken SELECT i, ARRAY[i, 1]::vector FROM generate_series(1, 5) AS i;
@@ -147,6 +200,8 @@ SELECT * FROM tandem_verify('items_l2', true);
 SET ROLE regress_tandem_stranger;
 SELECT * FROM tandem_verify('hot_l2');
 SELECT * FROM tandem_rows('hot_l2');
+SELECT * FROM tandem_segments('hot_l2');
+SELECT count(*) FROM tandem_build_progress;
 SELECT rows > 0 AS rows FROM tandem_index_stats WHERE schemaname = 'stats' AND indexname = 'items_l2';
 RESET ROLE;
 -- A superuser may look at every index.

@@ -62,3 +62,52 @@ BEGIN
   END IF;
   RETURN format('same %s rows', coalesce(cardinality(sort_rows), 0));
 END $$;
+
+-- The same, and then once more through graphs with few candidates, even where an exact scan is cheaper. (A switch that only
+-- builds with stop points have; elsewhere costs decide, and the answer must be the same.) In relaxed order every row
+-- must come, once; in strict order some may be missing, but none come twice, from nowhere, or before a nearer one.
+CREATE FUNCTION graphs_against_sort(query text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  answer text := index_against_sort(query);
+  collect text := 'SELECT array_agg(d), array_agg(k || '':'' || coalesce(d::text, ''null'')) FROM (' || query || ') AS s(k, d)';
+  candidates text := current_setting('tandem.ef_search');
+  ordering text := current_setting('tandem.iterative_scan');
+  sort_rows text[];
+  graph_rows text[];
+  distances float8[];
+  missing int;
+  strays int;
+BEGIN
+  IF answer NOT LIKE 'same %' THEN
+    RETURN answer;
+  END IF;
+  PERFORM set_config('enable_indexscan', 'off', true);
+  EXECUTE collect INTO distances, sort_rows;
+  PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+          set_config('enable_indexscan', 'on', true), set_config('tandem.ef_search', '5', true);
+  BEGIN
+    PERFORM set_config('tandem.stop_points', 'always-graph=on', true);
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  FOREACH ordering IN ARRAY ARRAY['strict_order', 'relaxed_order', ordering] LOOP
+    PERFORM set_config('tandem.iterative_scan', ordering, true);
+    EXECUTE collect INTO distances, graph_rows;
+    SELECT count(*) INTO strays FROM (SELECT unnest(graph_rows) EXCEPT ALL SELECT unnest(sort_rows)) AS x;
+    SELECT count(*) INTO missing FROM (SELECT unnest(sort_rows) EXCEPT ALL SELECT unnest(graph_rows)) AS x;
+    IF strays > 0 OR ordering = 'relaxed_order' AND missing > 0 THEN
+      answer := format('graphs, %s: %s rows that are not there, %s missing', ordering, strays, missing);
+    ELSIF ordering = 'strict_order' AND distances IS DISTINCT FROM (SELECT array_agg(d ORDER BY d) FROM unnest(distances) AS d) THEN
+      answer := 'graphs: not in order';
+    END IF;
+  END LOOP;
+  PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
+          set_config('tandem.ef_search', candidates, true);
+  BEGIN
+    PERFORM set_config('tandem.stop_points', '', true);
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  RETURN answer;
+END $$;
