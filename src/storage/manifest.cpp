@@ -7,6 +7,7 @@
 extern "C" {
 #include "access/transam.h"
 #include "catalog/pg_class.h"
+#include "port/pg_crc32c.h"
 #include "storage/lock.h"
 #include "storage/lmgr.h"
 #include "utils/snapmgr.h"
@@ -21,6 +22,15 @@ namespace {
 std::size_t BytesOf(const ManifestHeader& header) {
   return sizeof(ManifestHeader) + header.segments * sizeof(SegmentInfo) +
          header.retired * sizeof(RetiredInfo) + header.blocks * sizeof(BlockNumber);
+}
+
+/// Of the contents behind the header.
+uint32 ChecksumOf(const char* contents, std::size_t bytes) {
+  pg_crc32c crc;
+  INIT_CRC32C(crc);
+  COMP_CRC32C(crc, contents + sizeof(ManifestHeader), bytes - sizeof(ManifestHeader));
+  FIN_CRC32C(crc);
+  return crc;
 }
 
 /// True if a listed blob's extents lie within the manifest's blocks.
@@ -100,7 +110,9 @@ Manifest* LoadManifest(Relation index, uint64 incarnation, const ManifestRoot& r
   CloseBlob(&reader);
   *problem = reader.stale                     ? "the manifest has a page that is not its own"
              : !TakeApart(manifest, contents) ? "the manifest's parts contradict its size"
-                                              : ProblemOf(*manifest);
+             : ChecksumOf(contents, root.bytes) != reinterpret_cast<ManifestHeader*>(contents)->checksum
+                 ? "the manifest has a wrong checksum"
+                 : ProblemOf(*manifest);
   if (*problem == nullptr) return manifest;
   pfree(manifest);
   return nullptr;
@@ -320,8 +332,8 @@ void CheckDraft(Relation index, const Draft& draft, uint64 sealed_rows) {
 }
 
 char* Serialize(const Draft& draft, uint64 version, uint64* bytes) {
-  const ManifestHeader header = {kManifestMagic, draft.segment_count, draft.retired_count, draft.block_count,
-                                 version};
+  ManifestHeader header = {
+      kManifestMagic, draft.segment_count, draft.retired_count, draft.block_count, version, 0, 0};
   *bytes = BytesOf(header);
   char* contents = static_cast<char*>(palloc(*bytes));
   char* at = contents;
@@ -333,6 +345,8 @@ char* Serialize(const Draft& draft, uint64 version, uint64* bytes) {
   append(draft.segments, draft.segment_count * sizeof(SegmentInfo));
   append(draft.retired, draft.retired_count * sizeof(RetiredInfo));
   append(draft.blocks, draft.block_count * sizeof(BlockNumber));
+  header.checksum = ChecksumOf(contents, *bytes);
+  std::memcpy(contents, &header, sizeof header);
   return contents;
 }
 

@@ -18,8 +18,10 @@ struct ManifestHeader {
   uint32 retired;
   uint32 blocks;  ///< first blocks of all extents of the blobs above
   uint64 version;
+  uint32 checksum;  ///< CRC-32C of what follows the header: a reader trusts block numbers
+  uint32 reserved;
 };
-static_assert(sizeof(ManifestHeader) == 24, "on-disk format");
+static_assert(sizeof(ManifestHeader) == 32, "on-disk format");
 
 /// One sealed segment. Segments are listed in the order of row ids and partition [0, sealed_rows).
 struct SegmentInfo {

@@ -286,7 +286,7 @@ void VerifyPages(Relation index, Relation heap, ProblemSink sink, void* state) {
   const char* problem = nullptr;
   const IndexLayout* layout = ReadLayoutAnyway(index, &problem);
   const DirectoryView& view = *layout->directory;
-  if (layout->manifest == nullptr) report.Say(InvalidBlockNumber, "%s", problem);
+  VerifyManifest(index, *layout, problem, report);
 
   CopyBlock(index, 0, RelationGetNumberOfBlocks(index), image);
   CheckFrame(report, 0, image, PageKind::kMeta, 0, view.incarnation);

@@ -22,6 +22,9 @@ struct Reporter {
   }
 };
 
+/// Checks the manifest's pages; `problem` is what ReadLayoutAnyway() said of it, if it did.
+void VerifyManifest(Relation index, const IndexLayout& layout, const char* problem, const Reporter& report);
+
 /// Checks the manifest's segments: every page's checksum, the graphs, and their rows against the row heads. `rows` row ids
 /// existed when the layout was read.
 void VerifySegments(Relation index, const IndexLayout& layout, uint64 rows, const Reporter& report);

@@ -209,6 +209,25 @@ bool CheckSegments(Relation index, const DirectoryView& directory, const Manifes
 
 }  // namespace
 
+void VerifyManifest(Relation index, const IndexLayout& layout, const char* problem, const Reporter& report) {
+  const ManifestRoot& root = layout.meta.root;
+  if (layout.manifest == nullptr) report.Say(InvalidBlockNumber, "%s", problem);
+  if (root.version == 0 || ExtentsOfPages(PagesOfBlob(root.bytes)) != root.extents) return;
+  struct PageCheck {
+    Relation index;
+    const ManifestRoot* root;
+    Reporter report;
+  };
+  PageCheck check = {index, &root, report};
+  const auto say = [](void* state, BlockNumber block, const char* page_problem) {
+    const auto* page = static_cast<const PageCheck*>(state);
+    // One that another manifest has replaced may have been recycled, on a standby.
+    if (HasManifest(page->index, *page->root)) page->report.Say(block, "manifest: %s", page_problem);
+  };
+  const BlobRef blob = {PageKind::kManifest, root.blob_id, root.bytes, root.first_block};
+  CheckBlobPages(index, layout.meta.incarnation, blob, say, &check);
+}
+
 void VerifySegments(Relation index, const IndexLayout& layout, uint64 rows, const Reporter& report) {
   if (CheckSegments(index, *layout.directory, *layout.manifest, rows, report)) return;
   // Only on a standby. Where publications overtake every attempt, the last one has found nothing wrong.
