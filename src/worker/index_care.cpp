@@ -22,6 +22,7 @@
 extern "C" {
 #include "access/relation.h"
 #include "access/xact.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 }
 
@@ -173,11 +174,19 @@ policy::FoldPlan Plan(WatchedIndex* watched, const policy::FoldSettings& setting
   return plan;
 }
 
+/// Drops what no snapshot needs any more. Which ones there are, the server tells from what it knew at this process's last
+/// snapshot; a worker takes none for its work, so it takes one for this.
+void Recycle(Relation index) {
+  PushActiveSnapshot(GetTransactionSnapshot());
+  PopActiveSnapshot();
+  storage::RecycleRetired(index);
+}
+
 /// An index of strategy flat has no use for segments it got before.
 void LookAtFlat(Care* care, Relation index) {
   const storage::Manifest* manifest = storage::ReadManifest(index);
   if (manifest->segment_count > 0) storage::RetireSegments(index);
-  storage::RecycleRetired(index);
+  Recycle(index);
   WatchedIndex* watched = care->watched;
   watched->settled = manifest->segment_count == 0 &&
                      (manifest->retired_count == 0 || GetCurrentTimestamp() >= RestAt(*watched));
@@ -202,7 +211,7 @@ void LookAtGraphs(Care* care, Relation index, am::Strategy strategy) {
   const policy::FoldPlan plan =
       Plan(watched, SettingsFor(index, survey), situation, survey.manifest->retired_count > 0);
   if (!plan.worth_it) {
-    storage::RecycleRetired(index);
+    Recycle(index);
     return;
   }
   care->job = storage::BeginFold(care->context, index, survey, plan, OptionsFor(index));
@@ -351,7 +360,7 @@ void NoticeFlags(WatchedIndex* watched) {
   if (!work.rows_wait && !work.urgent) return;
   watched->settled = false;
   if (work.rows_wait) watched->changed_at = GetCurrentTimestamp();
-  watched->look_at = work.urgent ? 0 : OldAt(*watched);
+  watched->look_at = 0;
 }
 
 bool IsDue(const WatchedIndex& watched) {

@@ -1,5 +1,6 @@
 #include "pg/compat.hpp"
 
+#include "pg/stop_point.hpp"
 #include "shmem/mailbox.hpp"
 #include "worker/utility_hook.hpp"
 
@@ -48,11 +49,24 @@ const char* DatabaseToLeave(Node* statement) {
 /// Only for those whom the command will not be refused: a worker sent away loses the graph it is building.
 void EvictFor(const char* name) {
   const Oid database = get_database_oid(name, true);
-  if (OidIsValid(database) && database != MyDatabaseId && pg::OwnsDatabase(database, GetUserId()))
-    shmem::EvictWorkers(database);
+  if (!OidIsValid(database) || database == MyDatabaseId || !pg::OwnsDatabase(database, GetUserId())) return;
+  shmem::EvictWorkers(database);
+  pg::StopPoint("worker-evicted");
 }
 
-bool EndsPreparedTransaction(Node* statement) {
+bool SetsOptions(const AlterTableStmt& alter) {
+  ListCell* cell;
+  foreach (cell, alter.cmds) {
+    const AlterTableType type = static_cast<AlterTableCmd*>(lfirst(cell))->subtype;
+    if (type == AT_SetRelOptions || type == AT_ResetRelOptions || type == AT_ReplaceRelOptions) return true;
+  }
+  return false;
+}
+
+/// True if workers are to look afterwards: an index's strategy may be another one, or what a transaction created becomes
+/// visible, which the session that prepared it could not tell.
+bool MakesWork(Node* statement) {
+  if (IsA(statement, AlterTableStmt)) return SetsOptions(*reinterpret_cast<AlterTableStmt*>(statement));
   return IsA(statement, TransactionStmt) &&
          reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
@@ -70,10 +84,9 @@ void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, Pr
   Node* command = statement->utilityStmt;
   const char* name = DatabaseToLeave(command);
   if (name != nullptr) EvictFor(name);
-  // What the transaction created becomes visible now, and the session that prepared it may be gone.
-  const bool notify = EndsPreparedTransaction(command);
+  const bool makes_work = MakesWork(command);
   CallNext(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
-  if (notify) shmem::NotifyWork(MyDatabaseId);
+  if (makes_work) shmem::NotifyWork(MyDatabaseId);
 }
 
 }  // namespace
