@@ -313,17 +313,27 @@ TEST(ScalarQuantizer, ClampsWhatLiesOutside) {
 }
 
 TEST(ScalarQuantizer, CodesTheDirectionUnderCosine) {
-  Vectors vectors = Gaussian(200, 300, 8);  // more than one block of the encoder
+  constexpr std::uint32_t kDimensions = 300;  // more than one block of the encoder
+  Vectors vectors = Gaussian(200, kDimensions, 8);
+  for (std::size_t i = 0; i < vectors.size(); ++i) vectors[i][7] += 3.0F;  // so that offsets differ
   Trained trained(Metric::kCosine, vectors);
-  std::vector<std::uint8_t> code(300);
-  for (const float factor : {0.25F, 1024.0F}) {
-    for (std::size_t i = 0; i < vectors.size(); ++i) {
-      std::vector<float> scaled(vectors[i], vectors[i] + 300);
+  std::vector<std::uint8_t> code(kDimensions);
+  std::size_t beyond = 0;
+  for (std::size_t i = 0; i < vectors.size(); ++i) {
+    for (const float factor : {0.25F, 1024.0F}) {
+      std::vector<float> scaled(vectors[i], vectors[i] + kDimensions);
       for (float& value : scaled) value *= factor;
       EncodeVector(trained.quantizer, scaled.data(), code.data());
       EXPECT_TRUE(std::equal(code.begin(), code.end(), trained.Code(i))) << factor;
     }
+    const double norm =
+        std::sqrt(static_cast<double>(Kernels().inner_product(vectors[i], vectors[i], kDimensions)));
+    for (std::uint32_t d = 0; d < kDimensions; ++d) {
+      const double error = static_cast<double>(vectors[i][d]) / norm - trained.Decode(trained.Code(i), d);
+      if (std::fabs(error) > 0.51 * static_cast<double>(trained.quantizer.step)) ++beyond;
+    }
   }
+  EXPECT_LE(beyond, vectors.values.size() / 20) << "more than clipping explains";
 }
 
 TEST(IsCodable, RefusesVectorsWithoutDirectionUnderCosineOnly) {
