@@ -25,6 +25,7 @@ foreach(room IN LISTS TANDEM_CORE_ROOMS)
   if(room_tests)
     add_executable(unit_${room} ${room_tests})
     target_include_directories(unit_${room} PRIVATE ${PROJECT_SOURCE_DIR}/test)
+    target_include_directories(unit_${room} SYSTEM PRIVATE ${hnswlib_include})  # the reference of graph_recall_test
     target_link_libraries(unit_${room} PRIVATE tandem_core tandem_flags GTest::gtest_main)
     gtest_discover_tests(unit_${room} TEST_PREFIX ${room}. DISCOVERY_TIMEOUT 60
                          PROPERTIES TIMEOUT ${test_timeout_seconds})

@@ -313,7 +313,7 @@ void GraphBuilder::Impl::BeginRows() {
   if (parameters_.max_rows < tids_.size()) throw std::length_error("more rows than announced");
   const std::uint64_t max_nodes = nodes_ + parameters_.max_rows - tids_.size();
   if (max_nodes >= kMaxNodes) throw std::length_error("too many nodes for one segment");
-  if (nodes_ > 0) {
+  if (max_nodes > hnsw_->max_elements_) {
     std::vector<std::mutex>().swap(hnsw_->link_list_locks_);  // or resizeIndex() holds two of them
     hnsw_->resizeIndex(max_nodes);
   }

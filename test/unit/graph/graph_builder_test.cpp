@@ -1,0 +1,428 @@
+// The builder's edges: shapes, empty and tiny segments, images, cancelling, threads, wrong bases, memory.
+
+#include "graph/graph_builder.hpp"
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <chrono>
+#include <cstddef>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "unit/graph/fixtures.hpp"
+
+namespace tandem::graph {
+namespace {
+
+using namespace test;
+using std::chrono::milliseconds;
+
+TEST(GraphBuilder, BuildsEverySizeAndShape) {
+  for (const vec::Metric metric :
+       {vec::Metric::kL2, vec::Metric::kInnerProduct, vec::Metric::kCosine, vec::Metric::kL1}) {
+    for (const std::uint32_t dimensions : {1U, 3U, 4U, 17U, 1'000U, 16'000U}) {
+      for (const unsigned rows : {0U, 1U, 2U, 3U, 40U}) {
+        for (const std::uint32_t m : {4U, 16U, 100U}) {
+          if (dimensions >= 1'000 && (m != 16 || (kSanitized && rows > 3))) continue;
+          BuildParameters parameters = Parameters(metric, dimensions, rows, rows % 3);
+          parameters.graph.m = m;
+          const Dataset data(dimensions, rows, 5);
+          MemorySegment segment = Build(parameters, data);
+          SCOPED_TRACE(std::to_string(dimensions) + " dimensions, " + std::to_string(rows) + " rows, m " +
+                       std::to_string(m));
+          EXPECT_EQ(ProblemOf(segment.header()), nullptr);
+          EXPECT_TRUE(ProblemsOf(&segment).empty());
+          EXPECT_EQ(segment.header().rows, rows);
+          EXPECT_LE(segment.header().nodes, rows);
+          if (rows == 0) continue;
+          EXPECT_EQ(Found(segment, data.Row(0), 50).size(), rows);
+        }
+      }
+    }
+  }
+}
+
+TEST(GraphBuilder, LeavesRowsOutThatAreNotCodable) {
+  Dataset data(8, 20, 1);
+  for (std::size_t row = 0; row < 20; row += 2) std::fill_n(data.Row(row), 8, 0.0F);
+  MemorySegment segment = Build(Parameters(vec::Metric::kCosine, 8, 20), data);
+  EXPECT_EQ(segment.header().rows, 10U);
+  EXPECT_EQ(segment.header().end_row, 20U);
+  EXPECT_TRUE(ProblemsOf(&segment).empty());
+  for (std::uint32_t node = 0; node < 10; ++node) EXPECT_EQ(segment.RowsOf(node).front() % 2, 1U);
+
+  for (std::size_t row = 0; row < 20; ++row) std::fill_n(data.Row(row), 8, 0.0F);
+  MemorySegment empty = Build(Parameters(vec::Metric::kCosine, 8, 20, 2), data);
+  EXPECT_EQ(empty.header().nodes, 0U);
+  EXPECT_EQ(empty.header().entry_node, kEndOfLinks);
+  EXPECT_TRUE(ProblemsOf(&empty).empty());
+  EXPECT_TRUE(Found(empty, data.Row(0), 10).empty());
+}
+
+TEST(GraphBuilder, AllRowsEqualAreOneNode) {
+  Dataset data(5, 300, 1);
+  for (std::size_t row = 0; row < 300; ++row) std::fill_n(data.Row(row), 5, 2.5F);
+  for (const unsigned threads : {0U, 2U}) {
+    MemorySegment segment = Build(Parameters(vec::Metric::kL2, 5, 300, threads), data);
+    EXPECT_EQ(segment.header().nodes, 1U);
+    EXPECT_EQ(segment.RowsOf(0), RowsUpTo(300));
+    EXPECT_TRUE(ProblemsOf(&segment).empty());
+  }
+}
+
+TEST(GraphBuilder, RowsTidsAndRangeAreThoseOfTheCaller) {
+  const Dataset data(6, 500, 2);
+  BuildParameters parameters = Parameters(vec::Metric::kL2, 6, 200);
+  parameters.first_row = 5'000'000'000;  // row ids are 64 bits wide, the segment counts from its first
+  parameters.end_row = parameters.first_row + 500;
+  GraphBuilder builder(parameters);
+  Train(&builder, data, 500);
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    const std::uint64_t row = i * 2 + 1;
+    const base::HeapTid tid{static_cast<std::uint16_t>(i % 3), static_cast<std::uint16_t>(1'000 - i), 7};
+    builder.AddRow(static_cast<base::RowId>(parameters.first_row + row), tid, data.Row(row));
+  }
+  EXPECT_EQ(builder.RowsDone(), 200U);
+  ASSERT_TRUE(builder.Finish().ok());
+  MemorySegment segment(builder);
+  EXPECT_TRUE(ProblemsOf(&segment).empty());
+  EXPECT_EQ(segment.header().first_row, parameters.first_row);
+  EXPECT_EQ(segment.header().end_row, parameters.end_row);
+  std::set<std::uint32_t> rows;
+  const auto* tids = segment.At<TidEntry>(segment.header().tids_at);
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    const std::uint32_t row = tids[i].Row();
+    EXPECT_EQ(tids[i].tid.block_low, 1'000 - (row - 1) / 2);
+    rows.insert(row);
+  }
+  EXPECT_EQ(rows.size(), 200U);
+  EXPECT_EQ(segment.RowsOf(3).front(), parameters.first_row + 7);
+}
+
+TEST(GraphBuilder, RefusesMoreRowsThanAnnounced) {
+  const Dataset data(6, 10, 2);
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 6, 9));
+  Train(&builder, data, 9);
+  EXPECT_THROW(AddRows(&builder, data, 0, 10), std::length_error);
+}
+
+TEST(GraphBuilder, TheSameRowsMakeTheSameBytes) {
+  const Dataset data(24, 500, 4);
+  const MemorySegment first = Build(Parameters(vec::Metric::kL2, 24, 500, 0), data);
+  const MemorySegment second = Build(Parameters(vec::Metric::kL2, 24, 500, 1), data);
+  EXPECT_EQ(first.bytes(), second.bytes());
+}
+
+TEST(GraphBuilder, ThreadsNumberNodesAsTheRowsCame) {
+  const Dataset data(24, 1'000, 4);
+  MemorySegment segment = Build(Parameters(vec::Metric::kL2, 24, 1'000, 4), data);
+  ASSERT_EQ(segment.header().nodes, 1'000U);
+  EXPECT_EQ(segment.header().row_starts_at, 0U);
+  std::vector<std::uint8_t> code(24);
+  MemoryReader reader(segment);
+  for (std::uint32_t node = 0; node < 1'000; ++node) {
+    EXPECT_EQ(segment.RowsOf(node).front(), node);
+    vec::EncodeVector(segment.Quantizer(), data.Row(node), code.data());
+    EXPECT_EQ(std::memcmp(reader.Code(node), code.data(), code.size()), 0) << node;
+  }
+}
+
+// Broken once by computing the first node of a piece from its end.
+TEST(GraphBuilder, AnImageReadInPiecesIsTheImage) {
+  Dataset data(10, 700, 9);
+  for (std::size_t row = 0; row < 700; row += 10) std::copy(data.Row(1), data.Row(2), data.Row(row));
+  for (const unsigned threads : {0U, 3U}) {
+    GraphBuilder builder(Parameters(vec::Metric::kInnerProduct, 10, 700, threads));
+    Train(&builder, data, 700);
+    AddRows(&builder, data, 0, 700);
+    ASSERT_TRUE(builder.Finish().ok());
+    MemorySegment whole(builder);
+    EXPECT_TRUE(ProblemsOf(&whole).empty());
+    ASSERT_NE(whole.header().row_starts_at, 0U);
+    for (const std::size_t piece : {1U, 7U, 37U, 1'001U, 8'144U}) {
+      std::vector<char> bytes(whole.bytes().size(), 'x');
+      for (std::size_t at = 0; at < bytes.size(); at += piece) {
+        builder.ReadImage(at, std::min(piece, bytes.size() - at), bytes.data() + at);
+      }
+      EXPECT_EQ(bytes, whole.bytes()) << "pieces of " << piece;
+    }
+  }
+}
+
+TEST(GraphBuilder, CanBeCancelledFromAnotherThread) {
+  const Dataset data(64, kRows, 3);
+  for (const unsigned threads : {0U, 2U}) {
+    GraphBuilder builder(Parameters(vec::Metric::kL2, 64, kRows, threads));
+    Train(&builder, data, kRows);
+    std::thread other([&builder] {
+      std::this_thread::sleep_for(milliseconds(5));
+      builder.Cancel();
+    });
+    AddRows(&builder, data, 0, kRows);
+    other.join();
+    builder.Cancel();
+    builder.EndRows();
+    while (!builder.Done()) std::this_thread::yield();
+    EXPECT_EQ(builder.Finish().kind(), base::ErrorKind::kCancelled);
+  }
+}
+
+// Broken once by destroying threads before they are joined: std::terminate.
+TEST(GraphBuilder, CanBeDestroyedWhileThreadsRun) {
+  const Dataset data(256, 2'000, 3);
+  for (const std::size_t rows : {std::size_t{0}, std::size_t{1}, std::size_t{100}, std::size_t{2'000}}) {
+    GraphBuilder builder(Parameters(vec::Metric::kL2, 256, 2'000, 3));
+    if (rows == 0) continue;
+    Train(&builder, data, 1);
+    for (std::size_t row = 0; row < rows && builder.HasRoom(); ++row) AddRows(&builder, data, row, row + 1);
+  }
+}
+
+TEST(GraphBuilder, ReportsRoomProgressAndEnd) {
+  const Dataset data(32, 600, 3);
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 32, 600, 2));
+  Train(&builder, data, 600);
+  for (std::size_t row = 0; row < 600; ++row) {
+    while (!builder.HasRoom()) std::this_thread::sleep_for(milliseconds(1));
+    AddRows(&builder, data, row, row + 1);
+  }
+  EXPECT_FALSE(builder.Done());
+  builder.EndRows();
+  while (!builder.Done()) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(builder.RowsDone(), 600U);
+  EXPECT_TRUE(builder.Finish().ok());
+}
+
+// ---- a base ----
+
+MemorySegment SmallBase() {
+  BuildParameters parameters = Parameters(vec::Metric::kL2, 12, 300);
+  return Build(parameters, Dataset(12, 300, 8));
+}
+
+base::Status TryBase(MemorySegment* base, const BuildParameters& parameters) {
+  GraphBuilder builder(parameters);
+  base::Status status = builder.BeginBase(base);
+  if (!status.ok()) return status;
+  while (builder.LoadBaseNodes(base, 10, &status)) {
+  }
+  return status;
+}
+
+TEST(GraphBuilder, TakesABaseThatFitsOnly) {
+  MemorySegment base = SmallBase();
+  const BuildParameters fits = Parameters(vec::Metric::kL2, 12, 400);
+  EXPECT_TRUE(TryBase(&base, fits).ok());
+  for (const auto& change : std::vector<void (*)(BuildParameters*)>{
+           [](BuildParameters* p) { p->graph.metric = vec::Metric::kL1; },
+           [](BuildParameters* p) { p->graph.dimensions = 13; }, [](BuildParameters* p) { p->graph.m = 8; },
+           [](BuildParameters* p) { p->first_row = 1; }, [](BuildParameters* p) { p->end_row = 299; }}) {
+    BuildParameters wrong = fits;
+    change(&wrong);
+    EXPECT_EQ(TryBase(&base, wrong).kind(), base::ErrorKind::kCorrupted);
+  }
+}
+
+// Bytes that a checksum should have caught must end in an error, not in memory that is not ours.
+TEST(GraphBuilder, RefusesABaseWithWrongLinks) {
+  const BuildParameters fits = Parameters(vec::Metric::kL2, 12, 400);
+  const MemorySegment good = SmallBase();
+  const SegmentHeader& header = good.header();
+  ASSERT_GT(header.upper_nodes, 2U);
+  struct Damage {
+    std::uint64_t offset;
+    std::uint32_t value;
+  };
+  for (const auto& [offset, value] :
+       {Damage{header.records_at, 300}, Damage{header.upper_nodes_at, 300},
+        Damage{header.upper_nodes_at + 4, 77}, Damage{header.upper_nodes_at + 8, 5},
+        Damage{header.upper_links_at, header.upper_nodes}, Damage{header.rows_at + 8, 300}, Damage{0, 1}}) {
+    MemorySegment bad = good;
+    std::memcpy(bad.bytes().data() + offset, &value, sizeof value);
+    EXPECT_EQ(TryBase(&bad, fits).kind(), base::ErrorKind::kCorrupted) << offset;
+  }
+}
+
+TEST(GraphBuilder, ARowEqualToADroppedOneRevivesItsNode) {
+  const Dataset data(12, 300, 8);
+  MemorySegment base = SmallBase();
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 12, 310));
+  ASSERT_TRUE(builder.BeginBase(&base).ok());
+  base::Status status;
+  while (builder.LoadBaseNodes(&base, 1'000, &status)) {
+  }
+  for (std::uint64_t row = 1; row < 300; ++row)
+    builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  builder.KeepBaseRow(static_cast<base::RowId>(305), TidOf(305));  // not the base's: ignored
+  builder.AddRow(static_cast<base::RowId>(301), TidOf(301), data.Row(0));
+  ASSERT_TRUE(builder.Finish().ok());
+  MemorySegment grown(builder);
+  EXPECT_TRUE(ProblemsOf(&grown).empty());
+  EXPECT_EQ(grown.header().nodes, 300U);
+  EXPECT_EQ(grown.header().rows, 300U);
+  EXPECT_EQ(grown.RowsOf(0), std::vector<std::uint64_t>{301});
+}
+
+TEST(GraphBuilder, ABaseWithoutNodesIsAStart) {
+  Dataset nothing(12, 0, 1);
+  MemorySegment base = Build(Parameters(vec::Metric::kL2, 12, 0), nothing);
+  const Dataset data(12, 50, 8);
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 12, 50));
+  ASSERT_TRUE(builder.BeginBase(&base).ok());
+  base::Status status;
+  EXPECT_FALSE(builder.LoadBaseNodes(&base, 1'000, &status));
+  ASSERT_TRUE(status.ok());
+  AddRows(&builder, data, 0, 50);
+  ASSERT_TRUE(builder.Finish().ok());
+  MemorySegment grown(builder);
+  EXPECT_TRUE(ProblemsOf(&grown).empty());
+  EXPECT_EQ(grown.header().rows, 50U);
+}
+
+// Row ids of a base may lie anywhere within the new segment's, and its rows in any order of nodes.
+TEST(GraphBuilder, ABaseInTheMiddleKeepsItsRows) {
+  const Dataset data(12, 300, 8);
+  BuildParameters middle = Parameters(vec::Metric::kL2, 12, 100);
+  middle.first_row = 100;
+  middle.end_row = 200;
+  GraphBuilder first(middle);
+  Train(&first, data, 300);
+  for (std::uint64_t row = 200; row-- > 100;) {
+    first.AddRow(static_cast<base::RowId>(row), TidOf(row), data.Row(row));
+  }
+  ASSERT_TRUE(first.Finish().ok());
+  MemorySegment base(first);
+
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 12, 300));
+  ASSERT_TRUE(builder.BeginBase(&base).ok());
+  base::Status status;
+  while (builder.LoadBaseNodes(&base, 33, &status)) {
+  }
+  for (std::uint64_t row = 100; row < 200; ++row)
+    builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  AddRows(&builder, data, 0, 100);
+  AddRows(&builder, data, 200, 300);
+  ASSERT_TRUE(builder.Finish().ok());
+  MemorySegment grown(builder);
+  EXPECT_TRUE(ProblemsOf(&grown).empty());
+  std::vector<std::uint8_t> code(12);
+  MemoryReader reader(grown);
+  std::size_t rows = 0;
+  for (std::uint32_t node = 0; node < grown.header().nodes; ++node) {
+    for (const std::uint64_t row : grown.RowsOf(node)) {
+      vec::EncodeVector(grown.Quantizer(), data.Row(row), code.data());
+      EXPECT_EQ(std::memcmp(reader.Code(node), code.data(), code.size()), 0) << row;
+      ++rows;
+    }
+  }
+  EXPECT_EQ(rows, 300U);
+}
+
+// ---- memory ----
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+std::size_t AllocatedBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+struct Shape {
+  std::uint32_t dimensions;
+  std::uint64_t rows;
+  std::uint32_t m;
+  unsigned threads;
+};
+
+// Broken once by forgetting hnswlib's locks in the formula.
+TEST(BuildBytes, BoundsWhatABuildAllocates) {
+  for (const Shape& shape : {Shape{4, 60'000, 4, 0}, Shape{32, 20'000, 16, 2}, Shape{64, 4'000, 100, 1},
+                             Shape{1'000, 3'000, 16, 4}}) {
+    const Dataset data(shape.dimensions, shape.rows, 6);
+    BuildParameters parameters =
+        Parameters(vec::Metric::kInnerProduct, shape.dimensions, shape.rows, shape.threads);
+    parameters.graph.m = shape.m;
+    parameters.graph.ef_construction = 16;
+    SCOPED_TRACE(std::to_string(shape.dimensions) + " dimensions");
+    const std::size_t before = AllocatedBytes();
+    std::size_t peak = 0;
+    const auto look = [&] { peak = std::max(peak, AllocatedBytes() - before); };
+    {
+      GraphBuilder builder(parameters);
+      Train(&builder, data, shape.rows);
+      look();
+      for (std::uint64_t row = 0; row < shape.rows; row += 500) {
+        AddRows(&builder, data, row, std::min(row + 500, shape.rows));
+        look();
+      }
+      builder.EndRows();
+      while (!builder.Done()) look();
+      ASSERT_TRUE(builder.Finish().ok());
+      look();
+    }
+    const std::size_t bound = BuildBytes(parameters.graph, shape.rows, shape.threads);
+    EXPECT_LE(peak, bound);
+    // And no waste: what is not used of a budget is a smaller segment. Below the trainer's sample the bound is loose.
+    if (bound > (std::size_t{24} << 20)) {
+      EXPECT_GE(peak, bound / 10 * 8);
+    }
+    EXPECT_LE(AllocatedBytes(), before + (std::size_t{64} << 10));
+  }
+}
+
+TEST(BuildBytes, BoundsABuildFromABase) {
+  constexpr std::uint64_t kCount = 20'000;
+  const Dataset data(16, kCount, 6);
+  BuildParameters parameters = Parameters(vec::Metric::kL2, 16, kCount / 2);
+  parameters.graph.ef_construction = 16;
+  MemorySegment base = Build(parameters, data);
+  parameters = Parameters(vec::Metric::kL2, 16, kCount);
+  parameters.graph.ef_construction = 16;
+  const std::size_t before = AllocatedBytes();
+  std::size_t peak = 0;
+  const auto look = [&] { peak = std::max(peak, AllocatedBytes() - before); };
+  GraphBuilder builder(parameters);
+  ASSERT_TRUE(builder.BeginBase(&base).ok());
+  base::Status status;
+  do look();
+  while (builder.LoadBaseNodes(&base, 700, &status));
+  for (std::uint64_t row = 0; row < kCount / 2; ++row) {
+    builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  }
+  look();
+  for (std::uint64_t row = kCount / 2; row < kCount; row += 100) {
+    AddRows(&builder, data, row, row + 100);
+    look();
+  }
+  ASSERT_TRUE(builder.Finish().ok());
+  look();
+  EXPECT_LE(peak, BuildBytes(parameters.graph, kCount, 0));
+}
+
+#endif
+
+TEST(BuildBytes, IsTheInverseOfRowsForBytes) {
+  for (const std::uint32_t dimensions : {1U, 128U, 1'536U, 16'000U}) {
+    for (const unsigned threads : {0U, 1U, 8U}) {
+      const GraphParameters graph{vec::Metric::kL2, dimensions, 16, 128};
+      for (std::size_t budget = std::size_t{1} << 20; budget < std::size_t{1} << 36; budget *= 3) {
+        const std::uint64_t rows = RowsForBytes(graph, budget, threads);
+        ASSERT_GE(rows, 1U);
+        EXPECT_TRUE(rows == 1 || BuildBytes(graph, rows, threads) <= budget);
+        EXPECT_TRUE(rows >= kMaxNodes - 1 || BuildBytes(graph, rows + 1, threads) > budget) << rows;
+      }
+    }
+  }
+}
+
+TEST(BuildBytes, SixtyFourMegabytesHoldAUsefulSegment) {
+  EXPECT_GT(RowsForBytes({vec::Metric::kL2, 128, 16, 128}, std::size_t{64} << 20, 1), 100'000U);
+  EXPECT_GT(RowsForBytes({vec::Metric::kL2, 1'536, 16, 128}, std::size_t{64} << 20, 1), 25'000U);
+}
+
+}  // namespace
+}  // namespace tandem::graph
