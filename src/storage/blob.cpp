@@ -243,6 +243,37 @@ static FreeRun* BestRun(BlobWriter* writer, uint32 blocks) {
   return best;
 }
 
+namespace {
+
+/// One bit a block: is it claimed?
+struct ClaimMap {
+  uint64* words;
+  BlockNumber blocks;
+
+  [[nodiscard]] bool IsClaimed(BlockNumber block) const {
+    return (words[block / 64] >> (block % 64) & 1) != 0;
+  }
+};
+
+void ClaimBlocks(void* state, BlockOwner /*owner*/, BlockNumber first, uint32 count) {
+  const auto* map = static_cast<const ClaimMap*>(state);
+  for (BlockNumber block = first; block < map->blocks && block - first < count; block++)
+    map->words[block / 64] |= uint64{1} << (block % 64);
+}
+
+/// In the current memory context.
+ClaimMap MapClaims(const IndexLayout& layout) {
+  const BlockNumber blocks = layout.meta.high_water;
+  ClaimMap map = {
+      static_cast<uint64*>(MemoryContextAllocExtended(
+          CurrentMemoryContext, (blocks / 64 + 1) * sizeof(uint64), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
+      blocks};
+  VisitClaims(layout, ClaimBlocks, &map);
+  return map;
+}
+
+}  // namespace
+
 BlobWriter* BeginBlobs(Relation index) {
   auto* writer = static_cast<BlobWriter*>(palloc0(sizeof(BlobWriter)));
   writer->context = CurrentMemoryContext;
@@ -255,25 +286,10 @@ BlobWriter* BeginBlobs(Relation index) {
   const MemoryContext old_context = MemoryContextSwitchTo(scratch);
   const IndexLayout* layout = ReadLayout(index);
   writer->incarnation = layout->meta.incarnation;
-  struct ClaimMap {
-    bool* claimed;
-    BlockNumber blocks;
-  };
-  const BlockNumber blocks = layout->meta.high_water;
-  ClaimMap map = {static_cast<bool*>(MemoryContextAllocExtended(scratch, blocks * sizeof(bool),
-                                                                MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
-                  blocks};
-  VisitClaims(
-      *layout,
-      [](void* state, BlockOwner /*owner*/, BlockNumber first, uint32 count) {
-        const auto* claims = static_cast<const ClaimMap*>(state);
-        for (uint32 i = 0; i < count && first + i < claims->blocks; i++) claims->claimed[first + i] = true;
-      },
-      &map);
-  MemoryContextSwitchTo(writer->context);
-  for (BlockNumber block = 0; block < blocks;) {
+  const ClaimMap map = MapClaims(*layout);
+  for (BlockNumber block = 0; block < map.blocks;) {
     BlockNumber end = block;
-    while (end < blocks && !map.claimed[end]) end++;
+    while (end < map.blocks && !map.IsClaimed(end)) end++;
     if (end > block) AddRun(writer, block, end - block);
     block = end + 1;
   }
