@@ -233,10 +233,12 @@ bool LookAgain(Awaited* awaited, uint64* sealed) {
   return done;
 }
 
-void Sleep() {
+void SleepUntil(TimestampTz deadline) {
   // A snapshot for catalog look-ups is a snapshot, too.
   InvalidateCatalogSnapshot();
-  (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookEveryMs, PG_WAIT_EXTENSION);
+  const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+  (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(kLookEveryMs, left_ms),
+                  pg::WaitEvent("TandemWait"));
   ResetLatch(MyLatch);
   CHECK_FOR_INTERRUPTS();
 }
@@ -263,7 +265,7 @@ void WaitForIndex(Oid index, WaitLimits* limits) {
     // Again and again: a worker that was restarted remembers nothing.
     if (shmem::RequestedFold(index) < awaited.rows) shmem::RequestFold(index, awaited.rows);
     RejectTimeout(awaited, *limits, sealed);
-    Sleep();
+    SleepUntil(limits->deadline);
     done = LookAgain(&awaited, &sealed);
     if (!done) RejectFailingBuild(awaited, *limits);
   }
