@@ -10,7 +10,7 @@
 
 # Package names by purpose; @ stands for the server's major version.
 declare -A tandem__packages=(
-  [build]='g++ make postgresql-@ postgresql-server-dev-@'
+  [build]='g++ make libhnswlib-dev postgresql-@ postgresql-server-dev-@'
   [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libclang-rt-dev libipc-run-perl libio-pty-perl locales perl'
   [lint]='clang clang-format clang-tidy shellcheck pyflakes3 git perl'
   [quickstart]='python3 python3-scipy'
