@@ -17,7 +17,6 @@ extern "C" {
 #include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/syscache.h"
 }
 
@@ -68,11 +67,9 @@ AccessMethods OurAccessMethods() {
 
 /// True if somebody holds the lock of a command like CREATE INDEX CONCURRENTLY on the table.
 bool TableIsWorkedOn(Oid table) {
-  LOCKTAG tag;
-  SET_LOCKTAG_RELATION(tag, MyDatabaseId, table);
-  int holders = 0;
-  pfree(GetLockConflicts(&tag, ShareUpdateExclusiveLock, &holders));
-  return holders > 0;
+  if (!ConditionalLockRelationOid(table, ShareUpdateExclusiveLock)) return true;
+  UnlockRelationOid(table, ShareUpdateExclusiveLock);
+  return false;
 }
 
 /// Takes the index onto the list if it is finished. One that is not may be CREATE INDEX CONCURRENTLY's, which tells nobody
