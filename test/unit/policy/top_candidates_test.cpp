@@ -64,8 +64,8 @@ TEST(OrderedKey, GivesTheNumberBack) {
 
 TEST(TopCandidates, KeepsTheSmallestOfManyRandomOnes) {
   std::mt19937_64 random(7);
-  for (const std::size_t keep : {1, 2, 3, 10, 1000}) {
-    for (const std::size_t count : {0, 1, 2, 5, 999, 1000, 1001, 20000}) {
+  for (const std::size_t keep : {1U, 2U, 3U, 10U, 1000U}) {
+    for (const std::size_t count : {0U, 1U, 2U, 5U, 999U, 1000U, 1001U, 20000U}) {
       std::vector<Candidate> offered;
       for (std::uint64_t row = 0; row < count; row++)
         offered.push_back(Make(static_cast<double>(random() % 5000) - 2500, row));
