@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 extern "C" {
+#include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/guc.h"
 }
 
@@ -52,12 +54,23 @@ static void WaitForGo(const char* name) {
   }
 }
 
+/// Isolation tests see that a session waits for a lock; they do not see that it looks for a file.
+static void WaitForAdvisoryLock() {
+  constexpr uint32 kKey = 4711;
+  LOCKTAG tag;
+  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, kKey, 1);
+  (void)LockAcquire(&tag, ShareLock, true, false);
+  LockRelease(&tag, ShareLock, true);
+}
+
 void StopPoint(const char* name) {
   char action[32];
   if (stop_points_setting == nullptr || *stop_points_setting == '\0') return;
   if (!ActionOf(name, action, sizeof action)) return;
   if (std::strcmp(action, "wait") == 0)
     WaitForGo(name);
+  else if (std::strcmp(action, "lock") == 0)
+    WaitForAdvisoryLock();
   else if (std::strcmp(action, "crash") == 0)
     kill(getpid(), SIGKILL);
   else if (std::strcmp(action, "error") == 0)

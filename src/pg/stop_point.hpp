@@ -8,6 +8,7 @@
 //   wait    wait until the file NAME.go appears in the data directory's folder tandem_stop_points,
 //           after creating NAME.reached there; ends by itself after 60 s, or when the query is cancelled
 //           where no lock holds interrupts off
+//   lock    wait while another session holds pg_advisory_lock(4711); for isolation tests, where no content lock is held
 //   on      for switches, which are asked for by IsSwitchedOn(): another way is taken than usual
 
 namespace tandem::pg {

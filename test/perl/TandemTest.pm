@@ -59,7 +59,7 @@ CREATE FUNCTION test_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sq
                         ELSE ((i * 7919 + j * j * 31 + i * j * 13) % 2003)::real / 4 END ORDER BY j)::vector
   FROM generate_series(1::bigint, dimensions) j $$;
 CREATE FUNCTION spread_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT array_agg(((i * (7919 + 104729 * j) + j * j * 31 + i * i % 65521 * j) % 65521)::real / 65521 ORDER BY j)::vector
+  SELECT array_agg((hashint8extended(i, j) & 1048575)::real / 1048576 ORDER BY j)::vector
   FROM generate_series(1::bigint, dimensions) j $$;
 SQL
   $node->safe_psql($database, graph_checker_sql());

@@ -86,6 +86,10 @@ sub random_rounds {
 # Crashes of whoever folds at named places, in a session that folds, so that only one process is armed.
 sub staged_rounds {
   set_configuration($node, "tandem.naptime = '1h'");
+  # Few rows again, so that each build takes a moment.
+  $node->safe_psql('postgres', "TRUNCATE t; INSERT INTO t SELECT -i, spread_vector(i, $dimensions) FROM generate_series(1, 1000) i");
+  %kept = map { -$_ => 1 } 1 .. 1000;
+  %gone = ();
   for my $stop_point (qw(high-water-logged blob-id-logged blob-page-written blob-written publish-before-root
     publish-after-root recycle-before-publish)) {
     my $sealed = 0;
@@ -110,9 +114,9 @@ sub staged_rounds {
 
 # Rows to fold, and dead ones that VACUUM marks and a merge can drop.
 sub something_to_fold {
-  my ($from, $to) = ($next_id, $next_id + 1199);
+  my ($from, $to) = ($next_id, $next_id + 599);
   $next_id = $to + 1;
-  $node->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i;");
+  $node->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i");
   $kept{$_} = 1 for $from .. $to;
   my @doomed = grep { $kept{$_} } map { $from - 100 - $_ } 1 .. 50;
   return unless @doomed;

@@ -40,7 +40,7 @@ constexpr std::uint32_t kRows = kSanitized ? 800 : 6'000;
 class Dataset {
  public:
   Dataset(std::uint32_t dimensions, std::size_t rows, unsigned seed) : dimensions_(dimensions) {
-    constexpr std::size_t kLatent = 16;
+    constexpr std::size_t kLatent = 24;
     constexpr std::size_t kClusters = 20;
     std::mt19937 generator(seed);
     std::normal_distribution<float> normal;
@@ -52,9 +52,9 @@ class Dataset {
     for (std::size_t row = 0; row < rows; ++row) {
       float* vector = values_.data() + row * dimensions;
       const std::size_t cluster = generator() % kClusters;
-      for (std::size_t d = 0; d < dimensions; ++d) vector[d] = 0.3F * normal(generator);
+      for (std::size_t d = 0; d < dimensions; ++d) vector[d] = 0.5F * normal(generator);
       for (std::size_t l = 0; l < kLatent; ++l) {
-        const float latent = centres[cluster * kLatent + l] + 0.6F * normal(generator);
+        const float latent = centres[cluster * kLatent + l] + 0.8F * normal(generator);
         for (std::size_t d = 0; d < dimensions; ++d) vector[d] += latent * map[l * dimensions + d];
       }
     }
