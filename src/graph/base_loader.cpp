@@ -86,7 +86,9 @@ bool BaseLoader::LoadRecord(const char* record, std::uint32_t node, const HnswMe
 
 base::Status BaseLoader::LoadUpperNodes(SegmentSource* source) {
   upper_nodes_.resize(header_.upper_nodes);
-  source->Read(header_.upper_nodes_at, upper_nodes_.size() * sizeof(UpperNode), upper_nodes_.data());
+  if (!upper_nodes_.empty()) {
+    source->Read(header_.upper_nodes_at, upper_nodes_.size() * sizeof(UpperNode), upper_nodes_.data());
+  }
   std::uint64_t lists = 0;
   std::uint64_t next_node = 0;
   for (const UpperNode& upper : upper_nodes_) {

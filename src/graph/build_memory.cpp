@@ -45,13 +45,19 @@ double BytesPerRow(const GraphParameters& graph, unsigned threads) noexcept {
   return element + lock_level_lists + visited + ids + rows + base;
 }
 
+/// The sample, and as much again while it is looked at.
+double TrainingBytes(const GraphParameters& graph) noexcept {
+  const vec::ScalarQuantizerTrainer trainer(graph.metric, graph.dimensions);
+  return 2.0 * sizeof(float) * static_cast<double>(trainer.MaxSamples()) * graph.dimensions;
+}
+
 double BytesForRows(const GraphParameters& graph, double rows, unsigned threads) noexcept {
   const auto count = static_cast<std::size_t>(rows);
   const std::size_t data = NodeDataBytes(graph.metric, graph.dimensions);
   const double built = rows * BytesPerRow(graph, threads) + UpperBytes(graph, rows) +
                        static_cast<double>(CodeTable::MemoryBytes(count)) + kFixedLocks;
-  const double training = 2.0 * vec::ScalarQuantizerTrainer::kSampleBytes;
-  return std::max(built, training) + static_cast<double>(BuildQueue::MemoryBytes(data, threads)) + kSlack;
+  return std::max(built, TrainingBytes(graph)) + static_cast<double>(BuildQueue::MemoryBytes(data, threads)) +
+         kSlack;
 }
 
 }  // namespace
@@ -62,12 +68,11 @@ std::size_t BuildBytes(const GraphParameters& graph, std::uint64_t rows, unsigne
 
 std::uint64_t RowsForBytes(const GraphParameters& graph, std::size_t budget_bytes,
                            unsigned threads) noexcept {
-  std::uint64_t fits = 1;
+  std::uint64_t fits = 0;
   for (std::uint64_t bit = std::uint64_t{1} << 30; bit > 0; bit >>= 1) {
-    const std::uint64_t candidate = (fits == 1 ? 0 : fits) + bit;
-    if (BuildBytes(graph, candidate, threads) <= budget_bytes) fits = candidate;
+    if (BuildBytes(graph, fits + bit, threads) <= budget_bytes) fits += bit;
   }
-  return fits;
+  return std::max(fits, kLeastRows);
 }
 
 }  // namespace tandem::graph

@@ -30,7 +30,9 @@ struct BuildParameters {
 /// Bytes of private memory that a build of `rows` rows takes at its peak, freezing included.
 [[nodiscard]] std::size_t BuildBytes(const GraphParameters& graph, std::uint64_t rows,
                                      unsigned threads) noexcept;
-/// The largest number of rows for which BuildBytes() is within `budget_bytes`; at least 1.
+/// The largest number of rows for which BuildBytes() is within `budget_bytes`, but at least kLeastRows: with segments of a few rows
+/// each an index would be of no use, so a budget that is eaten up by many threads' needs is exceeded.
+constexpr std::uint64_t kLeastRows = 1'000;
 [[nodiscard]] std::uint64_t RowsForBytes(const GraphParameters& graph, std::size_t budget_bytes,
                                          unsigned threads) noexcept;
 

@@ -90,7 +90,7 @@ class GraphSearch {
 
  private:
   static constexpr std::uint32_t kExpanded = std::uint32_t{1} << 31;  // segments have fewer nodes than that
-  static constexpr std::size_t kWordBits = 64;
+  static constexpr std::uint32_t kWordBits = 64;
 
   struct Entry {
     float key;

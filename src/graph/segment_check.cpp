@@ -99,7 +99,9 @@ void SegmentChecker::CheckLinks(const std::uint32_t* links, std::uint32_t count,
 
 void SegmentChecker::CheckUpperNodes() {
   upper_.resize(header_.upper_nodes);
-  source_->Read(header_.upper_nodes_at, upper_.size() * sizeof(UpperNode), upper_.data());
+  if (!upper_.empty()) {
+    source_->Read(header_.upper_nodes_at, upper_.size() * sizeof(UpperNode), upper_.data());
+  }
   std::uint64_t lists = 0;
   std::uint64_t next_node = 0;
   std::uint32_t max_level = 0;

@@ -129,6 +129,7 @@ void SegmentImage::Read(std::uint64_t offset, std::size_t bytes, char* to) const
 }
 
 void SegmentImage::ReadRecords(std::uint64_t at, std::size_t bytes, char* to) const noexcept {
+  if (bytes == 0) return;
   const Wanted wanted{at, at + bytes, to};
   const std::size_t link_bytes = 2 * std::size_t{header_.m} * sizeof(std::uint32_t);
   for (auto node = static_cast<std::uint32_t>(at / header_.record_bytes);; ++node) {
