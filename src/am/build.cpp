@@ -72,7 +72,12 @@ void HintAtPreload(Relation index) {
                    "tandem_build(...). Until then, searches are exact.")));
 }
 
+/// Once for an index, when it is made: ON COMMIT DELETE ROWS builds it anew with every transaction.
 void HintAtTemporary(Relation index) {
+  static Oid said_of = InvalidOid;
+  const bool is_new = index->rd_createSubid != InvalidSubTransactionId;
+  if (!is_new || said_of == RelationGetRelid(index)) return;
+  said_of = RelationGetRelid(index);
   ereport(
       NOTICE,
       (errmsg("no background worker builds graphs of temporary index \"%s\"", RelationGetRelationName(index)),

@@ -97,11 +97,11 @@ long TimeToSpend() {
   return allowance.left_ms >= kLeastMs ? Min(allowance.left_ms, kMostMs) : 0;
 }
 
-/// Rows that can be built into a graph in that time, going by 9 a millisecond at 128 dimensions and 1 at 1,536; half of it after
-/// each failure. A segment of more would have to be given up.
+/// Rows that can be built into a graph in that time, going by 4 a millisecond at 128 dimensions and 1 at 900, half of what an
+/// idle processor does; half of it after each failure. A segment of more would have to be given up.
 uint64 RowsToBuild(Relation index, long spend_ms, int failures) {
   const uint64 dimensions = storage::GetIndexCache(index)->directory.dimensions;
-  const uint64 rows = static_cast<uint64>(spend_ms) * 2000 / (dimensions + 100);
+  const uint64 rows = static_cast<uint64>(spend_ms) * 1000 / (dimensions + 100);
   return Max(kLeastRows, Min(kMostRows, rows) >> Min(failures, kMostDoublings));
 }
 
