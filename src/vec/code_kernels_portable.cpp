@@ -40,7 +40,8 @@ struct Simd {
       const float steps = (0.5F * from[i] - 0.5F * base[i]) * twice_inverse_step;
       const float positive = steps > 0.0F ? steps : 0.0F;
       const float clamped = positive < 255.0F ? positive : 255.0F;
-      code[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(clamped + 0.5F));
+      // As the other sets round; the result of lround() would differ where the sum is rounded up to the next integer.
+      code[i] = static_cast<std::uint8_t>(clamped + 0.5F);  // NOLINT(bugprone-incorrect-roundings)
     }
   }
 };
