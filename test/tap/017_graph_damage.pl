@@ -25,7 +25,8 @@ my %in_trailer = (blob => 8, checksum => 12, ordinal => 16);
 my $rows = 5000;
 my $dimensions = 8;
 my $dead_row = 20;
-my $node = make_node('damage', conf => "fsync = off\n");
+my $node = make_node('damage');
+need_stop_points($node);
 $node->safe_psql('postgres', <<"SQL");
 CREATE TABLE t (id bigint, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
 CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 40);
@@ -114,9 +115,9 @@ sub verify {
   return $node->safe_psql('postgres', "SELECT block, problem FROM tandem_verify('t_index', true)");
 }
 
-# Status, rows and messages of a search that is drained. Graphs are searched first: a drained exact scan alone shows nothing.
+# Status, rows and messages of a short search and of one that is drained, both of the graph first.
 sub search {
-  my ($status, $out, $error) = $node->psql('postgres', <<"SQL");
+  my ($status, $out, $error) = $node->psql('postgres', arm_sql('always-graph=on') . <<"SQL");
 \\set VERBOSITY verbose
 SET enable_seqscan = off;
 SET enable_sort = off;
