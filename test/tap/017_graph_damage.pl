@@ -1,8 +1,8 @@
 # Damages pages of graphs, of the manifest and of row heads on purpose, and asks: does tandem_verify() say what is wrong and
 # at which block, and do searches go on exactly, or end with a clean error, but never with a crash or a wrong row?
 #
-# Seen to fail with: no look at checksums (verify_segments.cpp); pages not asked for their blob's id (IsPageOf); a manifest
-# believed without its checksum; rows of a graph not compared with row heads.
+# Seen to fail with: page checksums not compared (ProblemOfPage); pages not asked for their blob's id (IsPageOf); a manifest
+# believed without its checksum (LoadManifest); TIDs of a graph not compared with row heads (CheckTid).
 use strict;
 use warnings;
 
