@@ -97,7 +97,9 @@ struct Awaited {
   Oid index;
   const char* name;
   uint64 incarnation;
-  uint64 rows;  ///< row ids below this
+  uint64 rows;    ///< row ids below this
+  uint64 sealed;  ///< row ids below this are in graphs, as of the last look
+  bool done;
 };
 
 struct WaitLimits {
@@ -141,12 +143,12 @@ bool HasLiveRow(Relation index, uint64 first, uint64 end) {
   return live;
 }
 
-/// True if every awaited row is in a graph, or dead: those need none. With the relation open.
-bool AllSealed(Awaited* awaited, Relation index, uint64* sealed) {
+/// True if every awaited row is in a graph, or dead: those need none.
+bool AllSealed(Awaited* awaited, Relation index) {
   if (storage::GetIndexCache(index)->directory.incarnation != awaited->incarnation)
     CountAwaited(awaited, index);
-  *sealed = storage::ReadManifestRoot(index).sealed_rows;
-  return *sealed >= awaited->rows || !HasLiveRow(index, *sealed, awaited->rows);
+  awaited->sealed = storage::ReadManifestRoot(index).sealed_rows;
+  return awaited->sealed >= awaited->rows || !HasLiveRow(index, awaited->sealed, awaited->rows);
 }
 
 /// True if the index's catalog entry is this transaction's: the worker sees no index, another file, or another strategy.
@@ -207,30 +209,30 @@ void RejectFailingBuild(const Awaited& awaited, const WaitLimits& limits) {
                   errhint("It tries again from time to time; tandem_build_progress shows its last error.")));
 }
 
-void RejectTimeout(const Awaited& awaited, const WaitLimits& limits, uint64 sealed) {
+void RejectTimeout(const Awaited& awaited, const WaitLimits& limits) {
   if (limits.deadline == DT_NOEND || GetCurrentTimestamp() < limits.deadline) return;
-  ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
-                  errmsg("timed out while waiting for the graphs of index \"%s\"", awaited.name),
-                  errdetail("%llu of %llu rows are in graphs.", static_cast<unsigned long long>(sealed),
-                            static_cast<unsigned long long>(awaited.rows)),
-                  errhint("The background worker goes on; see tandem_build_progress.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_QUERY_CANCELED),
+           errmsg("timed out while waiting for the graphs of index \"%s\"", awaited.name),
+           errdetail("%llu of %llu rows are in graphs.", static_cast<unsigned long long>(awaited.sealed),
+                     static_cast<unsigned long long>(awaited.rows)),
+           errhint("The background worker goes on; see tandem_build_progress.")));
 }
 
-/// One look at an index, under a lock of its own that lasts no longer: DROP must not wait for us. True if nothing is left to
-/// wait for. A look that would have to wait for a lock is left out.
-bool LookAgain(Awaited* awaited, uint64* sealed) {
+/// One look at an index, under a lock of its own that lasts no longer: DROP must not wait for us. A look that would have to
+/// wait for a lock is left out.
+void LookAgain(Awaited* awaited) {
   const Relation index = TryOpen(awaited->index);
   if (index == nullptr) {
     if (get_rel_relkind(awaited->index) == '\0')
       ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
                       errmsg("index \"%s\" was dropped while it was waited for", awaited->name)));
-    return false;
+    return;
   }
   RequireTandemIndex(index);
   RequireGraphs(index);
-  const bool done = AllSealed(awaited, index, sealed);
+  awaited->done = AllSealed(awaited, index);
   relation_close(index, AccessShareLock);
-  return done;
 }
 
 void SleepUntil(TimestampTz deadline) {
@@ -243,32 +245,39 @@ void SleepUntil(TimestampTz deadline) {
   CHECK_FOR_INTERRUPTS();
 }
 
-/// Counts what is there to wait for; true if nothing is.
-bool BeginWait(Awaited* awaited, Oid index, uint64* sealed) {
+/// Counts what is there to wait for, and refuses what no worker could ever do.
+Awaited BeginWait(Oid index) {
   const OpenIndex open = OpenOwnedIndex(index, AccessShareLock);
-  awaited->index = index;
-  awaited->name = pstrdup(RelationGetRelationName(open.index));
-  CountAwaited(awaited, open.index);
-  const bool done = AllSealed(awaited, open.index, sealed);
-  if (!done) RequireReachable(open);
+  Awaited awaited = {};
+  awaited.index = index;
+  awaited.name = pstrdup(RelationGetRelationName(open.index));
+  CountAwaited(&awaited, open.index);
+  awaited.done = AllSealed(&awaited, open.index);
+  if (!awaited.done) RequireReachable(open);
   CloseIndex(open);
-  return done;
+  return awaited;
 }
 
-/// Rows that come after the call are not waited for: steady inserts do not prolong it.
-void WaitForIndex(Oid index, WaitLimits* limits) {
-  Awaited awaited;
-  uint64 sealed = 0;
-  bool done = BeginWait(&awaited, index, &sealed);
-  while (!done) {
-    RequireWorker(awaited, limits);
+void WaitFor(Awaited* awaited, WaitLimits* limits) {
+  while (!awaited->done) {
+    RequireWorker(*awaited, limits);
     // Again and again: a worker that was restarted remembers nothing.
-    if (shmem::RequestedFold(index) < awaited.rows) shmem::RequestFold(index, awaited.rows);
-    RejectTimeout(awaited, *limits, sealed);
+    if (shmem::RequestedFold(awaited->index) < awaited->rows)
+      shmem::RequestFold(awaited->index, awaited->rows);
+    RejectTimeout(*awaited, *limits);
     SleepUntil(limits->deadline);
-    done = LookAgain(&awaited, &sealed);
-    if (!done) RejectFailingBuild(awaited, *limits);
+    LookAgain(awaited);
+    if (!awaited->done) RejectFailingBuild(*awaited, *limits);
   }
+}
+
+/// Rows that come after the call are not waited for, so all are counted first: steady inserts do not prolong it.
+void WaitForAll(const List* indexes, WaitLimits* limits) {
+  auto* awaited =
+      static_cast<Awaited*>(palloc(sizeof(Awaited) * static_cast<Size>(Max(1, list_length(indexes)))));
+  const ListCell* cell;
+  foreach (cell, indexes) awaited[foreach_current_index(cell)] = BeginWait(lfirst_oid(cell));
+  for (int i = 0; i < list_length(indexes); i++) WaitFor(&awaited[i], limits);
 }
 
 // ---- tandem_build ----
@@ -324,8 +333,7 @@ Datum tandem_wait(PG_FUNCTION_ARGS) {
   const List* indexes = sqlapi::OwnedIndexesOf(index);
   sqlapi::RequireGraphs(indexes);
   if (may_commit) SPI_commit();
-  const ListCell* cell;
-  foreach (cell, indexes) sqlapi::WaitForIndex(lfirst_oid(cell), &limits);
+  sqlapi::WaitForAll(indexes, &limits);
   SPI_finish();
   return static_cast<Datum>(0);
 }

@@ -14,6 +14,7 @@ extern "C" {
 #include "access/relation.h"
 #include "catalog/pg_authid.h"
 #include "funcapi.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 PGDLLEXPORT Datum tandem_index_info(PG_FUNCTION_ARGS);
@@ -214,7 +215,9 @@ using BuildRow = ResultRow<kBuildColumns>;
 
 /// Error texts can hold values of rows: for the owner and for those who may read all statistics (H34).
 bool MayReadErrors(Oid index) {
-  return pg::OwnsRelation(index, GetUserId()) || has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+  if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)) return true;
+  // The index may have been dropped since shared memory was told of it.
+  return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(index)) && pg::OwnsRelation(index, GetUserId());
 }
 
 void DescribeBuild(BuildRow* row, const shmem::BuildStatus& status) {
