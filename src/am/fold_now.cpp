@@ -140,7 +140,9 @@ void ShowProgress(const FoldSession& session, const storage::FoldJob* job) {
 
 /// After the deadline: true if the job is to be lost.
 bool LosesJob(const FoldSession& session, storage::FoldJob* job) {
-  if (storage::ProgressOf(job).rows_done >= kLeastCutRows && storage::CutFold(job)) return false;
+  const storage::FoldProgress progress = storage::ProgressOf(job);
+  const bool has_read = progress.phase > storage::FoldPhase::kReadingRows;
+  if ((has_read || progress.rows_done >= kLeastCutRows) && storage::CutFold(job)) return false;
   return session.request->gives_up;
 }
 
@@ -266,9 +268,11 @@ FoldReport FoldIndexInSteps(Oid index, const FoldRequest& request, bool may_comm
 FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
   const MemoryContext context = CurrentMemoryContext;
   const ResourceOwner owner = CurrentResourceOwner;
+  const MemoryContext scratch = AllocSetContextCreate(context, "tandem fold or warn", ALLOCSET_SMALL_SIZES);
   // What the fold holds when it fails - pins, locks, memory - is let go of by the subtransaction's abort. It writes no
   // heap tuple, so it takes no transaction id.
   BeginInternalSubTransaction(nullptr);
+  MemoryContextSwitchTo(scratch);
   FoldReport report = {};
   ErrorData* volatile error = nullptr;
   PG_TRY();
@@ -287,6 +291,7 @@ FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
   PG_END_TRY();
   MemoryContextSwitchTo(context);
   CurrentResourceOwner = owner;
+  MemoryContextDelete(scratch);
   if (error == nullptr) return report;
   if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
   WarnOfFailure(index, *error);

@@ -13,19 +13,24 @@ namespace tandem::am {
 
 namespace {
 
-/// What a statement remembers of the index it inserts into.
-struct InsertState {
-  uint32 tail_page;  ///< the page of heads that was appended to last
-  uint32 rows;       ///< appended since the tail was last looked at
-};
+// ---- hnsw_batch ----
 
-/// The statement's state; nullptr with its first row, for which one is made.
-InsertState* RecallState(Relation index, IndexInfo* info) {
-  if (info->ii_AmCache != nullptr) return static_cast<InsertState*>(info->ii_AmCache);
-  auto* state = static_cast<InsertState*>(MemoryContextAllocZero(info->ii_Context, sizeof(InsertState)));
-  state->tail_page = storage::GetIndexCache(index)->tail_page[storage::kHeadStream];
-  info->ii_AmCache = state;
-  return nullptr;
+/// The page of heads that this backend last saw at the end of an index.
+struct SeenTail {
+  Oid index;
+  uint32 page;
+};
+constexpr Oid kSeenTails = 16;
+SeenTail seen_tails[kSeenTails];
+
+/// True with every page of heads that begins, about every thousand rows, whoever appended them.
+bool IsOnNewPage(Relation index) {
+  const Oid oid = RelationGetRelid(index);
+  const uint32 page = storage::GetIndexCache(index)->tail_page[storage::kHeadStream];
+  SeenTail& seen = seen_tails[oid % kSeenTails];
+  if (seen.index == oid && seen.page == page) return false;
+  seen = {oid, page};
+  return true;
 }
 
 bool TailIsFull(Relation index) {
@@ -34,27 +39,21 @@ bool TailIsFull(Relation index) {
   return rows >= sealed_rows + static_cast<uint64>(pg::CurrentSettings().seal_rows);
 }
 
-/// Tells the worker with the first row of a statement, and about every thousand rows, when a page of heads is full.
-void TellWorker(Relation index, IndexInfo* info) {
-  if (!shmem::MailboxExists()) return;
-  InsertState* state = RecallState(index, info);
-  if (state == nullptr) {
-    shmem::NotifyAppend(RelationGetRelid(index), false);
-    return;
-  }
-  const uint32 tail_page = storage::GetIndexCache(index)->tail_page[storage::kHeadStream];
-  if (tail_page == state->tail_page) return;
-  state->tail_page = tail_page;
-  shmem::NotifyAppend(RelationGetRelid(index), TailIsFull(index));
+/// With every row, since a worker may have looked since the last one; it costs next to nothing if none has.
+void TellWorker(Relation index) {
+  if (!shmem::MailboxExists() || index->rd_rel->relpersistence == RELPERSISTENCE_TEMP) return;
+  shmem::NotifyAppend(RelationGetRelid(index), IsOnNewPage(index) && TailIsFull(index));
 }
+
+// ---- hnsw_inline ----
 
 /// Looks at the tail with the first row of a statement, and then every so many.
 void FoldNowAndThen(Relation index, IndexInfo* info) {
   constexpr uint32 kLookEveryRows = 64;
-  InsertState* state = RecallState(index, info);
-  if (state != nullptr && ++state->rows < kLookEveryRows) return;
-  if (state != nullptr) state->rows = 0;
-  FoldInline(index);
+  auto* rows = static_cast<uint32*>(info->ii_AmCache);
+  if (rows == nullptr)
+    info->ii_AmCache = rows = static_cast<uint32*>(MemoryContextAllocZero(info->ii_Context, sizeof(uint32)));
+  if ((*rows)++ % kLookEveryRows == 0) FoldInline(index);
 }
 
 void AfterAppend(Relation index, IndexInfo* info) {
@@ -62,7 +61,7 @@ void AfterAppend(Relation index, IndexInfo* info) {
     case Strategy::kFlat:
       return;
     case Strategy::kHnswBatch:
-      return TellWorker(index, info);
+      return TellWorker(index);
     case Strategy::kHnswInline:
       return FoldNowAndThen(index, info);
   }
