@@ -403,16 +403,15 @@ bool Publish(Relation index, BlobWriter* writer, const Publication& publication)
     DraftRetired(&draft, *old);
     CheckDraft(index, draft, publication.sealed_rows);
     if (draft.dropped_count > 0) pg::StopPoint("recycle-before-publish");
+    // Nobody needs these any more, so the manifest itself may be written over them: where no file can grow, this is how space
+    // is had again. Until the root says otherwise they stay listed, so a crash from here on changes nothing.
+    for (uint32 i = 0; i < draft.dropped_count; i++) FreeBlob(writer, draft.dropped[i]);
     uint64 bytes = 0;
     char* contents = Serialize(draft, old->root.version + 1, &bytes);
     const BlobRef blob = WriteManifest(index, writer, contents, bytes);
     pg::StopPoint("publish-before-root");
     published = FlipRoot(index, *old, blob, publication.sealed_rows);
     pg::StopPoint("publish-after-root");
-    if (published)
-      for (uint32 i = 0; i < draft.dropped_count; i++) FreeBlob(writer, draft.dropped[i]);
-    else
-      FreeBlob(writer, blob);
   }
   if (published) GiveToStreams(writer, index);
   MemoryContextSwitchTo(old_context);

@@ -105,7 +105,8 @@ struct Publication {
 };
 
 /// Publishes a new version: writes its blob, then flips the root. Drops retired blobs that nobody can need any more, and
-/// hands free extents to the streams. False, with nothing changed, if another version holds. Builder lock required.
+/// hands free extents to the streams. False, with nothing changed, if another version holds: the writer is of no use then,
+/// nor after an error. Builder lock required.
 [[nodiscard]] bool Publish(Relation index, BlobWriter* writer, const Publication& publication);
 
 /// True if a retired segment, or several old manifests, can be dropped now: worth a Publish() that changes nothing else
