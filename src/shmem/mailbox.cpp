@@ -8,7 +8,6 @@
 extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "storage/ipc.h"
 #include "utils/timestamp.h"
 }
 
@@ -75,6 +74,8 @@ Eviction* TakeEviction(Oid database) {
   return free_entry;
 }
 
+bool is_evicting = false;
+
 /// The worker that was sent away left its work behind, or was not let in.
 void WithdrawEvictions() {
   Latch* latch = nullptr;
@@ -89,21 +90,18 @@ void WithdrawEvictions() {
   Wake(latch);
 }
 
-void WithdrawAtTransactionEnd(XactEvent event, void* /*unused*/) {
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) WithdrawEvictions();
-}
-
-/// A session that ends in the middle of DROP DATABASE must not keep workers away for ever.
-void WithdrawAtExit(int /*code*/, Datum /*unused*/) {
+void OnTransactionEnd(XactEvent event, void* /*unused*/) {
+  if (!is_evicting || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)) return;
+  is_evicting = false;
   WithdrawEvictions();
 }
 
-void WithdrawWithMe() {
+/// The end of the session ends its transaction, too.
+void WithdrawAtEnd() {
   static bool registered = false;
-  if (registered) return;
-  RegisterXactCallback(WithdrawAtTransactionEnd, nullptr);
-  before_shmem_exit(WithdrawAtExit, 0);
+  if (!registered) RegisterXactCallback(OnTransactionEnd, nullptr);
   registered = true;
+  is_evicting = true;
 }
 
 bool HasWorker(Oid database) {
@@ -161,7 +159,7 @@ void RequestFold(Oid index, uint64 rows) {
 
 void EvictWorkers(Oid database) {
   if (mailbox == nullptr) return;
-  WithdrawWithMe();
+  WithdrawAtEnd();
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   Eviction* eviction = TakeEviction(database);
   if (eviction != nullptr) *eviction = {database, MyProcPid};

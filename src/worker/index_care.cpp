@@ -323,6 +323,8 @@ bool LookAndBuild(Care* care) {
 /// vanished is no error: steps never begin on one.
 void TellError(Care* care) {
   HOLD_INTERRUPTS();
+  // The end of a failed transaction takes session-level locks with it, the builder lock, too.
+  if (IsTransactionState()) care->is_builder = false;
   MemoryContextSwitchTo(care->context);
   const ErrorData* error = CopyErrorData();
   FlushErrorState();

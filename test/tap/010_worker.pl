@@ -319,7 +319,7 @@ INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(1, 2000) i;
 CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch);
 PREPARE TRANSACTION 'made';
 SQL
-  await_no_worker();
+  sleep 1.5;
   $node->safe_psql('postgres', "COMMIT PREPARED 'made'");
   await_sealed(2000);
   pass('an index of a prepared transaction is built');
@@ -376,6 +376,7 @@ sub templates {
     $failed .= $error;
   }
   is($failed, '', 'no worker gets in the way of CREATE DATABASE from a template');
+  sleep 1.5;
   is(sealed_rows($node, 't_index', 'pattern'), 0, 'whose indexes nobody builds');
   $node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE pattern');
   $node->safe_psql('again', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(2001, 4000) i');
