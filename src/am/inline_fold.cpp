@@ -34,40 +34,43 @@ constexpr int kMostDoublings = 6;
 // Somebody else builds.
 constexpr int kBusyBackoffMs = 100;
 
-/// What this backend remembers of an index where folding did not go well.
-struct Backoff {
+/// What this backend has learned of folding an index: how many rows it gets done in time, and whether to leave it alone for a
+/// while. Grows by an eighth with each success and is halved by each failure.
+struct Experience {
   Oid index;
+  uint64 most_rows;
   int failures;  ///< in a row
   TimestampTz not_before;
 };
 
-constexpr int kBackoffs = 16;
-Backoff backoffs[kBackoffs];
-int next_backoff;
+constexpr int kExperiences = 16;
+Experience experiences[kExperiences];
+int next_experience;
 
-Backoff* FindBackoff(Oid index) {
-  for (Backoff& backoff : backoffs)
-    if (backoff.index == index) return &backoff;
-  return nullptr;
+Experience* ExperienceWith(Oid index) {
+  for (Experience& experience : experiences)
+    if (experience.index == index) return &experience;
+  Experience* experience = &experiences[next_experience];
+  next_experience = (next_experience + 1) % kExperiences;
+  *experience = {index, kMostRows, 0, 0};
+  return experience;
 }
 
-void BackOff(Oid index, int delay_ms, bool failed) {
-  Backoff* backoff = FindBackoff(index);
-  if (backoff == nullptr) {
-    backoff = &backoffs[next_backoff];
-    next_backoff = (next_backoff + 1) % kBackoffs;
-    *backoff = {index, 0, 0};
-  }
-  if (failed) {
-    delay_ms <<= Min(backoff->failures, kMostDoublings);
-    backoff->failures++;
-  }
-  backoff->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+void LetBe(Experience* experience, int delay_ms) {
+  experience->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
 }
 
-void ForgetBackoff(Oid index) {
-  Backoff* backoff = FindBackoff(index);
-  if (backoff != nullptr) *backoff = {};
+void Learn(Experience* experience, uint64 tried_rows, const FoldReport& report) {
+  if (report.published > 0) {
+    experience->failures = 0;
+    experience->most_rows = Min(kMostRows, experience->most_rows + experience->most_rows / 8);
+  } else if (report.outcome == FoldOutcome::kBusy) {
+    LetBe(experience, kBusyBackoffMs);
+  } else {
+    LetBe(experience, kFirstBackoffMs << Min(experience->failures, kMostDoublings));
+    experience->failures++;
+    experience->most_rows = Max(kLeastRows, tried_rows / 2);
+  }
 }
 
 bool TailIsLong(Relation index) {
@@ -98,40 +101,32 @@ long TimeToSpend() {
 }
 
 /// Rows that can be built into a graph in that time, going by 4 a millisecond at 128 dimensions and 1 at 900, half of what an
-/// idle processor does; half of it after each failure. A segment of more would have to be given up.
-uint64 RowsToBuild(Relation index, long spend_ms, int failures) {
+/// idle processor does. A segment of more would have to be given up.
+uint64 RowsToBuild(Relation index, long spend_ms) {
   const uint64 dimensions = storage::GetIndexCache(index)->directory.dimensions;
-  const uint64 rows = static_cast<uint64>(spend_ms) * 1000 / (dimensions + 100);
-  return Max(kLeastRows, Min(kMostRows, rows) >> Min(failures, kMostDoublings));
+  return Max(kLeastRows, static_cast<uint64>(spend_ms) * 1000 / (dimensions + 100));
 }
 
-void FoldFor(Relation index, long spend_ms, int failures) {
-  const Oid oid = RelationGetRelid(index);
+void FoldFor(Relation index, long spend_ms, Experience* experience) {
   const TimestampTz begin = GetCurrentTimestamp();
   FoldRequest request = {};
   request.gives_up = true;
-  request.most_rows = RowsToBuild(index, spend_ms, failures);
+  request.most_rows = Min(RowsToBuild(index, spend_ms), experience->most_rows);
   request.deadline = TimestampTzPlusMilliseconds(begin, spend_ms);
   const FoldReport report = FoldIndexOrWarn(index, request);
   allowance.left_ms -= TimestampDifferenceMilliseconds(begin, GetCurrentTimestamp());
-  if (report.published > 0) {
-    ForgetBackoff(oid);
-    shmem::NotifyWork(MyDatabaseId);  // small segments are to be merged
-  } else if (report.outcome == FoldOutcome::kBusy) {
-    BackOff(oid, kBusyBackoffMs, false);
-  } else {
-    BackOff(oid, kFirstBackoffMs, true);
-  }
+  Learn(experience, request.most_rows, report);
+  if (report.published > 0) shmem::NotifyWork(MyDatabaseId);  // small segments are to be merged
 }
 
 }  // namespace
 
 void FoldInline(Relation index) {
   if (!TailIsLong(index) || !MayFold(index)) return;
-  const Backoff* backoff = FindBackoff(RelationGetRelid(index));
-  if (backoff != nullptr && GetCurrentTimestamp() < backoff->not_before) return;
+  Experience* experience = ExperienceWith(RelationGetRelid(index));
+  if (experience->not_before != 0 && GetCurrentTimestamp() < experience->not_before) return;
   const long spend_ms = TimeToSpend();
-  if (spend_ms > 0) FoldFor(index, spend_ms, backoff != nullptr ? backoff->failures : 0);
+  if (spend_ms > 0) FoldFor(index, spend_ms, experience);
 }
 
 }  // namespace tandem::am
