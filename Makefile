@@ -21,7 +21,7 @@ OBJS    = $(SOURCES:.cpp=.o)
 PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++17 -pthread -fvisibility=hidden -fvisibility-inlines-hidden -Wextra \
               -Wno-unused-parameter -Wno-missing-field-initializers -Wno-register -MMD -MP
-SHLIB_LINK += -lstdc++ -pthread -Wl,--exclude-libs,ALL
+SHLIB_LINK += -lstdc++ -pthread -Wl,--exclude-libs,ALL -Wl,--version-script=$(srcdir)/src/exports.map
 
 ifdef TANDEM_STOP_POINTS
 PG_CPPFLAGS += -DTANDEM_STOP_POINTS
