@@ -76,20 +76,20 @@ const char* StrategyName(Strategy strategy) {
 // read the options when they begin; a fold may thus publish into an index that has just become flat, whose searches do not look
 // at segments and whose next VACUUM retires them. m and ef_construction shape graphs to come, not those that exist.
 void RegisterIndexOptions() {
-  constexpr LOCKMODE lock = ShareUpdateExclusiveLock;
+  constexpr LOCKMODE kLock = ShareUpdateExclusiveLock;
   option_kind = add_reloption_kind();
   add_enum_reloption(option_kind, "strategy", "How the index takes inserts and answers searches.",
                      strategy_values, static_cast<int>(Strategy::kFlat),
-                     "Valid values are \"flat\", \"hnsw_batch\" and \"hnsw_inline\".", lock);
+                     "Valid values are \"flat\", \"hnsw_batch\" and \"hnsw_inline\".", kLock);
   add_int_reloption(option_kind, "m",
                     "Links of a graph node on the upper levels; twice as many on the lowest.", kUnset, kMinM,
-                    kMaxM, lock);
+                    kMaxM, kLock);
   add_int_reloption(option_kind, "ef_construction", "Candidates kept while a graph is built.", kUnset,
-                    kMinEfConstruction, kMaxEf, lock);
+                    kMinEfConstruction, kMaxEf, kLock);
   add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf,
-                    kMaxEf, lock);
+                    kMaxEf, kLock);
   add_enum_reloption(option_kind, "codec", "How vectors are encoded in graph segments.", codec_values, kUnset,
-                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".", lock);
+                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".", kLock);
 }
 
 bytea* ParseIndexOptions(Datum reloptions, bool validate) {

@@ -13,6 +13,7 @@
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
 #include "storage/head_range.hpp"
+#include "storage/segment_reader.hpp"
 
 extern "C" {
 #include "common/pg_prng.h"
@@ -271,21 +272,6 @@ FoldStep Sample(FoldJob* job, Relation index, Clock::time_point until) {
 }
 
 // ---- The base ----
-
-/// A segment's bytes, from its pages.
-class BlobSource final : public graph::SegmentSource {
- public:
-  explicit BlobSource(BlobReader* reader) : reader_(reader) {}
-
-  void Read(std::uint64_t offset, std::size_t bytes, void* to) override {
-    auto* scratch = static_cast<char*>(to);
-    const char* read = ReadBlob(reader_, offset, static_cast<uint32>(bytes), scratch);
-    if (read != scratch) std::memcpy(scratch, read, bytes);
-  }
-
- private:
-  BlobReader* reader_;
-};
 
 /// Loads more nodes; true while there are more. A failed status, or a stale reader, means that the base is damaged.
 bool LoadNodes(FoldJob* job, BlobReader* reader, Clock::time_point until, base::Status* status) {

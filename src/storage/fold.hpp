@@ -75,9 +75,9 @@ struct FoldSurvey {
 /// In the current memory context. count_dead: read all row heads (8 bytes a row); else dead = 0 and tail_rows counts dead ones too.
 [[nodiscard]] FoldSurvey SurveyIndex(Relation index, bool count_dead);
 
-/// The job's memory is a child of `context`; deleting it, or EndFold(), stops the threads. Builder lock required until then.
+/// The job's memory is a child of `parent`; deleting it, or EndFold(), stops the threads. Builder lock required until then.
 /// Reads the heads of the rows that the plan names. The survey is not needed afterwards.
-[[nodiscard]] FoldJob* BeginFold(MemoryContext context, Relation index, const FoldSurvey& survey,
+[[nodiscard]] FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& survey,
                                  const policy::FoldPlan& plan, const FoldOptions& options);
 /// Does at most about `budget_ms` of work on pages. Locks AccessShare (RowExclusive when it writes) must be held on `index`, which may be a new
 /// opening of the same index. An ERROR leaves the job to be ended; nothing is half-published.
