@@ -146,10 +146,10 @@ TEST(BuildQueue, CancelFromAnotherThreadWakesTheOneThatAdds) {
   std::thread other([&] {
     std::this_thread::sleep_for(milliseconds(30));
     queue.Cancel();
-    go = true;
   });
   for (std::uint32_t label = 0; !queue.stopped(); ++label) Add(&queue, label);
   other.join();
+  go = true;
   EXPECT_TRUE(queue.HasRoom());
   WaitUntilDone(queue);
   EXPECT_EQ(queue.Join().kind(), base::ErrorKind::kCancelled);

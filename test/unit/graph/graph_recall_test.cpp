@@ -196,7 +196,7 @@ TEST(GraphRehydration, KeepsQualityWhenRowsAreDropped) {
             Recall(fresh, sets.rows, live, sets.queries, kEf) - kAllowedLoss);
 }
 
-// Hazard H23. Broken once by giving each row a node: the 200 link to each other only, and recall falls to 0.9.
+// Hazard H23. Broken once by giving each row a node: the copies fill the pool.
 TEST(GraphDuplicates, ShareANodeAndHideNobody) {
   Sets sets = MakeSets(14);
   constexpr std::uint64_t kCopies = 200;
