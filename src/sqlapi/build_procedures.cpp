@@ -90,6 +90,13 @@ void RequireGraphs(const List* indexes) {
   }
 }
 
+/// name: what it was called before.
+void RejectDropped(Oid index, const char* name) {
+  if (get_rel_relkind(index) != '\0') return;
+  ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index \"%s\" was dropped meanwhile",
+                                                            name != nullptr ? name : psprintf("%u", index))));
+}
+
 // ---- tandem_wait ----
 
 /// What is waited for. The name is kept for messages: the index may be gone by then.
@@ -223,12 +230,7 @@ void RejectTimeout(const Awaited& awaited, const WaitLimits& limits) {
 /// wait for a lock is left out.
 void LookAgain(Awaited* awaited) {
   const Relation index = TryOpen(awaited->index);
-  if (index == nullptr) {
-    if (get_rel_relkind(awaited->index) == '\0')
-      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                      errmsg("index \"%s\" was dropped while it was waited for", awaited->name)));
-    return;
-  }
+  if (index == nullptr) return RejectDropped(awaited->index, awaited->name);
   RequireTandemIndex(index);
   RequireGraphs(index);
   awaited->done = AllSealed(awaited, index);
@@ -293,13 +295,15 @@ am::FoldRequest BuildRequest() {
 
 /// An index that was rebuilt meanwhile is begun again; one that is gone, or has become flat, is an error.
 void BuildIndex(Oid index, bool may_commit) {
-  am::FoldReport report;
-  do {
-    CHECK_FOR_INTERRUPTS();
-    RequireGraphs(list_make1_oid(index));
+  const char* name = get_rel_name(index);
+  for (;;) {
     if (may_commit) SPI_commit();
-    report = am::FoldIndexInSteps(index, BuildRequest(), may_commit);
-  } while (report.outcome == am::FoldOutcome::kGone);
+    const am::FoldReport report = am::FoldIndexInSteps(index, BuildRequest(), may_commit);
+    if (report.outcome != am::FoldOutcome::kGone) return;
+    CHECK_FOR_INTERRUPTS();
+    RejectDropped(index, name);
+    RequireGraphs(list_make1_oid(index));
+  }
 }
 
 }  // namespace
