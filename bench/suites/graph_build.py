@@ -7,7 +7,7 @@ by itself (strategy hnsw_inline) with tandem.build_memory of 64 MB and of 1 GB, 
 import subprocess
 import tempfile
 
-from harness.context import rate
+from harness.context import median, rate, ratios, spread
 from suites import graphs
 
 
@@ -20,20 +20,25 @@ def run(context):
     graphs.create_table(db, data)
     graphs.load(context, db, data, batch=100_000)
     db.run("VACUUM ANALYZE items", "CHECKPOINT")
-    copy = db.timed("CREATE TABLE copied AS SELECT embedding FROM items")
-    db.run("DROP TABLE copied", "CHECKPOINT")
-    returned = db.timed(graphs.create_index(data))
-    total = returned + graphs.fold(context, db)
-    settled = returned + graphs.rest(context, db)
+    copies, returns = [], []
+    for _ in range(context.repeats(3)):
+        db.run("DROP INDEX IF EXISTS items_embedding", "CHECKPOINT")
+        copies.append(db.timed("CREATE TABLE copied AS SELECT embedding FROM items"))
+        db.run("DROP TABLE copied", "CHECKPOINT")
+        returns.append(db.timed(graphs.create_index(data)))
+    copy, returned = median(copies), median(returns)
+    context.progress("the worker builds")
+    total = returns[-1] + graphs.fold(context, db)
+    settled = total + graphs.rest(context, db)
     line = graphs.search(context, db, data, data.path("gt.ivecs"))
-    context.record("build", data, variant="hnsw_batch", rows=rows, seconds_copy=copy, seconds_returned=returned,
-                   seconds_all_indexed=total, seconds_at_rest=settled, recall=line["recall"], p50_us=line["p50_us"],
-                   segments=graphs.segments(db))
+    context.record("build", data, variant="hnsw_batch", rows=rows, seconds_copy=spread(copies),
+                   seconds_returned=spread(returns), seconds_all_indexed=total, seconds_at_rest=settled,
+                   recall=line["recall"], p50_us=line["p50_us"], segments=graphs.segments(db))
     table = [("plain copy", "%.1f" % copy, "", ""),
              ("hnsw_batch, returned", "%.1f" % returned, "", ""),
              ("hnsw_batch, all in graphs", "%.1f" % total, "", "%.4f" % line["recall"])]
-    context.claim("CREATE INDEX returns after, of a plain copy", "%.2f x" % (returned / copy), returned <= 2 * copy,
-                  "<= 2 x")
+    context.claim("CREATE INDEX returns after, of a plain copy", "%.2f x" % median(ratios(returns, copies)),
+                  median(ratios(returns, copies)) <= 2, "<= 2 x")
     db.run("DROP INDEX items_embedding")
     for megabytes in (64, 1024):
         _memory(context, db, data, rows, megabytes, table)

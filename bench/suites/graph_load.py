@@ -167,11 +167,13 @@ def _pgvector(context, data, ours):
     graphs.load(context, db, data, count=rows)
     context.progress("pgvector: building a graph of %s rows" % rate(rows))
     db.run(graphs.create_index(data, method="hnsw"), "CHECKPOINT")
-    graphs.load(context, db, data, count=more, offset=rows, id_base=rows)    # first full-page images: not its steady state
+    # The first ones after a checkpoint write full-page images: not its steady state.
+    graphs.load(context, db, data, count=more, offset=rows, id_base=rows)
     position = db.wal_position()
     line = graphs.load(context, db, data, count=more, offset=rows + more, id_base=rows + more)
     wal = db.wal_bytes_since(position) / more
-    context.record("copy", data, variant="pgvector", rows=more, rows_per_second=line["rows_per_second"], wal_bytes_per_row=wal)
+    context.record("copy", data, variant="pgvector", rows=more, rows_per_second=line["rows_per_second"],
+                   wal_bytes_per_row=wal)
     context.say("  pgvector: COPY at %s rows/s, WAL %.0f B/row" % (rate(line["rows_per_second"]), wal))
     speed, total = ours
     context.claim("COPY into hnsw_batch / into pgvector's HNSW", "%.0f x" % (speed / line["rows_per_second"]),

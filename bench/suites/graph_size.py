@@ -39,8 +39,8 @@ def run(context):
 
 def _shares(context, db, data, rows, variant):
     raw = 4 * data.dims * rows
-    row = db.rows("SELECT head_bytes, vector_bytes, segment_bytes, total_bytes, free_bytes + retired_bytes, segments, tail_rows "
-                  "FROM tandem_index_stats WHERE indexname = '%s_embedding'" % variant)[0]
+    row = db.rows("SELECT head_bytes, vector_bytes, segment_bytes, total_bytes, free_bytes + retired_bytes, segments, "
+                  "tail_rows FROM tandem_index_stats WHERE indexname = '%s_embedding'" % variant)[0]
     heads, vectors, segments, total, free, count, tail = (int(field) for field in row)
     context.require(tail == 0, "%d rows are in no segment" % tail)
     shares = {"heads": heads / raw, "vectors": vectors / raw, "segments": segments / raw, "file": total / raw,

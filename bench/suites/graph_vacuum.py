@@ -38,7 +38,8 @@ def _tandem(context, db, data, rows, table):
         def look(state):
             recall[state] = graphs.search(context, db, data, truth)["recall"]
             count = graphs.segments(db)
-            table.append(("tandem", state, "%.3f" % seconds if state == "vacuumed" else "", count, "%.4f" % recall[state]))
+            table.append(("tandem", state, "%.3f" % seconds if state == "vacuumed" else "", count,
+                          "%.4f" % recall[state]))
             context.record("vacuum", data, variant="tandem, " + state, rows=rows, seconds=seconds, recall=recall[state],
                            segments=count)
 
