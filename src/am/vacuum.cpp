@@ -83,7 +83,8 @@ void RetireInVacuum(Relation index) {
 }
 
 void TendGraphs(Relation index) {
-  if (PreventsWraparound()) return;
+  // An index that CREATE INDEX CONCURRENTLY has given up is not worth the work, and one that it makes is its own (H13).
+  if (PreventsWraparound() || !index->rd_index->indisvalid) return;
   if (!HasGraphs(StrategyOf(index)))
     RetireInVacuum(index);
   else if (HasWorker(index))
