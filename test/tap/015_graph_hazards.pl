@@ -1,4 +1,4 @@
-# The ways to break graphs that need neither a crash nor a race: HAZARDS H19, H23, H28, H29, H30, H31, H33, H42, H43, each
+# The ways to break graphs that need neither a crash nor a race: HAZARDS H19, H21, H23, H28, H29, H30, H31, H33, H42, H43, each
 # in a function of its number.
 #
 # Seen to fail with: (filled in below)
@@ -31,7 +31,7 @@ h31_wait_ends();
 h33_options();
 h42_updates();
 h43_drained();
-$node->stop;
+h21_upgrade();
 done_testing();
 
 sub make_table {
@@ -319,4 +319,37 @@ sub h43_drained {
   my ($found, $ids) = split /\|/, $node->safe_psql('postgres', "$own_way; $drain");
   is($found, $ids, 'H43: strict order: no row twice');
   cmp_ok($found, '>=', 29900, "H43: strict order: $found of 30,000 rows, the others came too late");
+}
+
+# pg_upgrade starts the server several times: no worker may write into files that are about to be replaced. Last, as the old
+# cluster is gone afterwards.
+sub h21_upgrade {
+  make_table('upgraded', 2500);
+  await_rest($node, 'upgraded_index');
+  $node->safe_psql('postgres', "DROP TABLE IF EXISTS $_") for qw(far same inline storm waited updated drained);
+  set_configuration($node, "tandem.naptime = '1h'");
+  $node->safe_psql('postgres', "INSERT INTO upgraded SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(10001, 11500) i");
+  my $segments = segments_of($node, 'upgraded_index');
+  # Eager from now on: the worker would have time while pg_upgrade looks around.
+  $node->append_conf('postgresql.conf', "tandem.naptime = '10ms'\ntandem.seal_rows = 100\n");
+  $node->stop;
+  my $new = PostgreSQL::Test::Cluster->new('new');
+  $new->init;
+  $new->append_conf('postgresql.conf', "log_statement = none\nautovacuum = off\nshared_preload_libraries = 'tandem'\n"
+      . "tandem.naptime = '1h'\ntandem.seal_rows = 1000000\n");
+  my $bindir = $node->config_data('--bindir');
+  my $here = PostgreSQL::Test::Utils::tempdir();
+  chdir $here or die "$here: $!";
+  command_ok(
+    [ 'pg_upgrade', '--no-sync', '-d', $node->data_dir, '-D', $new->data_dir, '-b', $bindir, '-B', $bindir,
+      '-s', $new->host, '-p', $node->port, '-P', $new->port ],
+    'H21: pg_upgrade with rows that wait');
+  $new->start;
+  is(segments_of($new, 'upgraded_index'), $segments, 'H21: the very same segments');
+  check_graph($new, 'upgraded', 'upgraded_index', 'H21: the same rows');
+  set_configuration($new, "tandem.naptime = '100ms'", 'tandem.seal_rows = 1000');
+  await_rest($new, 'upgraded_index');
+  isnt(segments_of($new, 'upgraded_index'), $segments, 'H21: the new server folds what waited');
+  check_graph($new, 'upgraded', 'upgraded_index', 'H21: and answers right');
+  $new->stop;
 }
