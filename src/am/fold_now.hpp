@@ -34,6 +34,9 @@ struct FoldReport {
   uint32 published;  ///< segments
 };
 
+/// Rows of which one thread builds a graph in that time, with a good margin: a segment of more may have to be given up.
+[[nodiscard]] uint64 RowsInTime(Relation index, long time_ms);
+
 /// Folds and merges an open index until nothing is left to do. Rows that arrive meanwhile are left for the next time. `index`:
 /// locked RowExclusiveLock or more, and of an hnsw strategy. Takes the builder lock and gives it back, also on ERROR.
 [[nodiscard]] FoldReport FoldIndex(Relation index, const FoldRequest& request);

@@ -100,18 +100,11 @@ long TimeToSpend() {
   return allowance.left_ms >= kLeastMs ? Min(allowance.left_ms, kMostMs) : 0;
 }
 
-/// Rows that can be built into a graph in that time, going by 4 a millisecond at 128 dimensions and 1 at 900, half of what an
-/// idle processor does. A segment of more would have to be given up.
-uint64 RowsToBuild(Relation index, long spend_ms) {
-  const uint64 dimensions = storage::GetIndexCache(index)->directory.dimensions;
-  return Max(kLeastRows, static_cast<uint64>(spend_ms) * 1000 / (dimensions + 100));
-}
-
 void FoldFor(Relation index, long spend_ms, Experience* experience) {
   const TimestampTz begin = GetCurrentTimestamp();
   FoldRequest request = {};
   request.gives_up = true;
-  request.most_rows = Min(RowsToBuild(index, spend_ms), experience->most_rows);
+  request.most_rows = Min(Max(RowsInTime(index, spend_ms), kLeastRows), experience->most_rows);
   request.deadline = TimestampTzPlusMilliseconds(begin, spend_ms);
   const FoldReport report = FoldIndexOrWarn(index, request);
   allowance.left_ms -= TimestampDifferenceMilliseconds(begin, GetCurrentTimestamp());

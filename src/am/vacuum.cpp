@@ -22,7 +22,6 @@ namespace {
 // VACUUM folds where no worker does. autovacuum: not so long that a lock request in the meantime, which cancels it, makes it
 // start over again and again (H28), and no merge that would not be finished. By hand: as long as somebody will wait.
 constexpr int kAutovacuumFoldMs = 10 * 1000;
-constexpr uint64 kAutovacuumMostRows = 50 * 1000;
 constexpr int kVacuumFoldMs = 60 * 1000;
 
 IndexBulkDeleteResult* NewStats() {
@@ -57,7 +56,7 @@ void FoldInVacuum(Relation index) {
   FoldRequest request = {};
   request.at_rest = true;
   request.gives_up = automatic;
-  request.most_rows = automatic ? kAutovacuumMostRows : 0;
+  request.most_rows = automatic ? RowsInTime(index, kAutovacuumFoldMs) : 0;
   request.threads = pg::BuildThreads();
   request.deadline =
       TimestampTzPlusMilliseconds(GetCurrentTimestamp(), automatic ? kAutovacuumFoldMs : kVacuumFoldMs);
