@@ -11,6 +11,7 @@ namespace tandem::storage {
 
 /// A segment's bytes. Reads page by page and checks for interrupts at each; leaves by longjmp like any server function.
 /// `reader` is the caller's, who also closes it. A stale one delivers zeros: ask stale() before believing what was read.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): nobody derives from it, nor deletes it through its base
 class BlobSource final : public graph::SegmentSource {
  public:
   explicit BlobSource(BlobReader* reader) noexcept : reader_(reader) {}
