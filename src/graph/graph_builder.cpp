@@ -57,6 +57,7 @@ using Hnsw = hnswlib::HierarchicalNSW<LinkDistance>;
 
 /// Called by addPoint() for nodes of level 0, which is what it has to answer.
 template <>
+// NOLINTNEXTLINE(readability-identifier-naming): hnswlib's name
 inline int hnswlib::HierarchicalNSW<tandem::graph::LinkDistance>::getRandomLevel(double /*reverse_size*/) {
   return 0;
 }
@@ -432,7 +433,8 @@ void GraphBuilder::Impl::LayOut() {
   }
   graph.offsets = offsets_.data();
   graph.step = quantizer_.step;
-  image_.LayOut(parameters_, graph, std::move(tids_), std::move(node_of_));
+  image_.LayOut(parameters_, graph, std::move(tids_), node_of_);
+  std::vector<std::uint32_t>().swap(node_of_);
 }
 
 HnswMemory GraphBuilder::Impl::Memory() const noexcept {

@@ -30,7 +30,7 @@ void CopySection(const Wanted& wanted, std::uint64_t at, const void* section, st
 }  // namespace
 
 void SegmentImage::LayOut(const BuildParameters& parameters, const BuiltGraph& graph,
-                          std::vector<TidEntry> tids, std::vector<std::uint32_t> node_of) {
+                          std::vector<TidEntry> tids, const std::vector<std::uint32_t>& node_of) {
   graph_ = graph;
   tids_ = std::move(tids);
   NameNodes();

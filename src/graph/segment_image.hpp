@@ -26,7 +26,7 @@ class SegmentImage {
   /// tids and node_of: for each row, in order of arrival, its TID and its node. parameters: for the header.
   /// Throws std::bad_alloc.
   void LayOut(const BuildParameters& parameters, const BuiltGraph& graph, std::vector<TidEntry> tids,
-              std::vector<std::uint32_t> node_of);
+              const std::vector<std::uint32_t>& node_of);
 
   [[nodiscard]] const SegmentHeader& header() const noexcept { return header_; }
   /// Copies bytes [offset, offset + bytes). Thread-safe.

@@ -56,6 +56,7 @@ const char* ProblemOf(const SegmentHeader& header) noexcept {
   if (!entry || !upper_entry) return "wrong entry";
   SegmentHeader expected = header;
   PlaceSections(&expected, header.row_starts_at != 0);
+  // There is no padding, and the step is the same float. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
   if (std::memcmp(&expected, &header, sizeof header) != 0) return "wrong places of sections";
   if (header.row_starts_at == 0 && header.rows != header.nodes) return "no row starts";
   return nullptr;
