@@ -97,8 +97,8 @@ void LeaveToWorker(Relation index) {
 void BuildGraphs(Relation index) {
   pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseGraph);
   FoldRequest request = {};
+  request.is_new = true;
   request.everything = true;
-  request.wait_for_builder = true;
   request.shows_create_index = true;
   request.threads = pg::BuildThreads();
   const FoldReport report = FoldIndex(index, request);

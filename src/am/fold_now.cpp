@@ -219,22 +219,30 @@ void ReportFailure(Oid index, MemoryContext context) {
   FreeErrorData(error);
 }
 
+bool TakeBuilderLock(const FoldSession& session) {
+  if (session.request->is_new) return true;
+  if (!session.request->wait_for_builder) return storage::TryLockBuilder(session.oid);
+  storage::LockBuilder(session.oid);
+  return true;
+}
+
+void GiveBuilderLock(const FoldSession& session) {
+  if (!session.request->is_new) storage::UnlockBuilder(session.oid);
+}
+
 FoldReport FoldUnderLock(FoldSession* session) {
-  if (session->request->wait_for_builder)
-    storage::LockBuilder(session->oid);
-  else if (!storage::TryLockBuilder(session->oid))
-    return {FoldOutcome::kBusy, 0};
+  if (!TakeBuilderLock(*session)) return {FoldOutcome::kBusy, 0};
   const MemoryContext context = CurrentMemoryContext;
   PG_TRY();
   { FoldAll(session); }
   PG_CATCH();
   {
-    storage::UnlockBuilder(session->oid);
+    GiveBuilderLock(*session);
     ReportFailure(session->oid, context);
     PG_RE_THROW();
   }
   PG_END_TRY();
-  storage::UnlockBuilder(session->oid);
+  GiveBuilderLock(*session);
   return session->report;
 }
 

@@ -11,6 +11,7 @@ extern "C" {
 namespace tandem::am {
 
 struct FoldRequest {
+  bool is_new;              ///< made by this very command and nobody else's yet: no builder lock is taken
   bool everything;          ///< fold however few rows there are, and merge as if at rest
   bool at_rest;             ///< merge segments, and rebuild those of many dead rows, as far as it is worth it
   bool wait_for_builder;    ///< wait while somebody else builds; else give up at once
@@ -39,6 +40,8 @@ struct FoldReport {
 
 /// Folds and merges an open index until nothing is left to do. Rows that arrive meanwhile are left for the next time. `index`:
 /// locked RowExclusiveLock or more, and of an hnsw strategy. Takes the builder lock and gives it back, also on ERROR.
+/// An index that is being rebuilt (is_new) has no use for it: whoever holds it builds for the old file, and would have to wait for
+/// the rebuild as the rebuild for him.
 [[nodiscard]] FoldReport FoldIndex(Relation index, const FoldRequest& request);
 
 /// The same for those who have something better to do than to fail: an ERROR is rolled back and becomes a WARNING; only a
