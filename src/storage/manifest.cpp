@@ -457,6 +457,11 @@ void LockBuilder(Oid index) {
   (void)LockAcquire(&tag, ExclusiveLock, true, false);
 }
 
+bool BuilderIsAwaited(Oid index) {
+  const LOCKTAG tag = BuilderTag(index);
+  return LockHasWaiters(&tag, ExclusiveLock, true);
+}
+
 void UnlockBuilder(Oid index) {
   const LOCKTAG tag = BuilderTag(index);
   LockRelease(&tag, ExclusiveLock, true);

@@ -119,6 +119,8 @@ struct Publication {
 [[nodiscard]] bool TryLockBuilder(Oid index);
 /// Waits; cancellable.
 void LockBuilder(Oid index);
+/// For the holder: true if somebody waits for the lock.
+[[nodiscard]] bool BuilderIsAwaited(Oid index);
 void UnlockBuilder(Oid index);
 
 }  // namespace tandem::storage

@@ -259,7 +259,10 @@ BuildEnd Build(Care* care) {
     pg::StopPoint("worker-between-steps");
     const Relation index = OpenForStep(care);
     if (index == nullptr) {
-      if (care->watched->gone || GetCurrentTimestamp() >= give_up_at) return BuildEnd::kAbandoned;
+      // Who keeps us out may be waiting for the builder lock, as REINDEX with hnsw_inline does: neither would move.
+      if (care->watched->gone || GetCurrentTimestamp() >= give_up_at ||
+          storage::BuilderIsAwaited(care->watched->index))
+        return BuildEnd::kAbandoned;
       Pause(kLockedPauseMs);
       continue;
     }
