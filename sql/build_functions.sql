@@ -160,11 +160,14 @@ CREATE INDEX items_id ON items (id);
 CREATE INDEX items_flat ON items USING tandem (v vector_ip_ops);
 CREATE TABLE parted (id int, v vector(3)) PARTITION BY LIST (id);
 CREATE INDEX parted_id ON parted (id);
+CREATE INDEX parted_v ON parted USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_batch');
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+INSERT INTO parted VALUES (1, '[1,2,3]');
 INSERT INTO items VALUES (903, '[9,9,9]');
 SELECT c AS call, refusal(c) FROM unnest(ARRAY[
   'tandem_build(NULL)', 'tandem_build(0)', 'tandem_build(''items'')', 'tandem_build(''items_id'')', 'tandem_build(''graphs'')',
   'tandem_build(''parted'')', 'tandem_build(''parted_id'')', 'tandem_build(''items_flat'')',
-  'tandem_wait(NULL)', 'tandem_wait(0)', 'tandem_wait(''items'')', 'tandem_wait(''items_id'')', 'tandem_wait(''parted_id'')',
+  'tandem_wait(NULL)', 'tandem_wait(0)', 'tandem_wait(''items'')', 'tandem_wait(''items_id'')', 'tandem_wait(''parted_id'')', 'tandem_wait(''parted_v'')',
   'tandem_wait(''items_flat'')', 'tandem_wait(''items_flat'', ''1 second'')',
   'tandem_wait(''items_v'')', 'tandem_wait(''items_v'', ''-1 second'')', 'tandem_wait(''items_v'', ''0'')']) AS c;
 -- By function's syntax.
