@@ -154,11 +154,18 @@ void SayDone(bool work_left) {
   departure = work_left ? Departure::kWorkLeft : Departure::kDone;
 }
 
+/// What kept a build from succeeding may have been mended: REINDEX, more memory, another strategy.
+static void ForgiveFailures() {
+  for (IndexSlot& slot : mailbox->indexes)
+    if (slot.status.database == MyDatabaseId) slot.retry_at = 0;
+}
+
 WorkTaken TakeWork() {
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   DatabaseSlot* slot = FindDatabase(MyDatabaseId);
   const uint32 work = slot != nullptr ? slot->work : 0;
   if (slot != nullptr) slot->work = 0;
+  if ((work & kAllIndexes) != 0) ForgiveFailures();
   LWLockRelease(mailbox->lock);
   return {(work & kFlaggedIndexes) != 0, (work & kAllIndexes) != 0};
 }

@@ -49,13 +49,13 @@ void AttachMemory() {
 /// One entry for each remainder of an OID: an index that meets another's entry looks itself up again.
 struct Recollection {
   Oid index;
-  int slot;
+  IndexSlot* slot;
 };
 constexpr uint32 kRecollections = 16;
 Recollection recollections[kRecollections];
 
 IndexSlot* Remember(Oid index, IndexSlot* slot) {
-  recollections[index % kRecollections] = {index, static_cast<int>(slot - mailbox->indexes)};
+  recollections[index % kRecollections] = {index, slot};
   return slot;
 }
 
@@ -90,7 +90,7 @@ bool MailboxExists() {
 
 IndexSlot* RecallIndex(Oid index) {
   const Recollection& recollection = recollections[index % kRecollections];
-  return recollection.index == index ? &mailbox->indexes[recollection.slot] : nullptr;
+  return recollection.index == index ? recollection.slot : nullptr;
 }
 
 IndexSlot* FindIndex(Oid index) {

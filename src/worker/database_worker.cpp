@@ -137,6 +137,7 @@ TimestampTz GoRound(Worker* worker) {
       AllocSetContextCreate(TopMemoryContext, "tandem worker", ALLOCSET_DEFAULT_SIZES);
   for (;;) {
     MemoryContextSwitchTo(round);
+    (void)TakeWoken();
     NoticeWork(&worker);
     const TimestampTz next = GoRound(&worker);
     if (OthersTurn(worker)) Leave(next != kNever);
@@ -144,8 +145,18 @@ TimestampTz GoRound(Worker* worker) {
     if (next == kNever && !worker.more_soon && now >= Naptimes(worker.active_at, kIdleNaptimes)) Leave(false);
     MemoryContextReset(round);
     pgstat_report_stat(true);
-    SleepUntil(Min(next, Naptimes(now, 1)), pg::WaitEvent("TandemWorkerIdle"));
+    // What was asked for while a build slept between its steps must not wait for the next nap.
+    if (!TakeWoken()) SleepUntil(Min(next, Naptimes(now, 1)), pg::WaitEvent("TandemWorkerIdle"));
   }
+}
+
+/// Settings that are meant for sessions, as autovacuum does it.
+void OverrideSettings() {
+  SetConfigOption("application_name", kWorkerName, PGC_USERSET, PGC_S_OVERRIDE);
+  SetConfigOption("zero_damaged_pages", "false", PGC_SUSET, PGC_S_OVERRIDE);
+  SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+  SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+  SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void StopBuildingAtExit(int /*code*/, Datum /*unused*/) {
@@ -173,12 +184,12 @@ BackgroundWorkerHandle* StartDatabaseWorker(Oid database) {
 
 void tandem_worker_main(Datum argument) {
   using namespace tandem;
-  worker::SetUpSignals();
+  worker::SetUpSignals(worker::OnTerminate::kReport);
   HOLD_CANCEL_INTERRUPTS();  // there is nothing to cancel but builds, which let it through
   if (!shmem::EnterDatabase(DatumGetObjectId(argument))) proc_exit(0);
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
   // After the connection was made, so that it runs before the connection is closed: threads end first.
   before_shmem_exit(worker::StopBuildingAtExit, 0);
-  SetConfigOption("application_name", worker::kWorkerName, PGC_USERSET, PGC_S_OVERRIDE);
+  worker::OverrideSettings();
   worker::Run();
 }

@@ -35,6 +35,8 @@ constexpr int kMaxWorkers = 4;
 constexpr int kRestartSeconds = 5;
 // When max_worker_processes is used up, others must end before we can start.
 constexpr int kNoProcessRetryMs = 10 * 1000;
+// What a DROP DATABASE that was interrupted leaves in datconnlimit; the server's name for it came in minor versions.
+constexpr int32 kInvalidDatabase = -2;
 
 /// A worker started by this launcher.
 struct Seat {
@@ -88,7 +90,8 @@ void ReadDatabases(DatabaseList* all, DatabaseList* servable) {
     const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
     const MemoryContext in_transaction = MemoryContextSwitchTo(caller);
     Append(all, row->oid);
-    if (row->datallowconn && !row->datistemplate) Append(servable, row->oid);
+    if (row->datallowconn && !row->datistemplate && row->datconnlimit != kInvalidDatabase)
+      Append(servable, row->oid);
     MemoryContextSwitchTo(in_transaction);
   }
   table_endscan(scan);
@@ -267,7 +270,7 @@ void RegisterLauncher() {
 void tandem_launcher_main(Datum /*argument*/) {
   using namespace tandem;
   pqsignal(SIGINT, SIG_IGN);  // there is no statement to cancel
-  worker::SetUpSignals();
+  worker::SetUpSignals(worker::OnTerminate::kLeaveQuietly);
   shmem::EnterLauncher();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
   worker::Run();

@@ -20,8 +20,10 @@ namespace tandem::worker {
 // WaitLatch() takes no more than INT_MAX ms.
 static constexpr long kMaxSleepMs = 60L * 60 * 1000;
 
-void SetUpSignals() {
-  pqsignal(SIGTERM, die);
+static bool woken;
+
+void SetUpSignals(OnTerminate on_terminate) {
+  pqsignal(SIGTERM, on_terminate == OnTerminate::kReport ? die : SignalHandlerForShutdownRequest);
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   BackgroundWorkerUnblockSignals();
 }
@@ -32,6 +34,7 @@ void ServeInterrupts() {
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
   }
+  if (ShutdownRequestPending) proc_exit(1);  // 0 would mean: never start it again
   if (OidIsValid(MyDatabaseId) && shmem::MustLeave()) proc_exit(0);
 }
 
@@ -42,8 +45,15 @@ void SleepUntil(TimestampTz until, uint32 wait_event) {
   if (left_ms > 0)
     WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(left_ms, kMaxSleepMs),
               wait_event);
+  woken = woken || MyLatch->is_set;
   ResetLatch(MyLatch);
   ServeInterrupts();
+}
+
+bool TakeWoken() {
+  const bool was_woken = woken;
+  woken = false;
+  return was_woken;
 }
 
 }  // namespace tandem::worker

@@ -9,14 +9,18 @@ extern "C" {
 
 namespace tandem::worker {
 
-/// Signals: SIGTERM ends the process at the next check for interrupts, SIGHUP has the configuration read again.
-void SetUpSignals();
+/// SIGTERM ends the process at the next check for interrupts, with the server's usual message (FATAL), or without a word in
+/// ServeInterrupts(). SIGHUP has the configuration read again.
+enum class OnTerminate { kReport, kLeaveQuietly };
+void SetUpSignals(OnTerminate on_terminate);
 
 /// Answers everything that others want of this process: end, cancel, barriers (H25), a new configuration, to leave the database.
 void ServeInterrupts();
 
 /// Sleeps until the latch is set or `until` has come (kNever: an hour). Serves interrupts.
 void SleepUntil(TimestampTz until, uint32 wait_event);
+/// True if somebody has woken this process since the last call, also in the middle of something else that it slept in.
+[[nodiscard]] bool TakeWoken();
 
 constexpr TimestampTz kNever = DT_NOEND;
 
