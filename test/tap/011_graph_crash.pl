@@ -3,7 +3,8 @@
 # answer like its table; are its segments those of before, or ones that grew from them? Then crashes at named places of
 # publishing and recycling. HAZARDS H12, H14, H40; DESIGN.md's invariants 1 and 2.
 #
-# Seen to fail with: (filled in below)
+# Seen to fail with: pages of segments not logged (rows lost, pages empty); tombstones not looked at when a row is returned
+# (rows come twice); three rows more taken for sealed than are.
 use strict;
 use warnings;
 
@@ -22,7 +23,7 @@ my $folder = PostgreSQL::Test::Utils::tempdir();
 
 seed();
 my $node = make_node('crash', preload => 1, init => [ extra => ['--data-checksums'] ], conf => <<'CONF');
-tandem.seal_rows = 1000
+tandem.seal_rows = 400
 shared_buffers = 4MB
 max_wal_size = 64MB
 CONF
@@ -85,7 +86,9 @@ sub random_rounds {
 
 # Crashes of whoever folds at named places, in a session that folds, so that only one process is armed.
 sub staged_rounds {
-  set_configuration($node, "tandem.naptime = '1h'");
+  # No worker that would fold or recycle first.
+  $node->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+  $node->restart;
   # Few rows again, so that each build takes a moment.
   $node->safe_psql('postgres', "TRUNCATE t; INSERT INTO t SELECT -i, spread_vector(i, $dimensions) FROM generate_series(1, 1000) i");
   %kept = map { -$_ => 1 } 1 .. 1000;
@@ -109,25 +112,23 @@ sub staged_rounds {
     $node->safe_psql('postgres', "CALL tandem_build('t_index')");
     check_round("$stop_point, built again", $sealed);
   }
-  set_configuration($node, "tandem.naptime = '100ms'");
 }
 
-# Rows to fold, and dead ones that VACUUM marks and a merge can drop.
+# Dead rows that VACUUM marks and a merge can drop (it may fold as well), then rows to fold.
 sub something_to_fold {
+  my @doomed = grep { $kept{$_} } map { $next_id - 100 - $_ } 1 .. 50;
+  if (@doomed) {
+    $node->safe_psql('postgres', 'DELETE FROM t WHERE id IN (' . join(',', @doomed) . '); VACUUM (INDEX_CLEANUP ON) t');
+    for (@doomed) { delete $kept{$_}; $gone{$_} = 1 }
+  }
   my ($from, $to) = ($next_id, $next_id + 599);
   $next_id = $to + 1;
   $node->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i");
   $kept{$_} = 1 for $from .. $to;
-  my @doomed = grep { $kept{$_} } map { $from - 100 - $_ } 1 .. 50;
-  return unless @doomed;
-  $node->safe_psql('postgres', 'DELETE FROM t WHERE id IN (' . join(',', @doomed) . '); VACUUM (INDEX_CLEANUP ON) t');
-  for (@doomed) { delete $kept{$_}; $gone{$_} = 1 }
 }
 
 # H40: what a builder that died had written is found and taken again.
 sub file_stays_bounded {
-  $node->safe_psql('postgres', "CALL tandem_build('t_index')");
-  set_configuration($node, "tandem.naptime = '1h'");
   $node->safe_psql('postgres', <<"SQL");
 CREATE TABLE b (id bigint, embedding vector($dimensions));
 CREATE INDEX b_index ON b USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 20);
@@ -162,7 +163,7 @@ sub write_script {
   for (1 .. 200) {
     my $what = rand;
     if ($what < 0.45) {
-      my ($from, $to) = ($next_id, $next_id + int rand 400);
+      my ($from, $to) = ($next_id, $next_id + int rand 150);
       $next_id = $to + 1;
       $sql .= "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i;\n\\echo kept $from $to\n";
     } elsif ($what < 0.60) {

@@ -2,7 +2,8 @@
 # with and without hot_standby_feedback; a cursor opened before a merge and its recycling is drained in full; promoted, it
 # goes on folding. HAZARDS H12, H14, H21 (no worker in recovery, one after promotion).
 #
-# Seen to fail with: (filled in below)
+# Seen to fail with: retired segments recycled at once, and pages not asked whose they are: the cursor loses rows or fails;
+# pages not asked alone: searches out of order while records stream in.
 use strict;
 use warnings;
 

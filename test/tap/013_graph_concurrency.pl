@@ -3,7 +3,7 @@
 # transactions that end in unusual ways, CREATE INDEX CONCURRENTLY beside an eager worker (H13), and partitions.
 # 15 seconds; TANDEM_TEST_SOAK_SECONDS for longer. HAZARDS H1, H4, H13, H36.
 #
-# Seen to fail with: (filled in below)
+# Seen to fail with: the builder lock shared by all (two builders take the same free pages).
 use strict;
 use warnings;
 

@@ -1,7 +1,7 @@
 # The ways to break graphs that need neither a crash nor a race: HAZARDS H19, H21, H23, H28, H29, H30, H31, H33, H42, H43, each
 # in a function of its number.
 #
-# Seen to fail with: (filled in below)
+# Seen to fail with: build threads that do not block signals (H30); rows with equal codes in nodes of their own (H23).
 use strict;
 use warnings;
 

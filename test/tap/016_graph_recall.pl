@@ -2,7 +2,7 @@
 # replaced and the worker came to rest, against a fresh build; and the memory that the worker takes for a build. Needs the
 # data set: TANDEM_DATA. Skipped without it.
 #
-# Seen to fail with: (filled in below)
+# Seen to fail with: (nothing yet)
 use strict;
 use warnings;
 
