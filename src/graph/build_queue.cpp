@@ -142,7 +142,7 @@ void BuildQueue::Cancel() noexcept {
   {
     // Under the lock, so that no thread falls asleep between its look at the token and our call.
     const std::lock_guard<std::mutex> lock(mutex_);
-    cancel_.Cancel();
+    parameters_.cancel->Cancel();
   }
   work_.notify_all();
   room_.notify_all();

@@ -38,6 +38,7 @@ class BuildQueue {
     Insert insert;
     Complete complete;
     void* state;
+    base::CancelToken* cancel;  ///< set by Cancel() and by failures
   };
 
   /// Starts the threads, all signals blocked in them. If the system gives none, std::system_error; fewer than asked for will do.
@@ -59,7 +60,7 @@ class BuildQueue {
   /// All inserted and completed, or stopped.
   [[nodiscard]] bool Done() const noexcept;
   /// True after a failure or Cancel(); any thread.
-  [[nodiscard]] bool stopped() const noexcept { return cancel_.cancelled(); }
+  [[nodiscard]] bool stopped() const noexcept { return parameters_.cancel->cancelled(); }
   /// Any thread. Threads stop after the node at hand.
   void Cancel() noexcept;
   /// After End() or Cancel(). What ended the build: nothing, a failure, or kCancelled.
@@ -112,7 +113,6 @@ class BuildQueue {
   bool completed_ = false;
   base::Status failure_;
 
-  base::CancelToken cancel_;
   std::vector<std::thread> threads_;
 };
 

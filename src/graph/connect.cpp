@@ -12,8 +12,8 @@ constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
 class Connector {
  public:
-  Connector(const HnswMemory& graph, std::uint32_t nodes, std::uint32_t m)
-      : graph_(graph), room_(2 * std::size_t{m}), reached_(nodes, false) {
+  Connector(const HnswMemory& graph, std::uint32_t nodes, std::uint32_t m, const base::CancelToken& cancel)
+      : graph_(graph), cancel_(cancel), room_(2 * std::size_t{m}), reached_(nodes, false) {
     queue_.reserve(nodes);
   }
 
@@ -21,7 +21,7 @@ class Connector {
   void ReachFrom(std::uint32_t start) {
     queue_.clear();
     Reach(start);
-    for (std::size_t i = 0; i < queue_.size(); ++i) {
+    for (std::size_t i = 0; i < queue_.size() && !cancel_.cancelled(); ++i) {
       const std::uint32_t* list = graph_.List(queue_[i]);
       const std::size_t count = CountOf(list);
       for (std::size_t k = 1; k <= count; ++k) Reach(list[k]);
@@ -63,6 +63,7 @@ class Connector {
   }
 
   HnswMemory graph_;
+  const base::CancelToken& cancel_;
   std::size_t room_;
   std::vector<bool> reached_;
   std::vector<std::uint32_t> queue_;
@@ -72,11 +73,11 @@ class Connector {
 }  // namespace
 
 std::uint32_t ConnectUnreached(const HnswMemory& graph, std::uint32_t nodes, std::uint32_t entry,
-                               std::uint32_t m) {
-  Connector connector(graph, nodes, m);
+                               std::uint32_t m, const base::CancelToken& cancel) {
+  Connector connector(graph, nodes, m, cancel);
   connector.ReachFrom(entry);
   std::uint32_t unreached = 0;
-  for (std::uint32_t node = 0; node < nodes; ++node) {
+  for (std::uint32_t node = 0; node < nodes && !cancel.cancelled(); ++node) {
     if (connector.reached(node)) continue;
     if (connector.LinkTo(node)) {
       connector.ReachFrom(node);

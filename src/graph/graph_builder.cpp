@@ -10,10 +10,6 @@
 
 #include "graph/graph_builder.hpp"
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -162,7 +158,7 @@ class GraphBuilder::Impl {
 
   const BuildParameters parameters_;
   const std::size_t data_bytes_;
-  base::CancelToken cancel_;  ///< for builds without threads
+  base::CancelToken cancel_;  ///< the queue's, too
 
   // The quantiser.
   std::optional<vec::ScalarQuantizerTrainer> trainer_;
@@ -194,13 +190,7 @@ class GraphBuilder::Impl {
 // ---- the public face ----
 
 GraphBuilder::GraphBuilder(const BuildParameters& parameters) : impl_(std::make_unique<Impl>(parameters)) {}
-GraphBuilder::~GraphBuilder() {
-  impl_.reset();
-#ifdef __GLIBC__
-  // The allocator would keep up to 64 MB of what was freed for a process that builds once in a while.
-  malloc_trim(0);
-#endif
-}
+GraphBuilder::~GraphBuilder() = default;
 std::size_t GraphBuilder::MaxSamples() const noexcept {
   return impl_->MaxSamples();
 }
@@ -261,7 +251,7 @@ GraphBuilder::Impl::Impl(const BuildParameters& parameters)
   queue_.emplace(BuildQueue::Parameters{
       data_bytes_, parameters_.threads, parameters_.nice,
       [](void* self, const PendingNode& node) { static_cast<Impl*>(self)->InsertNode(node); },
-      [](void* self) { static_cast<Impl*>(self)->LayOut(); }, this});
+      [](void* self) { static_cast<Impl*>(self)->LayOut(); }, this, &cancel_});
 }
 
 void GraphBuilder::Impl::FinishTraining() {
@@ -342,7 +332,7 @@ void GraphBuilder::Impl::BeginRows() {
 
 void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float* vector) {
   if (!rows_began_) BeginRows();
-  if (cancel_.cancelled() || (queue_ && queue_->stopped())) return;
+  if (cancel_.cancelled()) return;
   if (!vec::IsCodable(parameters_.graph.metric, vector, parameters_.graph.dimensions)) return;
   if (tids_.size() >= parameters_.max_rows) throw std::length_error("more rows than announced");
   vec::EncodeVector(quantizer_, vector, reinterpret_cast<std::uint8_t*>(data_.data()));
@@ -398,8 +388,11 @@ bool GraphBuilder::Impl::Done() const noexcept {
 }
 
 void GraphBuilder::Impl::Cancel() noexcept {
-  cancel_.Cancel();
-  if (queue_) queue_->Cancel();
+  if (queue_) {
+    queue_->Cancel();
+  } else {
+    cancel_.Cancel();
+  }
 }
 
 // ---- the frozen segment ----
@@ -407,9 +400,9 @@ void GraphBuilder::Impl::Cancel() noexcept {
 base::Status GraphBuilder::Impl::Finish() {
   if (!rows_ended_) EndRows();
   if (queue_) return queue_->Join();
+  if (!cancel_.cancelled()) LayOut();
   if (cancel_.cancelled())
     return base::Status::Error(base::ErrorKind::kCancelled, "graph build was cancelled");
-  LayOut();
   return {};
 }
 
@@ -429,7 +422,8 @@ void GraphBuilder::Impl::LayOut() {
     graph.entry_id = hnsw_->enterpoint_node_;
     graph.max_level = static_cast<std::uint32_t>(hnsw_->maxlevel_);
     // What stays out of reach is found by exact scan.
-    static_cast<void>(ConnectUnreached(graph.memory, nodes_, graph.entry_id, parameters_.graph.m));
+    static_cast<void>(ConnectUnreached(graph.memory, nodes_, graph.entry_id, parameters_.graph.m, cancel_));
+    if (cancel_.cancelled()) return;
   }
   graph.offsets = offsets_.data();
   graph.step = quantizer_.step;

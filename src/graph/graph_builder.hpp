@@ -44,7 +44,8 @@ constexpr std::uint64_t kLeastRows = 1'000;
 ///   header(), ReadImage()                     the frozen segment, byte for byte
 /// Throws std::bad_alloc and std::runtime_error (hnswlib). Failures on build threads end the build; Finish() returns them.
 /// Rows with equal codes share a node (so do rows with equal vectors). Rows that are not codable are left out.
-/// The destructor cancels and joins within one insertion's time, a few milliseconds. Threads run with all signals blocked.
+/// The destructor cancels and joins within one insertion's time, a few milliseconds; while the segment is being laid out, within
+/// 0.3 s a million rows. Threads run with all signals blocked.
 class GraphBuilder {
  public:
   explicit GraphBuilder(const BuildParameters& parameters);

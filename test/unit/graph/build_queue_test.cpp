@@ -23,6 +23,7 @@ using std::chrono::milliseconds;
 struct Work {
   std::function<void(const PendingNode&)> insert = [](const PendingNode&) {};
   std::function<void()> complete = [] {};
+  base::CancelToken cancel;
 };
 
 BuildQueue::Parameters ParametersFor(Work* work, unsigned threads) {
@@ -31,7 +32,8 @@ BuildQueue::Parameters ParametersFor(Work* work, unsigned threads) {
           0,
           [](void* state, const PendingNode& node) { static_cast<Work*>(state)->insert(node); },
           [](void* state) { static_cast<Work*>(state)->complete(); },
-          work};
+          work,
+          &work->cancel};
 }
 
 void Add(BuildQueue* queue, std::uint32_t label, bool alone = false) {

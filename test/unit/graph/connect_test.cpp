@@ -26,7 +26,8 @@ class LinkGraph {
   }
 
   [[nodiscard]] std::uint32_t Connect(std::uint32_t entry) {
-    return ConnectUnreached(memory_, static_cast<std::uint32_t>(words_.size() / kWords), entry, kM);
+    const base::CancelToken cancel;
+    return ConnectUnreached(memory_, static_cast<std::uint32_t>(words_.size() / kWords), entry, kM, cancel);
   }
   [[nodiscard]] std::vector<std::uint32_t> Links(std::uint32_t node) const {
     const std::uint32_t* list = memory_.List(node);
