@@ -11,6 +11,7 @@ SET search_path = build_functions, public;
 
 -- tandem_build() and tandem_wait(): what they do, what they refuse and what they say then. A server without the background
 -- worker: with it, see the TAP tests.
+-- Seen to fail with: procedures that commit what a DO block wrote; dead rows waited for; the catalog entry not looked at.
 
 SET tandem.ef_search = 1000;
 CREATE TABLE items (id int, v vector(3)) WITH (autovacuum_enabled = off);

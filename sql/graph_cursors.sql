@@ -10,6 +10,7 @@ SET search_path = graph_cursors, public;
 \set ECHO all
 
 -- Prepared statements, cursors and rescans over graphs, while rows and graphs come and go under them.
+-- Seen to fail with: relaxed order that forgets what it returned.
 
 -- Candidates enough for the exact answer, whatever the graph is like; and through graphs although an exact scan of so few
 -- rows is cheaper: a switch of builds with stop points. Relaxed order returns every row of a drained scan.

@@ -11,6 +11,7 @@ SET search_path = graph_partitions, public;
 
 -- Partitioned tables with graphs: each partition has an index of its own; tandem_build() and tandem_wait() take the parent's
 -- for all of them.
+-- Seen to fail with: relaxed order that forgets what it returned.
 
 SET tandem.ef_search = 1000;
 CREATE TABLE items (id int, part int, v vector(3)) PARTITION BY LIST (part);

@@ -10,6 +10,7 @@ SET search_path = graph_temp_unlogged, public;
 \set ECHO all
 
 -- Temporary and unlogged tables with graphs (H22): folded by their own session, and by anybody; contents that come and go.
+-- Seen to fail with: graphs remembered by their number without the life of the file.
 
 SET tandem.ef_search = 1000;
 
