@@ -391,7 +391,10 @@ bool LookAfter(WatchedIndex* watched) {
 }
 
 void StopBuilding() {
-  if (current != nullptr) EndJob(current);
+  if (current == nullptr) return;
+  EndJob(current);
+  // The end of a process aborts its transaction, and that gives up the builder lock; but without a transaction, nothing does.
+  if (!IsTransactionState()) LeaveBuilder(current);
 }
 
 }  // namespace tandem::worker

@@ -33,7 +33,7 @@ void NoticeFlags(WatchedIndex* watched);
 /// raised; SIGTERM and evictions end the process.
 bool LookAfter(WatchedIndex* watched);
 
-/// To be called before shared memory is let go: stops the threads of a build that is under way.
+/// To be called before shared memory is let go: stops the threads of a build that is under way, and gives up its lock.
 void StopBuilding();
 
 }  // namespace tandem::worker

@@ -2,12 +2,12 @@
 # and after a crash, report and retry what fails, leave when idle, make room for each other and for commands that need the
 # database for themselves. HAZARDS H26 and DESIGN.md's invariants 1 and 5; what commands on the index do is in 014_graph_ddl.
 #
-# Seen to fail with: a worker that leaves its database unmarked when it is terminated (terminated); no tour after a start
-# (found_after_restart); evictions that outlive their transaction, and ones by users who may not drop the database (evicted);
-# workers in templates (templates); no delay after a failed build (failed_build); cancels let through between builds
-# (cancelled); unfinished indexes of CREATE INDEX CONCURRENTLY not waited for (concurrently); ALTER INDEX and COMMIT PREPARED
-# not told (strategy_changes, prepared); looks put off by every insert (tail_grows_old); more than four places
-# (many_databases).
+# Seen to fail with: a worker that leaves its database unmarked, or keeps the builder lock, when it is terminated
+# (terminated); no tour after a start (found_after_restart); evictions that outlive their transaction, and ones by users who
+# may not drop the database (evicted); workers in templates (templates); no delay after a failed build, or none forgiven
+# (failed_build); cancels let through between builds (cancelled); unfinished indexes of CREATE INDEX CONCURRENTLY not waited
+# for (concurrently); ALTER INDEX and COMMIT PREPARED not told (strategy_changes, prepared); looks put off by every insert
+# (tail_grows_old); more than four places (many_databases).
 use strict;
 use warnings;
 
@@ -210,6 +210,11 @@ sub terminated {
   my $started = time;
   is($node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($node) . ', 5000)'), 't', 'a worker can be terminated');
   cmp_ok(time - $started, '<', 2, 'at once');
+  # A lock that nobody gives up would be the next process's that happens to get the same place in shared memory.
+  is($node->safe_psql('postgres', <<'SQL'), 0, 'and leaves no lock behind');
+SELECT count(*) FROM pg_locks l WHERE (relation = 't_index'::regclass OR classid = 'pg_class'::regclass AND objid = 't_index'::regclass)
+  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.pid AND backend_type = 'tandem worker')
+SQL
   let_worker_go('worker-between-steps');
   await_sealed(2000);
   check_graph($node, 't', 't_index', 'and another one finishes its work');
