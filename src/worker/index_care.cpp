@@ -114,19 +114,6 @@ void Settle(WatchedIndex* watched) {
   watched->settled_dead_rows = watched->dead_rows;
 }
 
-policy::FoldSettings SettingsFor(Relation index, const storage::FoldSurvey& survey) {
-  const am::GraphOptions options = am::GraphOptionsOf(index);
-  graph::GraphParameters parameters;
-  parameters.metric = survey.metric;
-  parameters.dimensions = survey.dimensions;
-  parameters.m = options.m;
-  parameters.ef_construction = options.ef_construction;
-  const pg::Settings& settings = pg::CurrentSettings();
-  const std::size_t budget_bytes = static_cast<std::size_t>(settings.build_memory_kb) * 1024;
-  return {static_cast<std::uint64_t>(settings.seal_rows),
-          graph::RowsForBytes(parameters, budget_bytes, pg::BuildThreads())};
-}
-
 storage::FoldOptions OptionsFor(Relation index) {
   const am::GraphOptions options = am::GraphOptionsOf(index);
   const pg::Settings& settings = pg::CurrentSettings();
@@ -138,6 +125,12 @@ storage::FoldOptions OptionsFor(Relation index) {
   fold.build_memory_bytes = static_cast<uint64>(settings.build_memory_kb) * 1024;
   fold.tail_bound = ~uint64{0};
   return fold;
+}
+
+policy::FoldSettings SettingsFor(const storage::FoldSurvey& survey, const storage::FoldOptions& options) {
+  const graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
+  return {static_cast<uint64>(pg::CurrentSettings().seal_rows),
+          graph::RowsForBytes(shape, options.build_memory_bytes, options.threads)};
 }
 
 /// When the tail counts as old, and when the index counts as at rest.
@@ -208,13 +201,14 @@ void LookAtGraphs(Care* care, Relation index, am::Strategy strategy) {
   situation.everything = requested > sealed_rows;
   // The tail of hnsw_inline is its inserts' to fold; the worker merges what they leave.
   if (strategy == am::Strategy::kHnswInline && !situation.everything) situation.tail_rows = 0;
+  const storage::FoldOptions options = OptionsFor(index);
   const policy::FoldPlan plan =
-      Plan(watched, SettingsFor(index, survey), situation, survey.manifest->retired_count > 0);
+      Plan(watched, SettingsFor(survey, options), situation, survey.manifest->retired_count > 0);
   if (!plan.worth_it) {
     Recycle(index);
     return;
   }
-  care->job = storage::BeginFold(care->context, index, survey, plan, OptionsFor(index));
+  care->job = storage::BeginFold(care->context, index, survey, plan, options);
   shmem::ReportBuildStart(watched->index, storage::ProgressOf(care->job).rows_total);
 }
 
