@@ -1,11 +1,18 @@
-// What an index scan costs. The scan reads every vector before it returns its first row, so nearly all of its
-// cost is start-up cost: it wins against a sort by reading vectors in long runs, without heap tuples and TOAST,
-// and loses where a native index leaves few rows to sort.
+// What an index scan costs.
+//
+// An exact scan reads every vector before it returns its first row, so nearly all of its cost is start-up cost: it wins
+// against a sort by reading vectors in long runs, without heap tuples and TOAST, and loses where a native index leaves
+// few rows to sort. A search through graphs has its first rows for a small part of that; drained, it has gone through
+// graphs for as much as an exact pass costs and then makes that pass (am/search.cpp), which is what a LIMIT pays its
+// share of.
 
 #include "pg/compat.hpp"
 
 #include "am/callbacks.hpp"
+#include "am/options.hpp"
+#include "policy/search_policy.hpp"
 #include "storage/flat_relation.hpp"
+#include "storage/manifest.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -26,17 +33,30 @@ constexpr double kOperatorsPerKilobyte = 8.0;
 // Vector pages are read in runs of 512 KB, and a sort's sequential scan is charged nothing for the TOAST pages that
 // it visits: charging whole pages here would make the planner choose a plan that is 8 times slower.
 constexpr double kPageFraction = 0.25;
+// The policy's unit, an exactly scanned row of 128 dimensions, is what the two constants above make of it.
+constexpr double kOperatorsPerUnit = kOperatorsPerRow + kOperatorsPerKilobyte * 0.5;
 
-/// Row size in the vector stream: from the column's type, or as built if the type lost its dimensions since.
-double RowBytes(const IndexOptInfo* info) {
-  if (info->hypothetical) return 0;
+/// The index's sizes, with no segments where a search would not use them. Dimensions: from the column's type, or as
+/// built if the type lost them since.
+policy::SearchSituation SituationOf(const IndexOptInfo* info) {
+  policy::SearchSituation situation;
+  situation.rows = static_cast<uint64>(Max(info->tuples, 1.0));
+  if (info->hypothetical) return situation;
   const Relation index = index_open(info->indexoid, NoLock);
   const int dimensions = ColumnDimensions(index);
-  const double bytes = dimensions > 0
-                           ? dimensions * static_cast<double>(sizeof(float))
-                           : static_cast<double>(storage::GetIndexCache(index)->directory.row_bytes);
+  situation.dimensions =
+      dimensions > 0 ? static_cast<uint32>(dimensions) : storage::GetIndexCache(index)->directory.dimensions;
+  if (StrategyOf(index) != Strategy::kFlat) {
+    storage::Manifest* manifest = storage::ReadManifest(index);
+    situation.segments = manifest->segment_count;
+    situation.tail_rows = situation.rows - Min(situation.rows, manifest->root.sealed_rows);
+    situation.ef_search = static_cast<uint32>(EfSearchOf(index));
+    if (manifest->segment_count > 0) situation.m = manifest->segments[0].m;
+    pfree(manifest);
+  }
   index_close(index, NoLock);
-  return bytes;
+  if (policy::PrefersExactScan(situation)) situation.segments = 0;
+  return situation;
 }
 
 /// Passes over the vectors that a scan makes if it is drained; a LIMIT pays its share of the ones after the first.
@@ -50,6 +70,41 @@ double PassesOf(double rows) {
     fetched += batch;
   }
   return passes;
+}
+
+struct ScanCost {
+  Cost startup;
+  Cost total;
+  double pages;  ///< read before the first row
+};
+
+/// Every row, in row order without a query, else by distance.
+ScanCost CostExactScan(const policy::SearchSituation& situation, bool is_ordered,
+                       double sequential_page_cost) {
+  const auto rows = static_cast<double>(situation.rows);
+  const double row_bytes = situation.dimensions * static_cast<double>(sizeof(float));
+  const double head_pages = ceil(rows / storage::kHeadsPerPage);
+  const Cost per_row = rows * cpu_index_tuple_cost;
+  if (!is_ordered) return {0, head_pages * sequential_page_cost + per_row, head_pages};
+  const double pages = head_pages + ceil(rows * row_bytes / storage::kPayloadBytes);
+  const Cost pass =
+      rows * cpu_operator_cost * (kOperatorsPerRow + kOperatorsPerKilobyte * row_bytes / 1024.0) +
+      pages * sequential_page_cost * kPageFraction;
+  return {pass, pass * PassesOf(rows) + per_row, pages};
+}
+
+/// Through the segments, the tail beside them.
+ScanCost CostGraphSearch(const policy::SearchSituation& situation, const ScanCost& exact,
+                         double random_page_cost) {
+  // A visited node is a page; of a node's links about half are new. Then two pages for each row found.
+  const double visited = static_cast<double>(situation.segments) * situation.ef_search * (situation.m + 2.0);
+  const auto rows = static_cast<double>(situation.rows);
+  const double tail_share = static_cast<double>(situation.tail_rows) / rows;
+  const double graph_pages = Min(visited, exact.pages * (1.0 - tail_share));
+  const Cost startup = policy::CostOfGraphSearch(situation) * kOperatorsPerUnit * cpu_operator_cost +
+                       graph_pages * random_page_cost * kPageFraction;
+  const Cost first = Min(startup, exact.startup);
+  return {first, first + exact.startup + exact.total, graph_pages + tail_share * exact.pages};
 }
 
 /// The planner believes that any index without a condition can count rows without visiting the heap. This one
@@ -70,26 +125,17 @@ void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/,
   double sequential_page_cost;
   get_tablespace_page_costs(info->reltablespace, &random_page_cost, &sequential_page_cost);
 
-  const double rows = Max(info->tuples, 1.0);
-  const double row_bytes = RowBytes(info);
-  const double head_pages = ceil(rows / storage::kHeadsPerPage);
-  const double vector_pages = ceil(rows * row_bytes / storage::kPayloadBytes);
-
-  Cost startup = 0;
-  double pages_read = head_pages;
-  if (path->indexorderbys != NIL) {
-    pages_read += vector_pages;
-    startup += rows * cpu_operator_cost * (kOperatorsPerRow + kOperatorsPerKilobyte * row_bytes / 1024.0);
-    startup += pages_read * sequential_page_cost * kPageFraction;
-  }
-  *startup_cost = startup;
-  *total_cost = startup * PassesOf(rows) + rows * cpu_index_tuple_cost;
-  if (path->indexorderbys == NIL) *total_cost += head_pages * sequential_page_cost;
+  const bool is_ordered = path->indexorderbys != NIL;
+  const policy::SearchSituation situation = SituationOf(info);
+  ScanCost cost = CostExactScan(situation, is_ordered, sequential_page_cost);
+  if (is_ordered && situation.segments > 0) cost = CostGraphSearch(situation, cost, random_page_cost);
+  *startup_cost = cost.startup;
+  *total_cost = cost.total;
+  *pages = cost.pages;
   // No condition is ever checked in the index; a partial one holds its share of the table.
   *selectivity = info->rel->tuples > 0 ? Min(1.0, info->tuples / info->rel->tuples) : 1.0;
   // In distance order rows come from anywhere in the heap.
-  *correlation = path->indexorderbys == NIL ? 1.0 : 0.0;
-  *pages = pages_read;
+  *correlation = is_ordered ? 0.0 : 1.0;
   RefuseIndexOnlyScan(path, startup_cost, total_cost);
 }
 
