@@ -396,6 +396,20 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   search->report.tail_rows = situation.tail_rows;
 }
 
+/// ef_search, widened by the share of the graphs that is dead.
+static uint32 EffectiveEf(Relation index, const storage::Manifest& manifest) {
+  uint64 nodes = 0;
+  uint64 rows = 0;
+  for (uint32 i = 0; i < manifest.segment_count; i++) {
+    nodes += manifest.segments[i].nodes;
+    rows += manifest.segments[i].rows;
+  }
+  // Rows that were dead when their segment was built are not in it; the tail's dead are few.
+  const uint64 absent = manifest.root.sealed_rows - Min(manifest.root.sealed_rows, rows);
+  const uint64 dead = manifest.dead_rows - Min(manifest.dead_rows, absent);
+  return policy::WidenedEf(static_cast<uint32>(EfSearchOf(index)), nodes, rows, dead);
+}
+
 static policy::SearchSituation SituationOf(const Search& search, const storage::Manifest& manifest) {
   const storage::FlatScanView view = storage::ViewOf(search.flat);
   policy::SearchSituation situation;
@@ -404,7 +418,7 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.segments = manifest.segment_count;
   situation.dimensions = view.directory->dimensions;
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
-  situation.ef_search = static_cast<uint32>(EfSearchOf(search.index));
+  situation.ef_search = EffectiveEf(search.index, manifest);
   return situation;
 }
 

@@ -3,6 +3,7 @@
 #include "policy/search_policy.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace tandem::policy {
 namespace {
@@ -52,6 +53,15 @@ double InUnits(double ns) noexcept {
 }
 
 }  // namespace
+
+std::uint32_t WidenedEf(std::uint32_t ef_search, std::uint64_t nodes, std::uint64_t rows,
+                        std::uint64_t dead) noexcept {
+  // Nodes of rows with equal codes are fewer than their rows: count the nodes' rows, way-marks as one each.
+  const auto all = static_cast<double>(std::max(nodes, rows));
+  const double live = std::max(static_cast<double>(rows - std::min(rows, dead)), all / 2.0);
+  if (live <= 0.0) return ef_search;
+  return static_cast<std::uint32_t>(std::ceil(static_cast<double>(ef_search) * all / live));
+}
 
 double CostOfExactScan(const SearchSituation& situation) noexcept {
   return InUnits(ScanNs(situation, situation.rows));

@@ -15,6 +15,12 @@ struct SearchSituation {
   std::uint32_t ef_search = 40;
 };
 
+/// The pool of a graph in which some nodes lead to no live row: such nodes take places without being an answer, so the
+/// pool is made larger by their share, up to twice. The answer is then as good as that of a graph without them.
+/// rows: in the graphs when they were built; dead: of these, since.
+[[nodiscard]] std::uint32_t WidenedEf(std::uint32_t ef_search, std::uint64_t nodes, std::uint64_t rows,
+                                      std::uint64_t dead) noexcept;
+
 /// In units of one row's exact scan at 128 dimensions (about 36 ns).
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
 /// Segments by graph, tail exactly.

@@ -381,10 +381,7 @@ static void WriteNextPage(BlobWriter* writer, Relation index, BlockNumber* file_
 bool WriteBlobPages(BlobWriter* writer, Relation index, uint32 pages, BlobSupplier supply, void* state) {
   // The caller let go of the relation since the last call: free blocks of the index as it was then are anybody's in one that
   // was rebuilt.
-  ManifestRoot root;
-  uint64 incarnation = 0;
-  ReadRoot(index, &root, &incarnation);
-  if (incarnation != writer->incarnation)
+  if (ReadRoot(index).incarnation != writer->incarnation)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("index \"%s\" was rebuilt meanwhile", RelationGetRelationName(index))));
   BlockNumber file_blocks = RelationGetNumberOfBlocks(index);

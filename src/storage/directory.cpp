@@ -70,14 +70,14 @@ void ReadMeta(Relation index, MetaPage* meta) {
   UnlockReleaseBuffer(buffer);
 }
 
-void ReadRoot(Relation index, ManifestRoot* root, uint64* incarnation) {
+RootView ReadRoot(Relation index) {
   const Buffer buffer = ReadPage(index, 0);
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   const Page page = BufferGetPage(buffer);
   CheckMeta(index, page);
-  *root = Meta(page)->root;
-  *incarnation = Meta(page)->incarnation;
+  const RootView view = {Meta(page)->incarnation, Meta(page)->dead_rows, Meta(page)->root};
   UnlockReleaseBuffer(buffer);
+  return view;
 }
 
 /// Copies the first blocks of a stream's extents to `blocks`.

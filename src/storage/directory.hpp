@@ -72,8 +72,15 @@ void ForgetIndexCache(Relation index);
 /// Copies the meta page's payload. Raises ERRCODE_INDEX_CORRUPTED as GetIndexCache().
 void ReadMeta(Relation index, MetaPage* meta);
 
-/// Copies the manifest's root and the incarnation: one look at the meta page.
-void ReadRoot(Relation index, ManifestRoot* root, uint64* incarnation);
+/// What a search wants to know of the meta page.
+struct RootView {
+  uint64 incarnation;
+  uint64 dead_rows;  ///< with a vector, as of the last VACUUM
+  ManifestRoot root;
+};
+
+/// One look at the meta page.
+[[nodiscard]] RootView ReadRoot(Relation index);
 
 /// The directory that belongs to a copy of the meta page, in the current memory context.
 [[nodiscard]] DirectoryView* ReadDirectory(Relation index, const MetaPage& meta);

@@ -130,10 +130,7 @@ void ReportDamagedManifest(Relation index, const char* problem) {
 }
 
 ManifestRoot ReadManifestRoot(Relation index) {
-  ManifestRoot root;
-  uint64 incarnation = 0;
-  ReadRoot(index, &root, &incarnation);
-  return root;
+  return ReadRoot(index).root;
 }
 
 // ---- What a backend remembers ----
@@ -211,20 +208,20 @@ void Remember(const Manifest& manifest, const char* contents) {
 Manifest* ReadManifest(Relation index) {
   for (;;) {
     CHECK_FOR_INTERRUPTS();
-    ManifestRoot root;
-    uint64 incarnation = 0;
-    ReadRoot(index, &root, &incarnation);
+    const auto [incarnation, dead_rows, root] = ReadRoot(index);
     const char* contents = root.version == 0 ? nullptr : FindCached(incarnation, root);
     if (contents != nullptr) {
       Manifest* manifest = NewManifest(incarnation, root);
       std::memcpy(ContentsOf(manifest), contents, root.bytes);
       (void)TakeApart(manifest, ContentsOf(manifest));  // held when it was remembered
+      manifest->dead_rows = dead_rows;
       return manifest;
     }
     const char* problem = nullptr;
     Manifest* manifest = LoadManifest(index, incarnation, root, &problem);
     if (manifest != nullptr) {
       if (root.version != 0) Remember(*manifest, ContentsOf(manifest));
+      manifest->dead_rows = dead_rows;
       return manifest;
     }
     if (HasManifest(index, root)) ReportDamagedManifest(index, problem);

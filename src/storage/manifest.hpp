@@ -54,6 +54,8 @@ static_assert(sizeof(RetiredInfo) == 32, "on-disk format");
 /// A palloc'd copy in one chunk. version 0: no manifest was ever published, all counts are 0.
 struct Manifest {
   uint64 incarnation;
+  uint64
+      dead_rows;  ///< rows with a vector that VACUUM had marked when this copy was made, in segments or not
   ManifestRoot root;
   uint32 segment_count;
   uint32 retired_count;

@@ -82,6 +82,16 @@ TEST(SearchPolicy, NeverComparesMoreCodesThanThereAre) {
   EXPECT_TRUE(PrefersExactScan(situation));
 }
 
+TEST(SearchPolicy, WidensThePoolByWhatIsDead) {
+  EXPECT_EQ(WidenedEf(40, 1'000, 1'000, 0), 40U);
+  EXPECT_EQ(WidenedEf(40, 1'000, 1'000, 200), 50U);
+  EXPECT_EQ(WidenedEf(40, 1'000, 800, 0), 50U);      // way-marks
+  EXPECT_EQ(WidenedEf(40, 10, 1'000, 0), 40U);       // rows that share nodes
+  EXPECT_EQ(WidenedEf(40, 1'000, 1'000, 999), 80U);  // never more than twice
+  EXPECT_EQ(WidenedEf(40, 1'000, 1'000, 5'000), 80U);
+  EXPECT_EQ(WidenedEf(40, 0, 0, 0), 40U);
+}
+
 TEST(SearchPolicy, StaysFiniteAtTheEdges) {
   for (const std::uint64_t rows : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0} >> 1}) {
     for (const std::uint32_t value : {0U, 1U, 16'000U}) {
