@@ -10,7 +10,7 @@ DELETE = "DELETE FROM items WHERE id % 5 = 3"
 
 def run(context):
     data = context.set("syn1m")
-    rows = min(data.rows, context.scaled(200_000, 1000))
+    rows = min(data.rows, context.scaled(100_000, 1000))
     context.say("graph-vacuum: %s rows x %d, 20 %% deleted" % (rate(rows), data.dims))
     table = []
     db = context.database()

@@ -2,7 +2,7 @@
 # replaced and the worker came to rest, against a fresh build; and the memory that the worker takes for a build. Needs the
 # data set: TANDEM_DATA. Skipped without it.
 #
-# Seen to fail with: (nothing yet)
+# Seen to fail with: graphs built with an ef_construction of 16 (0.976).
 use strict;
 use warnings;
 
@@ -23,6 +23,7 @@ plan skip_all => 'no Fashion-MNIST: TANDEM_DATA does not hold it' unless -r $ima
 my $pixels = 784;
 my $rows = 12000;       # of 60,000: the whole set is a bench
 my $queries = 100;
+my $floor = 0.985;      # 0.996 to 0.999 were seen; all 60,000 rows have 0.995
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
 # Defaults, but for the pause before the worker looks, so that rest comes sooner, and little memory for a build.
@@ -43,7 +44,7 @@ CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops) WITH (strategy 
 SQL
 
 my $peak = load_and_watch();
-cmp_ok(recall(), '>=', 0.95, 'recall@10 at the defaults');
+cmp_ok(recall(), '>=', $floor, 'recall@10 at the defaults');
 # Kilobytes. What a worker has that does nothing is not the build's.
 cmp_ok($peak, '<=', 32 * 1024 * 1.1, "private memory of the worker at its peak: $peak kB of 32 MB");
 replace_half();
@@ -82,7 +83,7 @@ sub replace_half {
   for my $step (0, 1) {
     $node->safe_psql('postgres', "DELETE FROM t WHERE id < $rows AND id % 4 = $step");
     $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t');
-    cmp_ok(recall(), '>=', 0.95, "recall with dead rows not yet merged away, step $step");
+    cmp_ok(recall(), '>=', $floor, "recall with dead rows not yet merged away, step $step");
     $node->safe_psql('postgres', "INSERT INTO t SELECT * FROM stock WHERE id >= $rows AND id % 4 = $step");
     await_rest($node, 't_index');
   }
