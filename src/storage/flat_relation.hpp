@@ -95,7 +95,8 @@ struct FlatRange {
   uint64 first_row = 0;
   bool resumed = false;  ///< only rows that sort after `after`
   policy::Candidate after = {};
-  base::Span<const uint64> excluded;  ///< not these row ids; ascending, outlives the scan
+  base::Span<const uint64> excluded;      ///< not these row ids; ascending, outlives the scan
+  std::size_t first_batch = kFirstBatch;  ///< rows that the first pass keeps
 };
 
 /// Starts the ordered part over with another range. Rows without a vector are none of it; they follow as ever.

@@ -174,7 +174,7 @@ void ScanFlatRange(FlatScan* scan, const FlatRange& range) {
   scan->excluded = range.excluded;
   scan->resumed = range.resumed;
   scan->last = range.after;
-  scan->keep = Min(kFirstBatch, LargestBatch());
+  scan->keep = Min(range.first_batch, LargestBatch());
   scan->batch_size = scan->batch_next = 0;
   scan->more = scan->first_row < scan->rows;
 }
