@@ -23,6 +23,7 @@ extern "C" {
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
@@ -72,6 +73,16 @@ inline void CheckSnapshotAge(Snapshot snapshot, Relation relation, Page page) {
   (void)snapshot, (void)relation, (void)page;
 #else
   TestForOldSnapshot(snapshot, relation, page);
+#endif
+}
+
+/// True if VACUUM may remove rows that a snapshot still sees (old_snapshot_threshold, before 17). Whoever does not read every
+/// head page would not meet the error that this is to be answered with (H44).
+[[nodiscard]] inline bool SnapshotsGetTooOld() {
+#if PG_VERSION_NUM >= 170000
+  return false;
+#else
+  return OldSnapshotThresholdActive();
 #endif
 }
 
