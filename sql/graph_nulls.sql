@@ -134,5 +134,35 @@ CALL tandem_build('edges_v');
 SELECT graphs_against_sort('SELECT id, v <-> ''[0,0,7]'' FROM edges ORDER BY v <-> ''[0,0,7]''');
 SELECT * FROM tandem_verify('edges_v', true);
 
+-- Zero vectors in a segment and in the tail under cosine: in strict order, the tail's must not come before the segment's
+-- have been looked for. Seen to fail with: the merge going on with the tail when the graphs have ended.
+CREATE TABLE zeros (id int, v vector(2)) WITH (autovacuum_enabled = off);
+CREATE INDEX zeros_v ON zeros USING tandem (v vector_cosine_ops) WITH (strategy = 'hnsw_batch');
+INSERT INTO zeros SELECT i, CASE WHEN i % 7 = 0 THEN '[0,0]' ELSE ARRAY[cos(i), sin(i)]::vector END
+  FROM generate_series(1, 400) AS i;
+CALL tandem_build('zeros_v');
+INSERT INTO zeros VALUES (401, '[0,0]'), (402, '[0,0]');
+SELECT graphs_against_sort('SELECT id, v <=> ''[1,2]'' FROM zeros ORDER BY v <=> ''[1,2]''');
+DO $$ BEGIN SET tandem.stop_points = 'always-graph=on'; EXCEPTION WHEN OTHERS THEN NULL; END $$;
+SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id, v <=> '[1,2]' AS d FROM zeros ORDER BY v <=> '[1,2]') AS s WHERE d = 'NaN';
+
+-- Many rows at each distance: none is late that is as far as the last one returned. Seen to fail with: rows compared by
+-- row id as well.
+CREATE TABLE ties (id int, v vector(4)) WITH (autovacuum_enabled = off);
+CREATE INDEX ties_v ON ties USING tandem (v vector_l1_ops) WITH (strategy = 'hnsw_batch');
+INSERT INTO ties SELECT i, ARRAY[i * 7 % 6, i * 11 % 5, i * 13 % 7, i * 17 % 3]::real[]::vector FROM generate_series(1, 600) AS i;
+CALL tandem_build('ties_v');
+INSERT INTO ties SELECT i, ARRAY[i % 6, i % 5, i % 7, i % 3]::real[]::vector FROM generate_series(601, 630) AS i;
+SET tandem.ef_search = 5;
+SELECT count(*) > 620 AS nearly_all, count(*) = count(DISTINCT id) AS once, bool_and(d >= before) AS in_order
+  FROM (SELECT id, d, lag(d, 1, 0) OVER () AS before
+        FROM (SELECT id, v <+> '[2,2,3,1]' AS d FROM ties ORDER BY v <+> '[2,2,3,1]') AS s) AS t;
+RESET enable_seqscan;
+RESET enable_sort;
+DO $$ BEGIN RESET tandem.stop_points; EXCEPTION WHEN OTHERS THEN NULL; END $$;
+SELECT graphs_against_sort('SELECT id, v <+> ''[2,2,3,1]'' FROM ties ORDER BY v <+> ''[2,2,3,1]''');
+
 SET client_min_messages = warning;
 DROP SCHEMA graph_nulls CASCADE;

@@ -38,7 +38,8 @@ struct FoldSession {
   Relation held;  ///< the caller's; nullptr: opened for each step
   bool may_commit;
   const FoldRequest* request;
-  uint64 tail_bound;  ///< rows from here on came after the request
+  uint64 tail_bound;          ///< rows from here on came after the request
+  MemoryContext job_context;  ///< of the job that runs; nullptr: none does
   FoldReport report;
 };
 
@@ -191,6 +192,7 @@ bool RunJob(FoldSession* session, storage::FoldJob* job) {
 bool FoldOnce(FoldSession* session) {
   const MemoryContext context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem fold session", ALLOCSET_DEFAULT_SIZES);
+  session->job_context = context;
   const MemoryContext old_context = MemoryContextSwitchTo(context);
   storage::FoldJob* job = BeginNext(session, context);
   bool published = false;
@@ -200,6 +202,7 @@ bool FoldOnce(FoldSession* session) {
     shmem::ReportBuildEnd(session->oid, published, false);
   }
   MemoryContextSwitchTo(old_context);
+  session->job_context = nullptr;
   MemoryContextDelete(context);
   return published;
 }
@@ -215,7 +218,10 @@ void FoldAll(FoldSession* session) {
 void ReportFailure(Oid index, MemoryContext context) {
   MemoryContextSwitchTo(context);
   ErrorData* error = CopyErrorData();
-  if (error->sqlerrcode != ERRCODE_QUERY_CANCELED) shmem::ReportBuildError(index, error->message);
+  if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+    shmem::ReportBuildError(index, error->message);
+  else
+    shmem::ReportBuildEnd(index, false, false);
   FreeErrorData(error);
 }
 
@@ -233,10 +239,14 @@ void GiveBuilderLock(const FoldSession& session) {
 FoldReport FoldUnderLock(FoldSession* session) {
   if (!TakeBuilderLock(*session)) return {FoldOutcome::kBusy, 0};
   const MemoryContext context = CurrentMemoryContext;
+  session->job_context = nullptr;
   PG_TRY();
   { FoldAll(session); }
   PG_CATCH();
   {
+    // Threads and graph go now: the transaction may stay aborted for as long as its user likes.
+    MemoryContextSwitchTo(context);
+    if (session->job_context != nullptr) MemoryContextDelete(session->job_context);
     GiveBuilderLock(*session);
     ReportFailure(session->oid, context);
     PG_RE_THROW();

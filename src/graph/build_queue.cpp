@@ -12,7 +12,6 @@
 #include <cstring>
 #include <exception>
 #include <new>
-#include <system_error>
 
 namespace tandem::graph {
 namespace {
@@ -71,7 +70,9 @@ void BuildQueue::StartThreads(unsigned threads) {
   const AllSignalsBlocked blocked;
   try {
     while (threads_.size() < threads) threads_.emplace_back([this] { ThreadMain(); });
-  } catch (const std::system_error&) {
+  } catch (...) {
+    // Fewer threads than asked for will do; and an exception that left here would meet running ones in the destructor
+    // of threads_, which is the end of the process.
     if (threads_.empty()) throw;
   }
 }

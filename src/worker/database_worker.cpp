@@ -112,10 +112,13 @@ TimestampTz GoRound(Worker* worker) {
   ForEach(worker->watched, [worker, &next](WatchedIndex* index) {
     while (IsDue(*index) && !OthersTurn(*worker))
       if (LookAfter(index)) worker->active_at = GetCurrentTimestamp();
-    if (index->gone)
+    if (index->gone) {
+      // Its file may go on under another OID, of which nobody tells: ALTER TABLE … ALTER COLUMN … TYPE without a rewrite.
+      worker->more_soon = true;
       Forget(worker, *index);
-    else if (!index->settled)
+    } else if (!index->settled) {
       next = Min(next, index->look_at);
+    }
   });
   return next;
 }
@@ -140,7 +143,7 @@ TimestampTz GoRound(Worker* worker) {
     (void)TakeWoken();
     NoticeWork(&worker);
     const TimestampTz next = GoRound(&worker);
-    if (OthersTurn(worker)) Leave(next != kNever);
+    if (OthersTurn(worker)) Leave(next != kNever || worker.more_soon);
     const TimestampTz now = GetCurrentTimestamp();
     if (next == kNever && !worker.more_soon && now >= Naptimes(worker.active_at, kIdleNaptimes)) Leave(false);
     MemoryContextReset(round);

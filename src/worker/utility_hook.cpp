@@ -31,8 +31,10 @@ const char* DatabaseToLeave(Node* statement) {
   switch (nodeTag(statement)) {
     case T_DropdbStmt:
       return reinterpret_cast<DropdbStmt*>(statement)->dbname;
-    case T_CreatedbStmt:
-      return TextOption(reinterpret_cast<CreatedbStmt*>(statement)->options, "template");
+    case T_CreatedbStmt: {
+      const char* name = TextOption(reinterpret_cast<CreatedbStmt*>(statement)->options, "template");
+      return name != nullptr ? name : "template1";
+    }
     case T_AlterDatabaseStmt: {
       auto* alter = reinterpret_cast<AlterDatabaseStmt*>(statement);
       return TextOption(alter->options, "tablespace") != nullptr ? alter->dbname : nullptr;
@@ -63,10 +65,13 @@ bool SetsOptions(const AlterTableStmt& alter) {
   return false;
 }
 
-/// True if workers are to look afterwards: an index's strategy may be another one, or what a transaction created becomes
-/// visible, which the session that prepared it could not tell.
+/// True if workers are to look afterwards: an index's strategy may be another one; what a transaction created becomes
+/// visible, which the session that prepared it could not tell; or an index built CONCURRENTLY becomes valid, for the worker to
+/// see at this last of the command's commits only.
 bool MakesWork(Node* statement) {
   if (IsA(statement, AlterTableStmt)) return SetsOptions(*reinterpret_cast<AlterTableStmt*>(statement));
+  if (IsA(statement, IndexStmt)) return reinterpret_cast<IndexStmt*>(statement)->concurrent;
+  if (IsA(statement, ReindexStmt)) return true;
   return IsA(statement, TransactionStmt) &&
          reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
