@@ -135,7 +135,7 @@ SELECT graphs_against_sort('SELECT id, v <-> ''[0,0,7]'' FROM edges ORDER BY v <
 SELECT * FROM tandem_verify('edges_v', true);
 
 -- Zero vectors in a segment and in the tail under cosine: in strict order, the tail's must not come before the segment's
--- have been looked for. Seen to fail with: the merge going on with the tail when the graphs have ended.
+-- have been looked for.
 CREATE TABLE zeros (id int, v vector(2)) WITH (autovacuum_enabled = off);
 CREATE INDEX zeros_v ON zeros USING tandem (v vector_cosine_ops) WITH (strategy = 'hnsw_batch');
 INSERT INTO zeros SELECT i, CASE WHEN i % 7 = 0 THEN '[0,0]' ELSE ARRAY[cos(i), sin(i)]::vector END
