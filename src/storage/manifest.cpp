@@ -451,7 +451,11 @@ bool TryLockBuilder(Oid index) {
 
 void LockBuilder(Oid index) {
   const LOCKTAG tag = BuilderTag(index);
-  (void)LockAcquire(&tag, ExclusiveLock, true, false);
+  // Waited for by the transaction: an error that comes as the lock is granted ends a subtransaction perhaps, and a
+  // session's lock would outlive that.
+  (void)LockAcquire(&tag, ExclusiveLock, false, false);
+  (void)LockAcquire(&tag, ExclusiveLock, true, true);
+  LockRelease(&tag, ExclusiveLock, false);
 }
 
 bool BuilderIsAwaited(Oid index) {

@@ -371,7 +371,9 @@ bool LookAfter(WatchedIndex* watched) {
   watched->look_at = Max(watched->look_at, shmem::RetryAt(watched->index));
   if (!IsDue(*watched)) return false;
   const MemoryContext caller = CurrentMemoryContext;
-  Care care = {};
+  // Static: whatever goes wrong on the way out of an error, the process's exit still finds it (StopBuilding()).
+  static Care care;
+  care = {};
   care.watched = watched;
   (std::snprintf)(care.name, sizeof care.name, "%u", watched->index);
   care.context = AllocSetContextCreate(TopMemoryContext, "tandem build", ALLOCSET_DEFAULT_SIZES);
