@@ -295,12 +295,14 @@ static bool MayTurnExact(const Search& search) {
 /// Finds the source with the nearest candidate and takes it. False: all sources have ended, or the search turned exact.
 static bool TakeNearest(Search* search, policy::Candidate* nearest) {
   GraphStream* from = nullptr;
+  bool graphs_ended = true;
   bool found = storage::PeekFlatCandidate(search->flat, nearest);
   for (uint32 i = 0; i < search->stream_count; i++) {
     GraphStream* stream = &search->streams[i];
     while (stream->batch_next == stream->batch_size && !stream->ended)
       if (!RefillStream(search, stream)) return false;
     if (stream->batch_next == stream->batch_size) continue;
+    graphs_ended = false;
     const policy::Candidate& candidate = stream->batch[stream->batch_next];
     if (found && !(candidate < *nearest)) continue;
     *nearest = candidate;
@@ -308,7 +310,7 @@ static bool TakeNearest(Search* search, policy::Candidate* nearest) {
     found = true;
   }
   // Once the graphs have nothing left, what they did not reach may lie before the rest of the tail.
-  if (from == nullptr && MayTurnExact(*search)) return false;
+  if (graphs_ended && MayTurnExact(*search)) return false;
   if (from != nullptr)
     from->batch_next++;
   else if (found)
