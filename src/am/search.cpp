@@ -214,6 +214,12 @@ static std::size_t GraphMemory(const Search& search) {
   return bytes;
 }
 
+/// True if max_scan_tuples has room for a pass over all rows.
+static bool ExactPassFits(const Search& search) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  return limit == 0 || search.examined + storage::ViewOf(search.flat).rows <= limit;
+}
+
 /// How a search goes on that wants more than its first batches.
 ///
 /// Graphs until they have cost as much as an exact pass, then that pass: never more than twice what the better choice would
@@ -222,11 +228,11 @@ static std::size_t GraphMemory(const Search& search) {
 /// the memory.
 static Tactic NextTactic(const Search& search) {
   const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
-  const std::size_t memory = GraphMemory(search) - Min(GraphMemory(search), search.first_memory) +
-                             search.returned.size * sizeof(uint64);
+  const std::size_t graphs = GraphMemory(search);
+  const std::size_t memory =
+      graphs - Min(graphs, search.first_memory) + search.returned.size * sizeof(uint64);
   const bool is_full = memory > static_cast<std::size_t>(work_mem) * 1024;
-  const bool may_scan = limit == 0 || search.examined + storage::ViewOf(search.flat).rows <= limit;
-  if (may_scan && (is_full || search.spent >= search.exact_cost)) return Tactic::kExact;
+  if ((is_full || search.spent >= search.exact_cost) && ExactPassFits(search)) return Tactic::kExact;
   if (limit != 0 && search.examined >= limit) return Tactic::kCut;
   return Tactic::kNextBatch;
 }
@@ -287,9 +293,7 @@ static bool RefillStream(Search* search, GraphStream* stream) {
 
 /// False if somebody said that the graphs' answer is enough.
 static bool MayTurnExact(const Search& search) {
-  if (search.order == pg::IterativeScan::kOff || search.report.cut != 0) return false;
-  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
-  return limit == 0 || search.examined + storage::ViewOf(search.flat).rows <= limit;
+  return search.order != pg::IterativeScan::kOff && search.report.cut == 0 && ExactPassFits(search);
 }
 
 /// Finds the source with the nearest candidate and takes it. False: all sources have ended, or the search turned exact.
