@@ -4,7 +4,6 @@
 
 #include "am/callbacks.hpp"
 #include "am/options.hpp"
-#include "graph/graph_builder.hpp"
 #include "pg/settings.hpp"
 #include "shmem/mailbox.hpp"
 #include "storage/fold.hpp"
@@ -84,8 +83,7 @@ storage::FoldOptions OptionsFor(const FoldSession& session, Relation index) {
 
 uint64 CapacityFor(const FoldRequest& request, const storage::FoldSurvey& survey,
                    const storage::FoldOptions& options) {
-  const graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
-  const uint64 fits = graph::RowsForBytes(shape, options.build_memory_bytes, options.threads);
+  const uint64 fits = storage::RowsThatFit(survey, options);
   return request.most_rows != 0 ? Min(fits, request.most_rows) : fits;
 }
 

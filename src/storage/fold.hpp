@@ -75,6 +75,9 @@ struct FoldSurvey {
 /// In the current memory context. count_dead: read all row heads (8 bytes a row); else dead = 0 and tail_rows counts dead ones too.
 [[nodiscard]] FoldSurvey SurveyIndex(Relation index, bool count_dead);
 
+/// Rows of the surveyed index that a build within options.build_memory_bytes takes.
+[[nodiscard]] uint64 RowsThatFit(const FoldSurvey& survey, const FoldOptions& options);
+
 /// The job's memory is a child of `parent`; deleting it, or EndFold(), stops the threads. Builder lock required until then.
 /// Reads the heads of the rows that the plan names. The survey is not needed afterwards.
 [[nodiscard]] FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& survey,

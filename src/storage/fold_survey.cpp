@@ -3,6 +3,8 @@
 #include "pg/compat.hpp"
 
 #include "storage/fold.hpp"
+
+#include "graph/graph_builder.hpp"
 #include "storage/head_range.hpp"
 
 namespace tandem::storage {
@@ -39,6 +41,11 @@ FoldSurvey SurveyIndex(Relation index, bool count_dead) {
     survey.segments[i] = weight;
   }
   return survey;
+}
+
+uint64 RowsThatFit(const FoldSurvey& survey, const FoldOptions& options) {
+  const graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
+  return graph::RowsForBytes(shape, options.build_memory_bytes, options.threads);
 }
 
 /// Publishes a version that has no new segment; retires segments [0, retired).

@@ -8,7 +8,6 @@
 #include "pg/compat.hpp"
 
 #include "am/options.hpp"
-#include "graph/graph_builder.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "policy/fold_policy.hpp"
@@ -128,9 +127,7 @@ storage::FoldOptions OptionsFor(Relation index) {
 }
 
 policy::FoldSettings SettingsFor(const storage::FoldSurvey& survey, const storage::FoldOptions& options) {
-  const graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
-  return {static_cast<uint64>(pg::CurrentSettings().seal_rows),
-          graph::RowsForBytes(shape, options.build_memory_bytes, options.threads)};
+  return {static_cast<uint64>(pg::CurrentSettings().seal_rows), storage::RowsThatFit(survey, options)};
 }
 
 /// When the tail counts as old, and when the index counts as at rest.
