@@ -1,0 +1,55 @@
+#pragma once
+// A segment as searches have it in memory: arrays of equal elements, cut into chunks of one size, so that element i is found
+// by a multiplication and one look at a table of chunks.
+//
+//   records        uint32 link[2 m] | walk code (vec/walk_query.hpp)      one a node
+//   upper nodes    UpperNode
+//   upper links    uint32 link[m]                                         one a list
+//   row starts     uint32                                                 only if the segment has them
+//   rows           uint32
+//
+// Chunks of an array hold as many whole elements as fit; no element crosses a boundary. All content is derived from the
+// frozen segment and, like it, never changes.
+
+#include <cstdint>
+
+#include "graph/segment_layout.hpp"
+
+namespace tandem::graph {
+
+constexpr std::uint32_t kChunkBytes = std::uint32_t{64} << 10;
+
+/// Where element i of an array is: chunk first_chunk + i / per_chunk, at (i % per_chunk) * element_bytes.
+struct ChunkArray {
+  std::uint64_t reciprocal =
+      0;  ///< ceil(2^64 / per_chunk): i / per_chunk is the high half of a product, for all 32-bit i
+  std::uint32_t count = 0;
+  std::uint32_t element_bytes = 0;
+  std::uint32_t per_chunk = 1;
+  std::uint32_t first_chunk = 0;
+};
+
+struct ChunkPlace {
+  std::uint32_t chunk;
+  std::uint32_t offset;  ///< bytes
+};
+
+[[nodiscard]] inline ChunkPlace PlaceOf(const ChunkArray& array, std::uint32_t element) noexcept {
+  __extension__ using Wide = unsigned __int128;
+  const auto chunk = static_cast<std::uint32_t>((Wide{array.reciprocal} * element) >> 64);
+  return {array.first_chunk + chunk, (element - chunk * array.per_chunk) * array.element_bytes};
+}
+
+struct ChunkLayout {
+  ChunkArray records;
+  ChunkArray upper_nodes;
+  ChunkArray upper_links;
+  ChunkArray row_starts;  ///< count 0: the segment has none
+  ChunkArray rows;
+  std::uint32_t chunks = 0;  ///< in all; upper nodes and links first, as every search needs them
+};
+
+/// walk_code_bytes: vec::WalkCodeBytes() of the segment's codec. A record is at most kChunkBytes.
+[[nodiscard]] ChunkLayout LayOutChunks(const SegmentHeader& header, std::uint32_t walk_code_bytes) noexcept;
+
+}  // namespace tandem::graph

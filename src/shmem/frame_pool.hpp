@@ -1,0 +1,45 @@
+#pragma once
+// The memory budget: tandem.memory_budget bytes of shared memory, reserved at server start and cut into frames of equal size.
+// Everything of ours that grows in shared memory lives in frames. Exists only if the library was preloaded.
+//
+// Readers hold no lock. They enter an epoch, and a frame that is taken away from its use is given to another one only after
+// every reader that had entered before has left (epoch-based reclamation: Fraser 2004, section 5.2.3).
+
+#include "pg/pg.hpp"
+
+namespace tandem::shmem {
+
+constexpr uint32 kFrameBytes = uint32{64} << 10;
+constexpr uint32 kNoFrame = ~uint32{0};
+
+/// Requests and attaches the memory; from _PG_init during preload only, after RegisterSettings().
+void RegisterFramePool();
+/// False without preload and with tandem.memory_budget = 0.
+[[nodiscard]] bool FramesExist();
+
+/// Frame 0; frame n is n * kFrameBytes further. nullptr if there are none.
+[[nodiscard]] char* FrameBase();
+
+struct FramePoolStatus {
+  uint64 frames;
+  uint64 free;
+  uint64 retired;  ///< waiting for readers to leave
+};
+[[nodiscard]] FramePoolStatus ReadFramePoolStatus();
+
+/// What a backend does between the two sees every frame that it finds unchanged. A store and a fence; no nesting. An error
+/// in between leaves by itself, at the latest when the (sub)transaction ends.
+void EnterFrames();
+void LeaveFrames();
+
+// For the caches that live in frames:
+
+/// A frame for the caller's own use, contents undefined; kNoFrame if none is free. Until KeepFrame() it belongs to this
+/// backend, and goes back at the end of the (sub)transaction or of the process.
+[[nodiscard]] uint32 TakeFrame();
+/// The frame belongs to a cache from now on.
+void KeepFrame(uint32 frame);
+/// Back to the pool once all readers that may see it have left. The caller has made sure that no new one can find it.
+void RetireFrame(uint32 frame);
+
+}  // namespace tandem::shmem

@@ -1,0 +1,58 @@
+#pragma once
+// What a graph is walked on: the code of a node as searches compare it with a query.
+//
+//   kSq8   the segment's own 8-bit code (scalar_quantizer.hpp)
+//   kSq4   4 bits a dimension, made of the 8-bit code: half of the bytes to fetch, which is what a walk of wide vectors
+//          waits for. Not for L1.
+//
+// Keys choose candidates; the distance that counts is computed from the full vector. LowerBound() tells which candidates
+// need not be looked at for that.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vec/scalar_quantizer.hpp"
+
+namespace tandem::vec {
+
+enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2 };
+
+/// How the nodes of one segment are walked. Owns nothing.
+struct WalkCodec {
+  WalkCode code = WalkCode::kSq8;
+  ScalarQuantizer base;           ///< of the 8-bit codes, which walk codes are made of
+  const float* centre = nullptr;  ///< kSq4: dimensions floats, the middle of the 16 levels
+  const float* step = nullptr;    ///< kSq4: dimensions floats > 0, between two levels
+  float error =
+      0.0F;  ///< of a distance by this code; WalkQuery::LowerBound() says in which units. Infinity: not known
+};
+
+/// Bytes of a walk code, a multiple of 4.
+[[nodiscard]] std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept;
+
+/// Makes a walk code of an 8-bit code. `to`: WalkCodeBytes(), aligned to 4.
+void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_t* to) noexcept;
+
+/// A query prepared for one segment.
+class WalkQuery {
+ public:
+  WalkQuery() noexcept = default;
+  /// query: `dimensions` floats, not needed afterwards. scratch: ScratchBytes(), aligned to 64, must outlive this object, as
+  /// must what `codec` points to. A query that is not codable gives one whose keys are all equal.
+  WalkQuery(const WalkCodec& codec, const float* query, void* scratch) noexcept;
+  [[nodiscard]] static std::size_t ScratchBytes(std::size_t dimensions) noexcept;
+
+  /// Ascending = farther; comparable among codes of this segment only. Never NaN. Every instruction set gives the same bits.
+  [[nodiscard]] float Key(const std::uint8_t* code) const noexcept;
+  /// keys[i] = Key(codes[i]): one call for all neighbours of a node, so that the kernel's dispatch is paid once.
+  void Keys(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept;
+
+  /// No vector whose code has this key is nearer than that, in the units of QueryDistance::Key() (beyond the error that was
+  /// calibrated: WalkCodec::error). Ascends with `key`. -infinity if the error is not known.
+  [[nodiscard]] double LowerBound(float key) const noexcept;
+
+ private:
+  // (the owner of this file fills this in)
+};
+
+}  // namespace tandem::vec
