@@ -1,26 +1,34 @@
 #pragma once
-// Search of one frozen graph on codes, resumable: batches of nodes in about ascending distance, none twice.
+// Search of one frozen graph on walk codes, resumable: batches of nodes in about ascending distance, none twice.
 //
-// Malkov and Yashunin 2018, algorithms 2 and 5, changed in one thing: nodes that fall out of the pool are kept, so that
-// the search can go on where it stopped when more nodes are asked for.
+// Malkov and Yashunin 2018, algorithms 2 and 5, changed in two things. Nodes that fall out of the pool are kept, so that the
+// search can go on where it stopped when more nodes are asked for. And a walk waits for memory, not for arithmetic: so it goes in
+// steps that first ask for everything the next step will read.
 //
-//   pool    up to ef nodes, ascending by key, none returned before; the nearest unexpanded one is expanded next, and
-//           when all are expanded the pool is the next batch
+//   pool    up to ef nodes, ascending by key, none returned before; the `beam` nearest unexpanded ones are expanded next,
+//           and when all are expanded the pool is the next batch
 //   spill   nodes that found no place in the pool; the nearest of them begin the next pool
+//
+//   kEnter ─► kList ─► kNodes ─► kCodes ─► kCompare ─┐         on upper levels
+//               ▲────────── nearer, or a level down ─┘ at the bottom
+//   kGather: links of the nearest nodes ─► those not seen before ─► their codes are asked for      on level 0
+//   kScore:  keys of all of them in one call ─► pool; links of what came to its front are asked for ─► kGather
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "base/span.hpp"
+#include "graph/prefetch.hpp"
 #include "graph/segment_layout.hpp"
 #include "vec/scalar_quantizer.hpp"
 
 namespace tandem::graph {
 
 struct FoundNode {
-  float key;  ///< of CodeQuery
+  float key;  ///< of the query
   std::uint32_t node;
 };
 
@@ -28,149 +36,341 @@ struct FoundNode {
 struct SearchCounters {
   std::uint64_t distances = 0;  ///< codes compared with the query
   std::uint64_t expanded = 0;   ///< nodes whose links were followed
+  std::uint64_t paged = 0;      ///< codes that were not in memory
 };
 
-/// Reader: gives access to the segment's parts. Pointers stay valid until the next call of the same Reader.
-///   const std::uint32_t* Links(std::uint32_t node)       2 m links, kEndOfLinks ends
-///   const std::uint8_t* Code(std::uint32_t node)
-///   UpperNode Upper(std::uint32_t ordinal)
-///   const std::uint32_t* UpperLinks(std::uint32_t list)  m links, kEndOfLinks ends
-/// A Reader may leave by longjmp: no object with a destructor lives on the stack of these functions. One that cannot read
+/// Nodes to expand at once, by the bytes of a record in memory: more overlap their misses, but look at more codes.
+/// Measured with bench/inprocess/segment_curve.cpp.
+[[nodiscard]] constexpr std::uint32_t BeamFor(std::uint32_t record_bytes) noexcept {
+  return record_bytes <= 256 ? 4 : record_bytes <= 512 ? 2 : 1;
+}
+
+/// Keys of several codes. (Until all queries are walk queries.)
+inline void KeysOf(const vec::CodeQuery& query, const std::uint8_t* const* codes, std::size_t count,
+                   float* keys) noexcept {
+  for (std::size_t i = 0; i < count; ++i) keys[i] = query.Key(codes[i]);
+}
+
+/// Reader: gives access to the segment's parts. What is in memory comes at once; what is not, from pages.
+///   In memory, in the form of chunk_layout.hpp, or nullptr. Cheap, never fails; stays until the call of GraphSearch ends.
+///     const char* Record(std::uint32_t node)               2 m links, kEndOfLinks ends | walk code
+///     const UpperNode* UpperRecord(std::uint32_t ordinal)
+///     const std::uint32_t* UpperList(std::uint32_t list)   m links, kEndOfLinks ends
+///   From pages; asked only after nullptr. Pointers stay valid until the next of these calls to the same Reader.
+///     const std::uint32_t* Links(std::uint32_t node)
+///     const std::uint8_t* Code(std::uint32_t node)         walk code: the same bytes as in Record()
+///     UpperNode Upper(std::uint32_t ordinal)
+///     const std::uint32_t* UpperLinks(std::uint32_t list)
+/// These may leave by longjmp: no object with a destructor lives on the stack of these functions. A Reader that cannot read
 /// any more (the segment was recycled) returns lists that are empty, and says so itself. Links that lead out of the
 /// segment are ignored, so that no content can make a search touch memory that is not its own.
-template <typename Reader>
+/// What is in memory has no influence on what is found.
+template <typename Reader, typename Query = vec::CodeQuery>
 class GraphSearch {
  public:
-  /// Prepares for a new query, keeping memory from the last one. header must outlive the search. ef >= 1.
-  /// Throws std::bad_alloc.
-  void Start(const SegmentHeader* header, const vec::CodeQuery& query, std::uint32_t ef) {
+  /// Prepares for a new query, keeping memory from the last one. header must outlive the search. ef >= 1; beam: nodes
+  /// to expand at once, 0 for BeamFor(). Throws std::bad_alloc.
+  void Start(const SegmentHeader* header, const Query& query, std::uint32_t ef, std::uint32_t beam = 0) {
     header_ = header;
     query_ = query;
     ef_ = std::max(ef, 1U);
-    began_ = false;
+    link_bytes_ = 2 * header->m * static_cast<std::uint32_t>(sizeof(std::uint32_t));
+    walk_bytes_ = (header->code_bytes + 3) / 4 * 4;
+    beam_ = beam > 0 ? beam : BeamFor(link_bytes_ + walk_bytes_);
+    stage_ = Stage::kStarted;
     ForgetSeen();
     seen_.resize((std::size_t{header->nodes} + kWordBits - 1) / kWordBits);
-    links_.resize(2 * std::size_t{header->m});
-    pool_.clear();
+    const std::size_t room = std::size_t{beam_} * 2 * header->m;
+    fresh_.resize(room);
+    codes_.resize(room);
+    keys_.resize(room);
+    paged_.resize(room);
+    pool_.resize(ef_);
+    pool_size_ = 0;
+    next_ = 0;
     spill_.clear();
     batch_.clear();
-    // One node more than ef is in the pool for a moment. The others grow as they must.
-    pool_.reserve(std::size_t{ef_} + 1);
     batch_.reserve(ef_);
   }
 
   /// The next up to `ef` nodes, ascending by key, as if the pool were ef nodes larger each time. Empty: the whole
   /// reachable graph was returned. Valid until the next call. Throws std::bad_alloc.
   [[nodiscard]] base::Span<const FoundNode> NextBatch(Reader* reader) {
-    if (!began_) {
-      began_ = true;
-      if (header_->nodes > 0) Enter(reader);
+    BeginBatch();
+    while (stage_ < Stage::kGather) Descend(reader);
+    while (Gather(reader)) Score(reader);
+    EndBatch();
+    return batch();
+  }
+
+  /// The same in steps, for NextBatches(): BeginBatch(), Step() until it returns false, batch().
+  void BeginBatch() {
+    if (stage_ == Stage::kStarted) {
+      stage_ = header_->entry_node < header_->nodes ? Stage::kEnter : Stage::kGather;
     } else {
       RefillPool();
+      stage_ = Stage::kGather;
     }
-    for (next_ = 0; next_ < pool_.size();) {
-      if ((pool_[next_].node_and_mark & kExpanded) != 0) {
-        ++next_;
-      } else {
-        Expand(reader);
-      }
-    }
-    batch_.clear();
-    for (const Entry& entry : pool_) batch_.push_back({entry.key, entry.node_and_mark & ~kExpanded});
-    pool_.clear();
-    return {batch_.data(), batch_.size()};
   }
+  [[nodiscard]] bool Step(Reader* reader) {
+    if (stage_ < Stage::kGather) {
+      Descend(reader);
+    } else if (stage_ == Stage::kScore) {
+      Score(reader);
+    } else if (stage_ == Stage::kGather && !Gather(reader)) {
+      EndBatch();
+    }
+    return stage_ != Stage::kEnded;
+  }
+  [[nodiscard]] base::Span<const FoundNode> batch() const noexcept { return {batch_.data(), batch_.size()}; }
 
   [[nodiscard]] const SearchCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] std::size_t MemoryBytes() const noexcept {
     return (pool_.capacity() + spill_.capacity()) * sizeof(Entry) + batch_.capacity() * sizeof(FoundNode) +
-           seen_.capacity() * sizeof(seen_[0]) +
-           (seen_words_.capacity() + links_.capacity()) * sizeof(std::uint32_t);
+           seen_.capacity() * sizeof(seen_[0]) + codes_.capacity() * sizeof(codes_[0]) +
+           keys_.capacity() * sizeof(float) +
+           (marked_.capacity() + fresh_.capacity() + paged_.capacity()) * sizeof(std::uint32_t);
   }
 
  private:
-  static constexpr std::uint32_t kExpanded = std::uint32_t{1} << 31;  // segments have fewer nodes than that
+  enum class Stage { kStarted, kEnter, kList, kNodes, kCodes, kCompare, kGather, kScore, kEnded };
+
+  /// A key, in bits that ascend with it, a node, and in the lowest bit whether its links were followed. As a number it
+  /// orders by key, then by node; nodes are there once, so the lowest bit never decides.
+  using Entry = std::uint64_t;
+  static constexpr Entry kExpanded = 1;
   static constexpr std::uint32_t kWordBits = 64;
 
-  struct Entry {
+  [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
+    const float positive_zero = key + 0.0F;  // -0 has other bits, and is equal
+    std::uint32_t bits;
+    std::memcpy(&bits, &positive_zero, sizeof bits);
+    bits ^= (bits >> 31) != 0 ? ~std::uint32_t{0} : std::uint32_t{1} << 31;
+    return (Entry{bits} << 32) | (node << 1);
+  }
+  [[nodiscard]] static std::uint32_t NodeOf(Entry entry) noexcept {
+    return static_cast<std::uint32_t>(entry) >> 1;
+  }
+  [[nodiscard]] static float KeyOf(Entry entry) noexcept {
+    auto bits = static_cast<std::uint32_t>(entry >> 32);
+    bits ^= (bits >> 31) == 0 ? ~std::uint32_t{0} : std::uint32_t{1} << 31;
     float key;
-    std::uint32_t node_and_mark;  ///< kExpanded: its links were followed
-
-    bool operator<(const Entry& other) const noexcept {
-      if (key != other.key) return key < other.key;
-      return (node_and_mark & ~kExpanded) < (other.node_and_mark & ~kExpanded);
-    }
-  };
-
-  /// Walks down to level 0 and puts the node found there into the pool.
-  void Enter(Reader* reader) {
-    std::uint32_t node = header_->entry_node;
-    if (node >= header_->nodes) return;
-    float key = KeyOf(reader, node);
-    std::uint32_t ordinal = header_->entry_upper;
-    for (std::uint32_t level = header_->max_level; level > 0 && ordinal < header_->upper_nodes; --level) {
-      while (StepDown(reader, level, &ordinal, &node, &key)) {
-      }
-    }
-    static_cast<void>(MarkSeen(node));
-    Insert({key, node});
+    std::memcpy(&key, &bits, sizeof key);
+    return key;
   }
 
-  /// Moves to the nearest neighbour on an upper level; false if none is nearer.
-  bool StepDown(Reader* reader, std::uint32_t level, std::uint32_t* ordinal, std::uint32_t* node,
-                float* key) {
-    const std::uint32_t list = reader->Upper(*ordinal).first_list + level - 1;
-    const std::size_t count = CopyLinks(reader->UpperLinks(list), header_->m, header_->upper_nodes);
+  // ---- upper levels ----
+
+  /// One stage of the way down. The nearest node found there is the first in the pool.
+  void Descend(Reader* reader) {
+    switch (stage_) {
+      case Stage::kEnter:
+        Enter(reader);
+        break;
+      case Stage::kList:
+        FindList(reader);
+        break;
+      case Stage::kNodes:
+        ReadList(reader);
+        break;
+      case Stage::kCodes:
+        AskForUpperCodes(reader);
+        break;
+      case Stage::kCompare:
+        Compare(reader);
+        break;
+      case Stage::kStarted:
+      case Stage::kGather:
+      case Stage::kScore:
+      case Stage::kEnded:
+        break;
+    }
+  }
+
+  void Enter(Reader* reader) {
+    nearest_ = header_->entry_node;
+    ordinal_ = header_->entry_upper;
+    level_ = header_->max_level;
+    nearest_key_ = KeyOfNode(reader, nearest_);
+    GoDown();
+  }
+
+  /// On to the list of the nearest node on level_; from level 0 on, into the pool.
+  void GoDown() {
+    if (level_ > 0 && ordinal_ < header_->upper_nodes) {
+      stage_ = Stage::kList;
+      return;
+    }
+    stage_ = Stage::kGather;
+    seen_[nearest_ / kWordBits] |= std::uint64_t{1} << (nearest_ % kWordBits);
+    GrowMarked(1);
+    marked_[marked_count_++] = nearest_;
+    pool_[pool_size_++] = EntryOf(nearest_key_, nearest_);
+  }
+
+  void FindList(Reader* reader) {
+    list_ = UpperOf(reader, ordinal_).first_list + level_ - 1;
+    if (const std::uint32_t* list = reader->UpperList(list_); list != nullptr) {
+      Prefetch(list, header_->m * sizeof *list);
+    }
+    stage_ = Stage::kNodes;
+  }
+
+  void ReadList(Reader* reader) {
+    const std::uint32_t* list = reader->UpperList(list_);
+    if (list == nullptr) list = reader->UpperLinks(list_);
     ++counters_.expanded;
+    fresh_count_ = 0;
+    for (std::uint32_t i = 0; i < header_->m && list[i] != kEndOfLinks; ++i) {
+      if (list[i] >= header_->upper_nodes) continue;
+      fresh_[fresh_count_++] = list[i];
+      if (const UpperNode* upper = reader->UpperRecord(list[i]); upper != nullptr)
+        Prefetch(upper, sizeof *upper);
+    }
+    stage_ = Stage::kCodes;
+  }
+
+  void AskForUpperCodes(Reader* reader) {
+    for (std::size_t i = 0; i < fresh_count_; ++i) {
+      paged_[i] = UpperOf(reader, fresh_[i]).node;
+      if (paged_[i] >= header_->nodes) continue;
+      if (const char* record = reader->Record(paged_[i]); record != nullptr) PrefetchCode(record);
+    }
+    stage_ = Stage::kCompare;
+  }
+
+  /// Moves to the nearest neighbour on this level, or down if none is nearer.
+  void Compare(Reader* reader) {
     bool moved = false;
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::uint32_t neighbour = reader->Upper(links_[i]).node;
-      if (neighbour >= header_->nodes) continue;
-      const float neighbour_key = KeyOf(reader, neighbour);
-      if (neighbour_key < *key) {
-        *key = neighbour_key;
-        *node = neighbour;
-        *ordinal = links_[i];
+    for (std::size_t i = 0; i < fresh_count_; ++i) {
+      if (paged_[i] >= header_->nodes) continue;
+      const float key = KeyOfNode(reader, paged_[i]);
+      if (key < nearest_key_) {
+        nearest_key_ = key;
+        nearest_ = paged_[i];
+        ordinal_ = fresh_[i];
         moved = true;
       }
     }
-    return moved;
+    if (!moved) --level_;
+    GoDown();
   }
 
-  /// Follows the links of pool_[next_]. All neighbours not seen before are found first, then their codes are read: so a
-  /// reader can fetch them ahead.
-  void Expand(Reader* reader) {
-    Entry& entry = pool_[next_];
-    const std::uint32_t node = entry.node_and_mark;
-    entry.node_and_mark |= kExpanded;
-    ++next_;
-    ++counters_.expanded;
-    const std::size_t count = CopyLinks(reader->Links(node), links_.size(), header_->nodes);
-    std::size_t fresh = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      links_[fresh] = links_[i];
-      fresh += MarkSeen(links_[i]) ? 1 : 0;
+  [[nodiscard]] UpperNode UpperOf(Reader* reader, std::uint32_t ordinal) {
+    const UpperNode* upper = reader->UpperRecord(ordinal);
+    return upper != nullptr ? *upper : reader->Upper(ordinal);
+  }
+
+  [[nodiscard]] float KeyOfNode(Reader* reader, std::uint32_t node) {
+    const char* record = reader->Record(node);
+    if (record == nullptr) return PagedKey(reader, node);
+    ++counters_.distances;
+    return query_.Key(CodeIn(record));
+  }
+
+  // ---- level 0 ----
+
+  /// Follows the links of the nearest unexpanded nodes, and asks for the codes of all neighbours that were not seen before.
+  /// False if there is nothing left to expand.
+  [[nodiscard]] bool Gather(Reader* reader) {
+    fresh_count_ = 0;
+    paged_count_ = 0;
+    std::uint32_t expanded = 0;
+    for (; next_ < pool_size_ && expanded < beam_; ++next_) {
+      if ((pool_[next_] & kExpanded) != 0) continue;
+      pool_[next_] |= kExpanded;
+      ++expanded;
+      GatherLinks(reader, NodeOf(pool_[next_]));
     }
-    for (std::size_t i = 0; i < fresh; ++i) {
-      const std::uint32_t neighbour = links_[i];
-      Insert({KeyOf(reader, neighbour), neighbour});
+    counters_.expanded += expanded;
+    stage_ = expanded > 0 ? Stage::kScore : Stage::kGather;
+    return expanded > 0;
+  }
+
+  void GatherLinks(Reader* reader, std::uint32_t node) {
+    const char* record = reader->Record(node);
+    const std::uint32_t* links =
+        record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(node);
+    const std::uint32_t room = 2 * header_->m;
+    GrowMarked(room);
+    const std::size_t first = marked_count_;
+    for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
+      if (links[i] < header_->nodes) Mark(links[i]);
     }
+    for (std::size_t i = first; i < marked_count_; ++i) AskForCode(reader, marked_[i]);
+  }
+
+  /// Appends the node to marked_ if it was not there.
+  void Mark(std::uint32_t node) noexcept {
+    std::uint64_t& word = seen_[node / kWordBits];
+    const std::uint64_t bit = std::uint64_t{1} << (node % kWordBits);
+    // No branch: nobody can predict it.
+    marked_[marked_count_] = node;
+    marked_count_ += (word & bit) == 0 ? 1 : 0;
+    word |= bit;
+  }
+
+  void AskForCode(Reader* reader, std::uint32_t node) {
+    const char* record = reader->Record(node);
+    if (record == nullptr) {
+      paged_[paged_count_++] = node;
+      return;
+    }
+    PrefetchCode(record);
+    fresh_[fresh_count_] = node;
+    codes_[fresh_count_++] = CodeIn(record);
+  }
+
+  void Score(Reader* reader) {
+    KeysOf(query_, codes_.data(), fresh_count_, keys_.data());
+    counters_.distances += fresh_count_;
+    for (std::size_t i = 0; i < fresh_count_; ++i) Insert(reader, EntryOf(keys_[i], fresh_[i]));
+    for (std::size_t i = 0; i < paged_count_; ++i) {
+      Insert(reader, EntryOf(PagedKey(reader, paged_[i]), paged_[i]));
+    }
+    stage_ = Stage::kGather;
   }
 
   /// Puts a node into the pool, or into the spill if it is no nearer than what is there.
-  void Insert(Entry entry) {
-    const bool full = pool_.size() >= ef_;
-    if (full && !(entry < pool_.back())) {
-      spill_.push_back(entry);
-      return;
+  void Insert(Reader* reader, Entry entry) {
+    if (pool_size_ == ef_) {
+      if (entry > pool_[ef_ - 1]) {
+        spill_.push_back(entry);
+        return;
+      }
+      spill_.push_back(pool_[ef_ - 1]);
+      --pool_size_;
     }
-    const auto at = std::upper_bound(pool_.begin(), pool_.end(), entry);
-    next_ = std::min(next_, static_cast<std::size_t>(at - pool_.begin()));
-    pool_.insert(at, entry);
-    if (full) {
-      spill_.push_back(pool_.back());
-      pool_.pop_back();
+    const std::size_t at = PlaceInPool(entry);
+    std::memmove(&pool_[at] + 1, &pool_[at], (pool_size_ - at) * sizeof(Entry));
+    pool_[at] = entry;
+    ++pool_size_;
+    next_ = std::min(next_, at);
+    if (at < next_ + beam_) {
+      if (const char* record = reader->Record(NodeOf(entry)); record != nullptr)
+        Prefetch(record, link_bytes_);
     }
+  }
+
+  /// How many entries of the pool are smaller.
+  [[nodiscard]] std::size_t PlaceInPool(Entry entry) const noexcept {
+    // Halving without a branch that depends on the data.
+    const Entry* first = pool_.data();
+    for (std::size_t count = pool_size_; count > 0;) {
+      const std::size_t half = (count + 1) / 2;
+      first += first[half - 1] < entry ? half : 0;
+      count -= half;
+    }
+    return static_cast<std::size_t>(first - pool_.data());
+  }
+
+  // ---- batches ----
+
+  void EndBatch() {
+    batch_.clear();
+    for (std::size_t i = 0; i < pool_size_; ++i) batch_.push_back({KeyOf(pool_[i]), NodeOf(pool_[i])});
+    pool_size_ = 0;
+    stage_ = Stage::kEnded;
   }
 
   /// The nearest of the spill become the pool.
@@ -179,7 +379,9 @@ class GraphSearch {
     const auto end = spill_.begin() + static_cast<std::ptrdiff_t>(count);
     if (count < spill_.size()) std::nth_element(spill_.begin(), end, spill_.end());
     std::sort(spill_.begin(), end);
-    pool_.assign(spill_.begin(), end);
+    std::copy(spill_.begin(), end, pool_.begin());
+    pool_size_ = count;
+    next_ = 0;
     // The rest moves to the front: order does not matter there.
     const std::size_t rest = spill_.size() - count;
     std::move(spill_.end() - static_cast<std::ptrdiff_t>(std::min(count, rest)), spill_.end(),
@@ -187,49 +389,76 @@ class GraphSearch {
     spill_.resize(rest);
   }
 
-  [[nodiscard]] float KeyOf(Reader* reader, std::uint32_t node) {
+  // ---- small things ----
+
+  [[nodiscard]] float PagedKey(Reader* reader, std::uint32_t node) {
     ++counters_.distances;
+    ++counters_.paged;
     return query_.Key(reader->Code(node));
   }
 
-  /// Copies a list to links_, without what is not below `bound`.
-  [[nodiscard]] std::size_t CopyLinks(const std::uint32_t* list, std::size_t room,
-                                      std::uint32_t bound) noexcept {
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < room && list[i] != kEndOfLinks; ++i) {
-      if (list[i] < bound) links_[count++] = list[i];
-    }
-    return count;
+  [[nodiscard]] const std::uint8_t* CodeIn(const char* record) const noexcept {
+    return reinterpret_cast<const std::uint8_t*>(record + link_bytes_);
+  }
+  [[gnu::always_inline]] void PrefetchCode(const char* record) const noexcept {
+    Prefetch(record + link_bytes_, walk_bytes_);
   }
 
-  /// False if the node was seen before.
-  [[nodiscard]] bool MarkSeen(std::uint32_t node) {
-    const std::uint32_t word = node / kWordBits;
-    const std::uint64_t bit = std::uint64_t{1} << (node % kWordBits);
-    if ((seen_[word] & bit) != 0) return false;
-    if (seen_[word] == 0) seen_words_.push_back(word);
-    seen_[word] |= bit;
-    return true;
+  /// Room for `more` in marked_.
+  void GrowMarked(std::size_t more) {
+    if (marked_.size() - marked_count_ < more) marked_.resize(2 * marked_.size() + more);
   }
 
   /// Takes as long as the last query was, not as the segment is large.
   void ForgetSeen() noexcept {
-    for (const std::uint32_t word : seen_words_) seen_[word] = 0;
-    seen_words_.clear();
+    for (std::size_t i = 0; i < marked_count_; ++i) seen_[marked_[i] / kWordBits] = 0;
+    marked_count_ = 0;
   }
 
   const SegmentHeader* header_ = nullptr;
-  vec::CodeQuery query_;
+  Query query_;
   std::uint32_t ef_ = 1;
-  bool began_ = false;
+  std::uint32_t beam_ = 1;
+  std::uint32_t link_bytes_ = 0;  ///< of a record
+  std::uint32_t walk_bytes_ = 0;  ///< of a walk code
+  Stage stage_ = Stage::kStarted;
+
+  // On the way down: the nearest node so far, and its list.
+  std::uint32_t nearest_ = 0;
+  std::uint32_t ordinal_ = 0;
+  std::uint32_t level_ = 0;
+  std::uint32_t list_ = 0;
+  float nearest_key_ = 0.0F;
+
+  std::size_t pool_size_ = 0;
   std::size_t next_ = 0;  ///< nodes before it in the pool are expanded
   std::vector<Entry> pool_;
   std::vector<Entry> spill_;
   std::vector<FoundNode> batch_;
-  std::vector<std::uint32_t> links_;
-  std::vector<std::uint64_t> seen_;
-  std::vector<std::uint32_t> seen_words_;  ///< words of seen_ that are not 0
+
+  // Of the step at hand. On upper levels fresh_ has ordinals and paged_ their nodes.
+  std::size_t fresh_count_ = 0;
+  std::size_t paged_count_ = 0;
+  std::vector<std::uint32_t> fresh_;        ///< neighbours whose codes are in memory
+  std::vector<const std::uint8_t*> codes_;  ///< theirs
+  std::vector<float> keys_;                 ///< theirs
+  std::vector<std::uint32_t> paged_;        ///< neighbours whose codes are not
+
+  std::vector<std::uint64_t> seen_;    ///< a bit a node
+  std::vector<std::uint32_t> marked_;  ///< nodes whose bit is set: the first marked_count_
+  std::size_t marked_count_ = 0;
   SearchCounters counters_;
 };
+
+/// NextBatch() of several searches by turns, so that one computes while others' codes are on their way.
+/// readers[i] belongs to searches[i]. Their batch() tells what was found. Throws std::bad_alloc.
+template <typename Reader, typename Query>
+void NextBatches(GraphSearch<Reader, Query>* const* searches, Reader* const* readers, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) searches[i]->BeginBatch();
+  for (std::size_t running = count; running > 0;) {
+    running = 0;
+    for (std::size_t i = 0; i < count; ++i) running += searches[i]->Step(readers[i]) ? 1 : 0;
+  }
+}
 
 }  // namespace tandem::graph

@@ -129,28 +129,57 @@ class MemorySegment final : public SegmentSource {
   SegmentHeader header_{};
 };
 
-/// The Reader of GraphSearch over memory.
+/// The Reader of GraphSearch over memory. Of each array, about `resident_percent` of the elements are there at once; the others
+/// are copies that the next call overwrites, as pages are.
 class MemoryReader {
  public:
-  explicit MemoryReader(const MemorySegment& segment) : segment_(&segment) {}
+  explicit MemoryReader(const MemorySegment& segment, unsigned resident_percent = 100)
+      : segment_(&segment), resident_percent_(resident_percent) {}
+
+  const char* Record(std::uint32_t node) const { return IsResident(node) ? RecordOf(node) : nullptr; }
+  const UpperNode* UpperRecord(std::uint32_t ordinal) const {
+    return IsResident(ordinal + 1) ? UpperOf(ordinal) : nullptr;
+  }
+  const std::uint32_t* UpperList(std::uint32_t list) const {
+    return IsResident(list + 2) ? UpperLinksOf(list) : nullptr;
+  }
 
   const std::uint32_t* Links(std::uint32_t node) {
-    return segment_->At<std::uint32_t>(segment_->RecordAt(node));
+    return Page<std::uint32_t>(RecordOf(node), segment_->header().record_bytes);
   }
   const std::uint8_t* Code(std::uint32_t node) {
-    return segment_->At<std::uint8_t>(segment_->RecordAt(node) +
-                                      2 * sizeof(std::uint32_t) * segment_->header().m);
+    return Page<std::uint8_t>(RecordOf(node), segment_->header().record_bytes) +
+           2 * sizeof(std::uint32_t) * segment_->header().m;
   }
-  UpperNode Upper(std::uint32_t ordinal) {
-    return segment_->At<UpperNode>(segment_->header().upper_nodes_at)[ordinal];
-  }
+  UpperNode Upper(std::uint32_t ordinal) { return *Page<UpperNode>(UpperOf(ordinal), sizeof(UpperNode)); }
   const std::uint32_t* UpperLinks(std::uint32_t list) {
-    return segment_->At<std::uint32_t>(segment_->header().upper_links_at) +
-           std::size_t{list} * segment_->header().m;
+    return Page<std::uint32_t>(UpperLinksOf(list), segment_->header().m * sizeof(std::uint32_t));
   }
 
  private:
+  [[nodiscard]] bool IsResident(std::uint32_t element) const {
+    return (element * 2'654'435'761U >> 8) % 100 < resident_percent_;
+  }
+  [[nodiscard]] const char* RecordOf(std::uint32_t node) const {
+    return segment_->At<char>(segment_->RecordAt(node));
+  }
+  [[nodiscard]] const UpperNode* UpperOf(std::uint32_t ordinal) const {
+    return segment_->At<UpperNode>(segment_->header().upper_nodes_at) + ordinal;
+  }
+  [[nodiscard]] const std::uint32_t* UpperLinksOf(std::uint32_t list) const {
+    return segment_->At<std::uint32_t>(segment_->header().upper_links_at) +
+           std::size_t{list} * segment_->header().m;
+  }
+  template <typename T>
+  const T* Page(const void* from, std::size_t bytes) {
+    page_.assign((bytes + 3) / 4, 0xAAAAAAAA);
+    std::memcpy(page_.data(), from, bytes);
+    return reinterpret_cast<const T*>(page_.data());
+  }
+
   const MemorySegment* segment_;
+  unsigned resident_percent_;
+  std::vector<std::uint32_t> page_;
 };
 
 inline BuildParameters Parameters(vec::Metric metric, std::uint32_t dimensions, std::uint64_t rows,

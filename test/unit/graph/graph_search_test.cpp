@@ -45,15 +45,16 @@ using Keyed = std::pair<float, std::uint32_t>;
 std::vector<Keyed> TextbookSearch(const MemorySegment& segment, const vec::CodeQuery& query, std::size_t ef) {
   MemoryReader reader(segment);
   const SegmentHeader& header = segment.header();
+  const auto key_of = [&](std::uint32_t node) { return query.Key(reader.Code(node)); };
   std::uint32_t ordinal = header.entry_upper;
   std::uint32_t entry = header.entry_node;
   for (std::uint32_t level = header.max_level; level > 0; --level) {
     for (bool moved = true; moved;) {
       moved = false;
-      const std::uint32_t* links = reader.UpperLinks(reader.Upper(ordinal).first_list + level - 1);
+      const std::uint32_t* links = reader.UpperList(reader.UpperRecord(ordinal)->first_list + level - 1);
       for (std::uint32_t i = 0; i < header.m && links[i] != kEndOfLinks; ++i) {
-        const std::uint32_t node = reader.Upper(links[i]).node;
-        if (query.Key(reader.Code(node)) < query.Key(reader.Code(entry))) {
+        const std::uint32_t node = reader.UpperRecord(links[i])->node;
+        if (key_of(node) < key_of(entry)) {
           entry = node;
           ordinal = links[i];
           moved = true;
@@ -64,16 +65,16 @@ std::vector<Keyed> TextbookSearch(const MemorySegment& segment, const vec::CodeQ
   std::priority_queue<Keyed, std::vector<Keyed>, std::greater<>> candidates;
   std::priority_queue<Keyed> nearest;
   std::set<std::uint32_t> seen{entry};
-  candidates.emplace(query.Key(reader.Code(entry)), entry);
+  candidates.emplace(key_of(entry), entry);
   nearest.push(candidates.top());
   while (!candidates.empty()) {
     const Keyed next = candidates.top();
     candidates.pop();
     if (nearest.size() == ef && nearest.top() < next) break;
-    const std::uint32_t* links = reader.Links(next.second);
+    const auto* links = reinterpret_cast<const std::uint32_t*>(reader.Record(next.second));
     for (std::uint32_t i = 0; i < 2 * header.m && links[i] != kEndOfLinks; ++i) {
       if (!seen.insert(links[i]).second) continue;
-      const Keyed found(query.Key(reader.Code(links[i])), links[i]);
+      const Keyed found(key_of(links[i]), links[i]);
       if (nearest.size() == ef && !(found < nearest.top())) continue;
       candidates.push(found);
       nearest.push(found);
@@ -93,7 +94,7 @@ TEST(GraphSearch, FirstBatchIsThatOfTheTextbook) {
   for (std::size_t q = 0; q < f.queries.rows(); ++q) {
     for (const std::uint32_t ef : {1U, 2U, 10U, 64U}) {
       const vec::CodeQuery query = f.Query(q);
-      search.Start(&f.segment.header(), query, ef);
+      search.Start(&f.segment.header(), query, ef, 1);
       std::vector<Keyed> batch;
       for (const FoundNode& found : search.NextBatch(&reader)) batch.emplace_back(found.key, found.node);
       EXPECT_EQ(batch, TextbookSearch(f.segment, query, ef)) << "query " << q << ", ef " << ef;
@@ -125,6 +126,70 @@ TEST(GraphSearch, BatchesReturnTheWholeGraphOnceAboutInOrder) {
     EXPECT_EQ(nodes.size(), f.segment.header().nodes);
     EXPECT_TRUE(search.NextBatch(&reader).empty());
     EXPECT_LE(early, ef < 50 ? nodes.size() : nodes.size() / 20);
+  }
+}
+
+/// All batches of all queries, one after the other.
+std::vector<Keyed> AllBatches(std::uint32_t ef, std::uint32_t beam, unsigned resident_percent) {
+  Fixture& f = Shared();
+  MemoryReader reader(f.segment, resident_percent);
+  GraphSearch<MemoryReader> search;
+  std::vector<Keyed> all;
+  for (std::size_t q = 0; q < f.queries.rows(); q += 5) {
+    search.Start(&f.segment.header(), f.Query(q), ef, beam);
+    for (int batch = 0; batch < 8; ++batch) {
+      for (const FoundNode& found : search.NextBatch(&reader)) all.emplace_back(found.key, found.node);
+      all.emplace_back(-1.0F, batch);
+    }
+  }
+  return all;
+}
+
+// Broken once by taking a page's bytes after the next page was read.
+TEST(GraphSearch, WhatIsInMemoryHasNoInfluenceOnWhatIsFound) {
+  for (const std::uint32_t beam : {1U, 2U, 5U}) {
+    for (const std::uint32_t ef : {1U, 10U, 100U}) {
+      const std::vector<Keyed> paged = AllBatches(ef, beam, 0);
+      EXPECT_EQ(AllBatches(ef, beam, 100), paged) << "ef " << ef << ", beam " << beam;
+      EXPECT_EQ(AllBatches(ef, beam, 50), paged) << "ef " << ef << ", beam " << beam;
+    }
+  }
+}
+
+// Broken once by stepping a search whose batch is complete: it comes out empty.
+TEST(GraphSearch, SeveralInLockStepFindWhatEachFindsAlone) {
+  Fixture& f = Shared();
+  constexpr std::size_t kSearches = 5;
+  std::vector<GraphSearch<MemoryReader>> together(kSearches);
+  std::vector<MemoryReader> memory;
+  std::vector<std::vector<std::int16_t>> scratch(kSearches, std::vector<std::int16_t>(kDimensions));
+  std::vector<vec::CodeQuery> queries;
+  for (std::size_t i = 0; i < kSearches; ++i) {
+    memory.emplace_back(f.segment, static_cast<unsigned>(i) * 25);
+    queries.emplace_back(f.segment.Quantizer(), f.queries.Row(i), scratch[i].data());
+  }
+  const auto ef_of = [](std::size_t i) { return static_cast<std::uint32_t>(10 + 40 * i); };
+  std::vector<GraphSearch<MemoryReader>*> searches;
+  std::vector<MemoryReader*> readers;
+  for (std::size_t i = 0; i < kSearches; ++i) {
+    together[i].Start(&f.segment.header(), queries[i], ef_of(i));
+    searches.push_back(&together[i]);
+    readers.push_back(&memory[i]);
+  }
+  std::vector<GraphSearch<MemoryReader>> alone(kSearches);
+  for (std::size_t i = 0; i < kSearches; ++i) alone[i].Start(&f.segment.header(), queries[i], ef_of(i));
+  for (int round = 0; round < 4; ++round) {
+    NextBatches(searches.data(), readers.data(), kSearches);
+    for (std::size_t i = 0; i < kSearches; ++i) {
+      const base::Span<const FoundNode> expected = alone[i].NextBatch(&memory[i]);
+      const base::Span<const FoundNode> batch = together[i].batch();
+      ASSERT_EQ(batch.size(), expected.size());
+      EXPECT_GT(batch.size(), 0U);
+      for (std::size_t k = 0; k < batch.size(); ++k) {
+        EXPECT_EQ(batch[k].node, expected[k].node);
+        EXPECT_EQ(batch[k].key, expected[k].key);
+      }
+    }
   }
 }
 
@@ -166,7 +231,7 @@ TEST(GraphSearch, QueriesDoNotDisturbEachOtherNorDoSegments) {
   for (std::size_t q = 0; q < 10; ++q) {
     MemoryReader reader(f.segment);
     const vec::CodeQuery query = f.Query(q);
-    search.Start(&f.segment.header(), query, 15);
+    search.Start(&f.segment.header(), query, 15, 1);
     std::vector<Keyed> batch;
     for (const FoundNode& found : search.NextBatch(&reader)) batch.emplace_back(found.key, found.node);
     EXPECT_EQ(batch, TextbookSearch(f.segment, query, 15));
@@ -204,6 +269,9 @@ class FailingReader {
     for (std::uint32_t& word : rubbish_) word = rubbish == 0 ? 0 : Word();
   }
 
+  static const char* Record(std::uint32_t /*node*/) { return nullptr; }
+  static const UpperNode* UpperRecord(std::uint32_t /*ordinal*/) { return nullptr; }
+  static const std::uint32_t* UpperList(std::uint32_t /*list*/) { return nullptr; }
   const std::uint32_t* Links(std::uint32_t node) { return Good() ? reader_.Links(node) : rubbish_.data(); }
   const std::uint8_t* Code(std::uint32_t node) {
     return Good() ? reader_.Code(node) : reinterpret_cast<const std::uint8_t*>(rubbish_.data());
