@@ -20,11 +20,13 @@ enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2 };
 /// How the nodes of one segment are walked. Owns nothing.
 struct WalkCodec {
   WalkCode code = WalkCode::kSq8;
-  ScalarQuantizer base;           ///< of the 8-bit codes, which walk codes are made of
-  const float* centre = nullptr;  ///< kSq4: dimensions floats, the middle of the 16 levels
-  const float* step = nullptr;    ///< kSq4: dimensions floats > 0, between two levels
-  float error =
-      0.0F;  ///< of a distance by this code; WalkQuery::LowerBound() says in which units. Infinity: not known
+  ScalarQuantizer base;  ///< of the 8-bit codes, which walk codes are made of
+  const float* centre =
+      nullptr;  ///< kSq4: dimensions floats, the middle of the 16 levels, in units of 8-bit codes
+  const float* step = nullptr;  ///< kSq4: dimensions floats, between two levels, 1 … 16 units of 8-bit codes
+  /// By how much a distance by code exceeds the true one at the most. L2: of the distance, not its square. Cosine: of the
+  /// distance between the normalised vectors. Inner product: per unit of the query's norm. Infinity: not known.
+  float error = 0.0F;
 };
 
 /// Bytes of a walk code, a multiple of 4.
@@ -52,7 +54,12 @@ class WalkQuery {
   [[nodiscard]] double LowerBound(float key) const noexcept;
 
  private:
-  // (the owner of this file fills this in)
+  CodeQuery base_;
+  WalkCode code_ = WalkCode::kSq8;
+  Metric metric_ = Metric::kL2;
+  double unit_ = 0.0;      ///< what a key (L2, cosine: its root) is multiplied by to be a distance
+  double constant_ = 0.0;  ///< inner product: to be added then
+  double error_ = 0.0;     ///< in units of that distance
 };
 
 }  // namespace tandem::vec
