@@ -18,12 +18,12 @@
 
 #include <algorithm>
 
+#include "am/segment_scan.hpp"
 #include "pg/guard.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "policy/search_policy.hpp"
 #include "storage/row_access.hpp"
-#include "storage/segment_reader.hpp"
 #include "vec/scalar_quantizer.hpp"
 
 extern "C" {
@@ -49,7 +49,7 @@ enum class Tactic : unsigned char {
 
 /// One segment as a source. Rows of a batch are sorted by their true distance.
 struct GraphStream {
-  storage::SegmentScan* scan;
+  SegmentScan* scan;
   uint64 distances_before;  ///< the search's counter when it was lent to us
   policy::Candidate* batch;
   std::size_t batch_room;
@@ -146,7 +146,7 @@ static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) 
 
 /// Fills the batch with the rows at `nodes`, without keys.
 static bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
-  storage::PageSegmentReader& reader = stream->scan->reader;
+  SegmentReader& reader = stream->scan->reader;
   for (const graph::FoundNode& found : nodes) {
     const auto rows = reader.RowsOf(found.node);
     if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
@@ -241,7 +241,7 @@ static Tactic NextTactic(const Search& search) {
 
 /// Gets the stream's next rows, or its end. False if graphs are of no use any more.
 static bool FetchBatch(Search* search, GraphStream* stream) {
-  storage::SegmentScan* scan = stream->scan;
+  SegmentScan* scan = stream->scan;
   stream->started = true;
   stream->batch_size = stream->batch_next = 0;
   while (stream->batch_size == 0 && !stream->ended) {
@@ -377,14 +377,14 @@ bool NextSearchRow(Search* search, storage::ScanRow* row) {
 /// Opens one segment. False if it cannot be read any more.
 static bool OpenStream(Search* search, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
                        const float* query, uint32 ef, GraphStream* stream) {
-  stream->scan = storage::BeginSegmentScan(search->index, manifest, segment);
+  stream->scan = BeginSegmentScan(search->index, manifest, segment);
   if (stream->scan == nullptr) return false;
-  const storage::CachedSegment& cached = *stream->scan->cached;
-  const vec::ScalarQuantizer quantizer = {static_cast<vec::Metric>(cached.header.metric),
-                                          cached.header.dimensions, cached.header.step, cached.offsets};
-  auto* scratch = static_cast<int16*>(palloc(cached.header.dimensions * sizeof(int16)));
+  const storage::SegmentHead& head = stream->scan->cached->head;
+  const vec::ScalarQuantizer quantizer = {static_cast<vec::Metric>(head.header.metric),
+                                          head.header.dimensions, head.header.step, head.offsets};
+  auto* scratch = static_cast<int16*>(palloc(head.header.dimensions * sizeof(int16)));
   const vec::CodeQuery code_query(quantizer, query, scratch);
-  pg::Guard([&] { stream->scan->search->Start(&cached.header, code_query, ef); });
+  pg::Guard([&] { stream->scan->search->Start(&head.header, code_query, ef); });
   stream->distances_before = stream->scan->search->counters().distances;
   return ReserveBatch(search, stream, ef);
 }
@@ -398,7 +398,7 @@ static bool AlwaysByGraph() {
 static void StartGraphs(Search* search, const storage::Manifest& manifest, const float* query,
                         const policy::SearchSituation& situation) {
   const storage::FlatScanView view = storage::ViewOf(search->flat);
-  storage::ForgetOtherSegments(manifest);
+  ForgetOtherSegments(manifest);
   storage::ReserveRecentBuffers(search->index, storage::VectorPagesOf(*view.directory, view.rows));
   storage::OpenRows(&search->vectors, search->index, view.directory,
                     static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);

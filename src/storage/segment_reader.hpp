@@ -4,7 +4,6 @@
 #include "storage/manifest.hpp"
 
 #include "base/span.hpp"
-#include "graph/graph_search.hpp"
 #include "graph/segment_layout.hpp"
 
 namespace tandem::storage {
@@ -22,35 +21,44 @@ class BlobSource final : public graph::SegmentSource {
   BlobReader* reader_;
 };
 
-class PageSegmentReader;
-using PageGraphSearch = graph::GraphSearch<PageSegmentReader>;
-
-/// What a backend remembers of a segment between scans: what every search reads, and which buffers held its pages. All of
-/// it are copies and hints.
-struct CachedSegment {
-  uint64 incarnation;
-  uint32 id;
-  uint32 users;      ///< open SegmentScans: it stays while there are any
-  uint64 last_used;  ///< larger is later
-  std::size_t bytes;
-  MemoryContext context;
-  CachedSegment* next;
-
+/// What must be known of a segment to read it. The arrays live in the memory context in which it was read.
+struct SegmentHead {
   graph::SegmentHeader header;
-  const float* offsets;           ///< of the quantiser
-  const graph::UpperNode* upper;  ///< nullptr if they are too many to keep
-  Buffer* recent;                 ///< one a page; nullptr if shared_buffers could not hold them all
-  PageGraphSearch* search;        ///< its memory serves one scan after the other
-  bool search_lent;
+  const float* offsets;  ///< of the quantiser
+  std::size_t memory_bytes;
 };
 
-/// The Reader of graph::GraphSearch over index pages. Plain data; holds at most one pin, until Release().
-/// The search itself ignores links that lead out of the graph; rows that lie out of the segment are an ERROR.
+/// Reads it in the current memory context. False if the segment was recycled. ERROR if it contradicts itself or the index.
+[[nodiscard]] bool ReadSegmentHead(Relation index, const Manifest& manifest, const SegmentInfo& segment,
+                                   SegmentHead* head);
+
+/// A copy of all upper nodes in the current memory context; nullptr if the segment was recycled. They are not checked.
+[[nodiscard]] const graph::UpperNode* ReadUpperNodes(Relation index, const Manifest& manifest,
+                                                     const SegmentInfo& segment, const SegmentHead& head);
+
+/// Which rows are at a node: [first, end) of the row section.
+struct RowSpan {
+  std::uint32_t first;
+  std::uint32_t end;
+};
+
+// Whoever reads these parts, from wherever, checks them before use: an ERROR if they lead out of the segment.
+
+void CheckUpperNode(Relation index, uint32 segment, const graph::SegmentHeader& header,
+                    const graph::UpperNode& upper);
+[[nodiscard]] RowSpan CheckedRowSpan(Relation index, uint32 segment, const graph::SegmentHeader& header,
+                                     std::uint32_t first, std::uint32_t end);
+/// row: as the row section has it.
+[[nodiscard]] base::RowId CheckedRow(Relation index, uint32 segment, const graph::SegmentHeader& header,
+                                     std::uint32_t row);
+
+/// The parts of a graph, from index pages. Plain data; holds at most one pin, until Release(). What is returned by pointer stays
+/// valid until the next call. Lists of links are as they are: the search checks them.
 class PageSegmentReader {
  public:
-  /// scratch: record_bytes of the segment. Everything named must outlive the reader.
-  void Open(Relation index, const Manifest& manifest, const SegmentInfo& segment, const CachedSegment* cached,
-            char* scratch);
+  /// scratch: record_bytes of the segment. recent: as for OpenBlob(). Everything named must outlive the reader.
+  void Open(Relation index, const Manifest& manifest, const SegmentInfo& segment, const SegmentHead* head,
+            Buffer* recent, char* scratch);
 
   // Nothing is in memory yet.
   [[nodiscard]] static const char* Record(std::uint32_t /*node*/) { return nullptr; }
@@ -61,12 +69,6 @@ class PageSegmentReader {
   [[nodiscard]] const std::uint8_t* Code(std::uint32_t node);
   [[nodiscard]] graph::UpperNode Upper(std::uint32_t ordinal);
   [[nodiscard]] const std::uint32_t* UpperLinks(std::uint32_t list);
-
-  /// Which rows are at a node: [first, end) of the row section, for RowAt().
-  struct RowSpan {
-    std::uint32_t first;
-    std::uint32_t end;
-  };
   [[nodiscard]] RowSpan RowsOf(std::uint32_t node);
   [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
 
@@ -85,24 +87,8 @@ class PageSegmentReader {
         ReadBlob(&blob_, offset, count * static_cast<std::uint32_t>(sizeof(T)), scratch_));
   }
   BlobReader blob_;
-  const CachedSegment* cached_;
   const graph::SegmentHeader* header_;
   char* scratch_;
 };
-
-/// One segment being searched. Plain data in the scan's memory.
-struct SegmentScan {
-  CachedSegment* cached;
-  PageGraphSearch* search;
-  PageSegmentReader reader;
-};
-
-/// Opens a segment for searching in the current memory context, whose end (also by an error) gives back what was borrowed.
-/// nullptr if it was recycled before anything of it could be read.
-[[nodiscard]] SegmentScan* BeginSegmentScan(Relation index, const Manifest& manifest,
-                                            const SegmentInfo& segment);
-
-/// Lets the backend forget what it remembers of segments of this index that the manifest no longer lists.
-void ForgetOtherSegments(const Manifest& manifest);
 
 }  // namespace tandem::storage
