@@ -35,6 +35,11 @@ class SegmentReader {
   void Open(Relation index, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
             const CachedSegment* cached);
 
+  // Nothing is in memory yet.
+  [[nodiscard]] static const char* Record(std::uint32_t /*node*/) { return nullptr; }
+  [[nodiscard]] static const graph::UpperNode* UpperRecord(std::uint32_t /*ordinal*/) { return nullptr; }
+  [[nodiscard]] static const std::uint32_t* UpperList(std::uint32_t /*list*/) { return nullptr; }
+
   [[nodiscard]] const std::uint32_t* Links(std::uint32_t node) { return pages_.Links(node); }
   [[nodiscard]] const std::uint8_t* Code(std::uint32_t node) { return pages_.Code(node); }
   [[nodiscard]] graph::UpperNode Upper(std::uint32_t ordinal);

@@ -60,11 +60,6 @@ class PageSegmentReader {
   void Open(Relation index, const Manifest& manifest, const SegmentInfo& segment, const SegmentHead* head,
             Buffer* recent, char* scratch);
 
-  // Nothing is in memory yet.
-  [[nodiscard]] static const char* Record(std::uint32_t /*node*/) { return nullptr; }
-  [[nodiscard]] static const graph::UpperNode* UpperRecord(std::uint32_t /*ordinal*/) { return nullptr; }
-  [[nodiscard]] static const std::uint32_t* UpperList(std::uint32_t /*list*/) { return nullptr; }
-
   [[nodiscard]] const std::uint32_t* Links(std::uint32_t node);
   [[nodiscard]] const std::uint8_t* Code(std::uint32_t node);
   [[nodiscard]] graph::UpperNode Upper(std::uint32_t ordinal);
