@@ -6,6 +6,8 @@
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "planner/explain.hpp"
+#include "shmem/frame_pool.hpp"
+#include "shmem/graph_cache.hpp"
 #include "shmem/mailbox.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
@@ -28,6 +30,8 @@ void _PG_init(void) {
   planner::RegisterExplain();
   if (!process_shared_preload_libraries_in_progress) return;
   shmem::RegisterMailbox();
+  shmem::RegisterFramePool();
+  shmem::RegisterGraphCache();
   worker::RegisterLauncher();
   worker::InstallUtilityHook();
 }

@@ -21,6 +21,7 @@ extern "C" {
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/snapmgr.h"
@@ -129,6 +130,15 @@ inline void DisablePath(Path* path) {
   return object_ownercheck(RelationRelationId, relation, role);
 #else
   return pg_class_ownercheck(relation, role);
+#endif
+}
+
+/// This process's place among the server's: 0 to below MaxBackends for backends and background workers.
+[[nodiscard]] inline uint32 ProcessNumber() {
+#if PG_VERSION_NUM >= 170000
+  return static_cast<uint32>(MyProcNumber);
+#else
+  return static_cast<uint32>(MyProc->pgprocno);
 #endif
 }
 

@@ -24,6 +24,9 @@ constexpr int kMaxBuildThreads = 64;
 // tandem.ef_search: the bound that the users of pgvector have in their scripts.
 constexpr int kMaxEfSearch = 1000;
 
+// tandem.memory_budget. 256 MB hold the graphs of a million vectors of 128 dimensions.
+constexpr int kDefaultMemoryBudgetKb = 256 * 1024;
+
 // tandem.naptime. 10 s: a trickle of inserts becomes a few segments a minute, and its rows are found exactly meanwhile.
 constexpr int kDefaultNaptimeMs = 10 * 1000;
 constexpr int kMinNaptimeMs = 10;
@@ -82,6 +85,10 @@ const Setting kSettings[] = {
     {"tandem.max_scan_tuples", "Sets the number of rows after which a scan stops going on.",
      "0 sets no limit: a scan returns every row if it is asked to.", &settings.max_scan_tuples, 0, 0, INT_MAX,
      PGC_USERSET, 0, nullptr},
+    {"tandem.memory_budget", "Sets the shared memory that graphs are kept in for searches.",
+     "Reserved when the server starts. 0 keeps none: searches then read the pages of the index.",
+     &settings.memory_budget_kb, kDefaultMemoryBudgetKb, 0, MAX_KILOBYTES, PGC_POSTMASTER, GUC_UNIT_KB,
+     nullptr},
     {"tandem.naptime", "Sets how long the background worker waits for more rows before it folds few of them.",
      "Rows that wait are searched exactly.", &settings.naptime_ms, kDefaultNaptimeMs, kMinNaptimeMs,
      kMaxNaptimeMs, PGC_SIGHUP, GUC_UNIT_MS, nullptr},
@@ -104,6 +111,8 @@ unsigned BuildThreads() {
 
 void RegisterSettings() {
   for (const Setting& setting : kSettings) {
+    // The server refuses to define these later; their variables are then 0.
+    if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress) continue;
     if (setting.values != nullptr)
       DefineCustomEnumVariable(setting.name, setting.summary, setting.details, setting.variable,
                                setting.boot_value, setting.values, setting.context, setting.flags, nullptr,

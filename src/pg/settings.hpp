@@ -18,8 +18,9 @@ struct Settings {
   int ef_search;        ///< tandem.ef_search
   IterativeScan iterative_scan;
   int max_scan_tuples;  ///< tandem.max_scan_tuples; 0: no limit
-  int naptime_ms;       ///< tandem.naptime
-  int seal_rows;        ///< tandem.seal_rows
+  int memory_budget_kb;  ///< tandem.memory_budget: shared memory for caches, as of server start; 0: none, or no preload
+  int naptime_ms;  ///< tandem.naptime
+  int seal_rows;   ///< tandem.seal_rows
 };
 
 [[nodiscard]] const Settings& CurrentSettings();

@@ -1,0 +1,377 @@
+#pragma once
+// Which frame holds which chunk of which segment: the graph cache without locks, callbacks and clock, which graph_cache.cpp
+// adds. Includes no server header, so that threads can attack it under a sanitizer (test/unit/shmem).
+//
+// Who finds what, and what is unlinked where (README.md has the argument):
+//
+//   ref ─► slot: generation ─► table frames ─► entry: frame of the chunk
+//              set to 0            │               set to kNoFrame
+//              when the segment    └ retired       when the chunk is evicted,
+//              goes                  after it      then the frame is retired
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "shmem/frame_lists.hpp"
+
+namespace tandem::shmem {
+
+constexpr std::uint32_t kFrameBytes = std::uint32_t{64} << 10;
+
+/// Names one content for ever, within one life of the server's shared memory. Not for temporary relations.
+struct SegmentKey {
+  std::uint32_t database;
+  std::uint32_t tablespace;
+  std::uint32_t file_node;  ///< relfilenode
+  std::uint32_t segment;
+  std::uint64_t incarnation;
+};
+
+[[nodiscard]] inline bool operator==(const SegmentKey& a, const SegmentKey& b) noexcept {
+  return a.incarnation == b.incarnation && a.file_node == b.file_node && a.segment == b.segment &&
+         a.database == b.database && a.tablespace == b.tablespace;
+}
+
+/// Where this backend last found a segment; plain data, a hint that is checked at every use.
+struct CachedSegmentRef {
+  std::uint32_t slot;
+  std::uint64_t generation;  ///< 0: never attached
+};
+
+/// What a table of chunks holds instead of a frame's number. kNoFrame: not in memory.
+constexpr std::uint32_t kLoadingFrame = kNoFrame - 1;
+
+/// The chunks of a segment that are in memory. Valid from EnterFrames() to LeaveFrames().
+struct ChunkTable {
+  static constexpr std::uint32_t kChunksPerFrame = kFrameBytes / sizeof(std::uint32_t);
+  static constexpr std::uint32_t kFrames = 64;  ///< 64 GB of chunks
+
+  const char* base;  ///< FrameBase()
+  const std::atomic<std::uint32_t>* frame_of[kFrames];
+
+  /// nullptr if it is not in memory.
+  [[nodiscard]] const char* Chunk(std::uint32_t chunk) const noexcept {
+    const std::uint32_t frame =
+        frame_of[chunk / kChunksPerFrame][chunk % kChunksPerFrame].load(std::memory_order_acquire);
+    return frame >= kLoadingFrame ? nullptr : base + static_cast<std::size_t>(frame) * kFrameBytes;
+  }
+};
+
+static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
+                  sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t),
+              "processes share tables of them");
+
+/// What is cached of a segment, for views.
+struct CachedSegmentStatus {
+  SegmentKey key;
+  std::uint32_t chunks;  ///< of the whole segment
+  std::uint32_t cached_chunks;
+  std::uint32_t table_frames;
+  std::uint32_t idle_seconds;  ///< since the last search or load
+  std::uint64_t loads;         ///< of chunks
+  std::uint64_t evictions;
+};
+
+/// The directory in memory that all processes share. Pool: Address(frame), Take(), Keep(frame), GiveBack(frame), AnyRetired()
+/// and Retire(frames, count), as in frame_pool.hpp. Times are seconds of a clock that never goes back, greater than 0.
+///
+/// A reader calls Attach() between Epochs::Enter() and Leave(), without a lock; IsFull() needs none either. Everything else is
+/// done under the directory's lock: Find() and ReadStatus() shared, the others exclusive.
+template <typename Pool>
+class ChunkDirectory {
+ public:
+  static constexpr std::uint32_t kSlots = 1024;
+  static constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
+
+  /// A segment that was used within this time keeps its chunks, whoever asks for their frames. Longer than the time in which
+  /// the whole of an ordinary budget is read again (about a second a GB), so that segments which together exceed it and
+  /// are used in turns spend their time in searching, not in loading.
+  static constexpr std::uint32_t kIdleSeconds = 10;
+
+  /// Chunks evicted at a time, 1 MB: the stamp, and the look at every reader, are paid once for all of them.
+  static constexpr std::uint32_t kBatch = 16;
+
+  struct Slot {
+    std::atomic<std::uint64_t> generation;    ///< A: of the segment here, never used before; 0: none
+    std::atomic<std::uint32_t> used_at;       ///< A: written when it changes, that is once a second
+    std::atomic<std::uint32_t> table_frames;  ///< A
+    std::atomic<std::uint32_t> tables[ChunkTable::kFrames];  ///< A: frames
+    SegmentKey key;
+    std::uint32_t chunks;
+    std::uint32_t cached_chunks;
+    std::uint32_t chunks_end;  ///< no chunk from here on is cached
+    std::uint64_t loads;
+    std::uint64_t evictions;
+  };
+
+  struct Shared {
+    std::uint64_t last_generation;
+    std::atomic<std::uint32_t>
+        full_at;  ///< A: when there last was neither a free frame nor an idle segment; 0: cured
+    std::uint32_t hashes[kSlots];  ///< of the keys, for a quick look; 0 where no segment is
+    Slot slots[kSlots];
+  };
+
+  ChunkDirectory() = default;
+  ChunkDirectory(Shared* shared, Pool pool) noexcept : shared_(shared), pool_(pool) {}
+
+  /// Once, on zeroed memory.
+  void Init() const noexcept { shared_->last_generation = 0; }
+
+  /// What is in memory of the segment that `ref` was given for; false if it has gone. Marks it as used.
+  [[nodiscard]] bool Attach(const CachedSegmentRef& ref, std::uint32_t now,
+                            ChunkTable* table) const noexcept {
+    if (ref.generation == 0) return false;
+    Slot& slot = shared_->slots[ref.slot];
+    if (slot.generation.load(std::memory_order_acquire) != ref.generation) return false;
+    table->base = pool_.Address(0);
+    const std::uint32_t count = slot.table_frames.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < count; i++)
+      table->frame_of[i] = Entries(slot.tables[i].load(std::memory_order_acquire));
+    // Whoever gave the slot to another segment set the generation before the tables: none of those was read.
+    if (slot.generation.load(std::memory_order_relaxed) != ref.generation) return false;
+    MarkUsed(&slot, now);
+    return true;
+  }
+
+  /// Nobody looks for memory twice in the second in which there was none: under pressure every search would.
+  [[nodiscard]] bool IsFull(std::uint32_t now) const noexcept {
+    return shared_->full_at.load(std::memory_order_relaxed) == now;
+  }
+
+  /// Generation 0 if the segment has no place.
+  [[nodiscard]] CachedSegmentRef Find(const SegmentKey& key) const noexcept {
+    const std::uint32_t hash = HashOf(key);
+    for (std::uint32_t i = 0; i < kSlots; i++) {
+      const Slot& slot = shared_->slots[i];
+      if (shared_->hashes[i] == hash && slot.key == key)
+        return {i, slot.generation.load(std::memory_order_relaxed)};
+    }
+    return {0, 0};
+  }
+
+  /// A place for a segment that has none, nothing of it cached; generation 0 if there is no slot or no frame for its table.
+  [[nodiscard]] CachedSegmentRef Make(const SegmentKey& key, std::uint32_t chunks,
+                                      std::uint32_t now) const noexcept {
+    const std::uint32_t tables = (chunks + ChunkTable::kChunksPerFrame - 1) / ChunkTable::kChunksPerFrame;
+    if (tables > ChunkTable::kFrames || IsFull(now)) return {0, 0};
+    const std::uint32_t free = FreeSlot(now);
+    if (free == kNoSlot) {
+      shared_->full_at.store(now, std::memory_order_relaxed);
+      return {0, 0};
+    }
+    if (!MakeTables(free, tables, now)) return {0, 0};
+    return Publish(free, key, chunks, now);
+  }
+
+  /// A frame to load the chunk into, out of the pool; kNoFrame if the segment has gone, somebody else loads the chunk or has
+  /// done so, or no memory is to be had.
+  [[nodiscard]] std::uint32_t BeginLoad(const CachedSegmentRef& ref, std::uint32_t chunk,
+                                        std::uint32_t now) const noexcept {
+    Slot* slot = Held(ref);
+    if (slot == nullptr || chunk >= slot->chunks) return kNoFrame;
+    MarkUsed(slot, now);
+    std::atomic<std::uint32_t>& entry = EntryOf(*slot, chunk);
+    if (entry.load(std::memory_order_relaxed) != kNoFrame || IsFull(now)) return kNoFrame;
+    const std::uint32_t frame = TakeFrame(ref.slot, now);
+    if (frame != kNoFrame) entry.store(kLoadingFrame, std::memory_order_relaxed);
+    return frame;
+  }
+
+  /// The chunk can be seen from now on. False if the segment has gone: the frame is still the caller's.
+  [[nodiscard]] bool FinishLoad(const CachedSegmentRef& ref, std::uint32_t chunk,
+                                std::uint32_t frame) const noexcept {
+    Slot* slot = Held(ref);
+    if (slot == nullptr) return false;
+    // Release: whoever reads the frame's number sees what was loaded into it.
+    EntryOf(*slot, chunk).store(frame, std::memory_order_release);
+    slot->cached_chunks++;
+    slot->loads++;
+    if (slot->chunks_end <= chunk) slot->chunks_end = chunk + 1;
+    return true;
+  }
+
+  /// Somebody else may load the chunk. The frame is the caller's.
+  void AbandonLoad(const CachedSegmentRef& ref, std::uint32_t chunk) const noexcept {
+    Slot* slot = Held(ref);
+    if (slot != nullptr) EntryOf(*slot, chunk).store(kNoFrame, std::memory_order_relaxed);
+    shared_->full_at.store(0, std::memory_order_relaxed);
+  }
+
+  /// Takes all segments out whose key `matches`.
+  template <typename Predicate>
+  void Forget(Predicate matches) const noexcept {
+    for (std::uint32_t i = 0; i < kSlots; i++)
+      if (shared_->hashes[i] != 0 && matches(shared_->slots[i].key)) Drop(i);
+    shared_->full_at.store(0, std::memory_order_relaxed);
+  }
+
+  /// Copies at most `room`; returns how many there are.
+  [[nodiscard]] std::uint32_t ReadStatus(CachedSegmentStatus* to, std::uint32_t room,
+                                         std::uint32_t now) const noexcept {
+    std::uint32_t count = 0;
+    for (std::uint32_t i = 0; i < kSlots; i++) {
+      if (shared_->hashes[i] == 0) continue;
+      const Slot& slot = shared_->slots[i];
+      if (count < room)
+        to[count] = {slot.key,
+                     slot.chunks,
+                     slot.cached_chunks,
+                     slot.table_frames.load(std::memory_order_relaxed),
+                     IdleSeconds(slot, now),
+                     slot.loads,
+                     slot.evictions};
+      count++;
+    }
+    return count;
+  }
+
+ private:
+  using Entry = std::atomic<std::uint32_t>;
+
+  [[nodiscard]] Entry* Entries(std::uint32_t table_frame) const noexcept {
+    return reinterpret_cast<Entry*>(pool_.Address(table_frame));
+  }
+
+  [[nodiscard]] Entry& EntryOf(const Slot& slot, std::uint32_t chunk) const noexcept {
+    const std::uint32_t table =
+        slot.tables[chunk / ChunkTable::kChunksPerFrame].load(std::memory_order_relaxed);
+    return Entries(table)[chunk % ChunkTable::kChunksPerFrame];
+  }
+
+  /// Never 0. The parts are multiplied by odd numbers that spread their bits (of the golden ratio and of xxHash64).
+  [[nodiscard]] static std::uint32_t HashOf(const SegmentKey& key) noexcept {
+    std::uint64_t mixed = key.incarnation ^ (std::uint64_t{key.file_node} << 32 | key.segment);
+    mixed *= 0x9E3779B97F4A7C15U;
+    mixed ^= std::uint64_t{key.database} << 32 | key.tablespace;
+    mixed *= 0xC2B2AE3D27D4EB4FU;
+    return static_cast<std::uint32_t>(mixed >> 32) | 1;
+  }
+
+  static void MarkUsed(Slot* slot, std::uint32_t now) noexcept {
+    // Most calls write nothing, so that searches share the line.
+    if (slot->used_at.load(std::memory_order_relaxed) != now)
+      slot->used_at.store(now, std::memory_order_relaxed);
+  }
+
+  /// 0 also for one that was marked after `now` was read.
+  [[nodiscard]] static std::uint32_t IdleSeconds(const Slot& slot, std::uint32_t now) noexcept {
+    const std::uint32_t used_at = slot.used_at.load(std::memory_order_relaxed);
+    return now > used_at ? now - used_at : 0;
+  }
+
+  [[nodiscard]] Slot* Held(const CachedSegmentRef& ref) const noexcept {
+    if (ref.generation == 0) return nullptr;
+    Slot* slot = &shared_->slots[ref.slot];
+    return slot->generation.load(std::memory_order_relaxed) == ref.generation ? slot : nullptr;
+  }
+
+  /// A slot without a segment, if need be after the longest unused one has gone from it.
+  [[nodiscard]] std::uint32_t FreeSlot(std::uint32_t now) const noexcept {
+    for (std::uint32_t i = 0; i < kSlots; i++)
+      if (shared_->hashes[i] == 0) return i;
+    const std::uint32_t victim = IdlestSlot(kNoSlot, now);
+    if (victim != kNoSlot) Drop(victim);
+    return victim;
+  }
+
+  /// kNoSlot if all but `asker` are in use.
+  [[nodiscard]] std::uint32_t IdlestSlot(std::uint32_t asker, std::uint32_t now) const noexcept {
+    std::uint32_t idlest = kNoSlot;
+    std::uint32_t most = kIdleSeconds - 1;
+    for (std::uint32_t i = 0; i < kSlots; i++) {
+      if (shared_->hashes[i] == 0 || i == asker) continue;
+      const std::uint32_t idle = IdleSeconds(shared_->slots[i], now);
+      if (idle <= most) continue;
+      idlest = i;
+      most = idle;
+    }
+    return idlest;
+  }
+
+  /// A free frame, if need be one of a segment that is not in use.
+  [[nodiscard]] std::uint32_t TakeFrame(std::uint32_t asker, std::uint32_t now) const noexcept {
+    const std::uint32_t frame = pool_.Take();
+    if (frame != kNoFrame) return frame;
+    // Frames that wait for a reader to leave come back by themselves; taking more away would only empty the cache.
+    if (pool_.AnyRetired()) return kNoFrame;
+    const std::uint32_t victim = IdlestSlot(asker, now);
+    if (victim == kNoSlot) {
+      shared_->full_at.store(now, std::memory_order_relaxed);
+      return kNoFrame;
+    }
+    if (Evict(victim, kBatch) < kBatch) Drop(victim);
+    return pool_.Take();
+  }
+
+  /// Takes at most `limit` <= kBatch chunks away, the last ones first: those that every search needs come first.
+  std::uint32_t Evict(std::uint32_t victim, std::uint32_t limit) const noexcept {
+    Slot& slot = shared_->slots[victim];
+    std::uint32_t frames[kBatch];
+    std::uint32_t count = 0;
+    while (slot.chunks_end > 0 && count < limit) {
+      Entry& entry = EntryOf(slot, --slot.chunks_end);
+      const std::uint32_t frame = entry.load(std::memory_order_relaxed);
+      if (frame >= kLoadingFrame) continue;
+      entry.store(kNoFrame, std::memory_order_relaxed);
+      frames[count++] = frame;
+    }
+    slot.cached_chunks -= count;
+    slot.evictions += count;
+    if (count > 0) pool_.Retire(frames, count);
+    return count;
+  }
+
+  void Drop(std::uint32_t index) const noexcept {
+    while (Evict(index, kBatch) > 0) {
+    }
+    Slot& slot = shared_->slots[index];
+    shared_->hashes[index] = 0;
+    slot.generation.store(0, std::memory_order_relaxed);
+    std::uint32_t frames[ChunkTable::kFrames];
+    const std::uint32_t count = slot.table_frames.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < count; i++) frames[i] = slot.tables[i].load(std::memory_order_relaxed);
+    if (count > 0) pool_.Retire(frames, count);
+  }
+
+  [[nodiscard]] bool MakeTables(std::uint32_t index, std::uint32_t tables, std::uint32_t now) const noexcept {
+    Slot& slot = shared_->slots[index];
+    for (std::uint32_t i = 0; i < tables; i++) {
+      const std::uint32_t frame = TakeFrame(index, now);
+      if (frame == kNoFrame) {
+        for (std::uint32_t j = 0; j < i; j++) pool_.GiveBack(slot.tables[j].load(std::memory_order_relaxed));
+        return false;
+      }
+      pool_.Keep(frame);
+      Entry* entries = Entries(frame);
+      for (std::uint32_t j = 0; j < ChunkTable::kChunksPerFrame; j++)
+        entries[j].store(kNoFrame, std::memory_order_relaxed);
+      // Release, here and below: a reader that sees it sees that the generation before has ended.
+      slot.tables[i].store(frame, std::memory_order_release);
+    }
+    slot.table_frames.store(tables, std::memory_order_release);
+    return true;
+  }
+
+  [[nodiscard]] CachedSegmentRef Publish(std::uint32_t index, const SegmentKey& key, std::uint32_t chunks,
+                                         std::uint32_t now) const noexcept {
+    Slot& slot = shared_->slots[index];
+    slot.key = key;
+    slot.chunks = chunks;
+    slot.cached_chunks = 0;
+    slot.chunks_end = 0;
+    slot.loads = 0;
+    slot.evictions = 0;
+    slot.used_at.store(now, std::memory_order_relaxed);
+    shared_->hashes[index] = HashOf(key);
+    const std::uint64_t generation = ++shared_->last_generation;
+    slot.generation.store(generation, std::memory_order_release);
+    return {index, generation};
+  }
+
+  Shared* shared_ = nullptr;
+  Pool pool_;
+};
+
+}  // namespace tandem::shmem
