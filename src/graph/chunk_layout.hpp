@@ -21,8 +21,7 @@ constexpr std::uint32_t kChunkBytes = std::uint32_t{64} << 10;
 
 /// Where element i of an array is: chunk first_chunk + i / per_chunk, at (i % per_chunk) * element_bytes.
 struct ChunkArray {
-  std::uint64_t reciprocal =
-      0;  ///< ceil(2^64 / per_chunk): i / per_chunk is the high half of a product, for all 32-bit i
+  std::uint64_t reciprocal = 0;  ///< of per_chunk, for PlaceOf()
   std::uint32_t count = 0;
   std::uint32_t element_bytes = 0;
   std::uint32_t per_chunk = 1;
@@ -34,9 +33,16 @@ struct ChunkPlace {
   std::uint32_t offset;  ///< bytes
 };
 
+/// i / d for all 32-bit i is the high half of (i + 1) * r with r = floor((2^64 - 1) / d): as a fraction of 2^64 that product is
+/// less than (i + 1) / d, by no more than 1 / d. (Rounding r up, as is usual, needs a 65th bit for d = 1.)
+[[nodiscard]] constexpr std::uint64_t ReciprocalOf(std::uint32_t per_chunk) noexcept {
+  return ~std::uint64_t{0} / per_chunk;
+}
+
 [[nodiscard]] inline ChunkPlace PlaceOf(const ChunkArray& array, std::uint32_t element) noexcept {
   __extension__ using Wide = unsigned __int128;
-  const auto chunk = static_cast<std::uint32_t>((Wide{array.reciprocal} * element) >> 64);
+  const auto chunk =
+      static_cast<std::uint32_t>((Wide{array.reciprocal} * (std::uint64_t{element} + 1)) >> 64);
   return {array.first_chunk + chunk, (element - chunk * array.per_chunk) * array.element_bytes};
 }
 
