@@ -27,7 +27,7 @@ void MarkElements(const ChunkArray& array, std::vector<std::vector<bool>>* used)
   for (std::uint32_t i = 0; i < array.count; ++i) {
     const ChunkPlace place = PlaceOf(array, i);
     ASSERT_LT(place.chunk, used->size());
-    ASSERT_LE(place.offset + array.element_bytes, kChunkBytes);
+    ASSERT_LE(place.offset, kChunkBytes - array.element_bytes);
     for (std::uint32_t byte = 0; byte < array.element_bytes; ++byte) {
       ASSERT_FALSE((*used)[place.chunk][place.offset + byte]) << "element " << i;
       (*used)[place.chunk][place.offset + byte] = true;
