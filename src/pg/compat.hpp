@@ -182,6 +182,9 @@ inline void StandardExplainOneQuery(Query* query, int options, IntoClause* into,
 #endif
 }
 
+/// True if the server has the setting transaction_timeout (17).
+constexpr bool kHasTransactionTimeout = PG_VERSION_NUM >= 170000;
+
 /// When a timeout will cancel the running statement; 0 if none will.
 [[nodiscard]] inline TimestampTz StatementDeadline() {
   TimestampTz deadline = 0;

@@ -20,6 +20,8 @@ namespace {
 // A database whose worker dies gets another one after 1 s, 2 s, 4 s … up to 5 min.
 constexpr int kFirstRestartMs = 1000;
 constexpr int kLastRestartMs = 5 * 60 * 1000;
+// Databases that admit no worker are asked about again so often while they have work.
+constexpr int kPutOffMs = 10 * 1000;
 
 enum class Departure { kFailure, kWorkLeft, kDone };
 Departure departure = Departure::kFailure;
@@ -50,9 +52,9 @@ void LeaveDatabase(int /*code*/, Datum argument) {
 }
 
 TimestampTz RestartAt(const DatabaseSlot& slot) {
-  if (slot.failures == 0) return 0;
+  if (slot.failures == 0) return slot.ready_at;
   const int delay_ms = Min(kLastRestartMs, kFirstRestartMs << Min(slot.failures - 1, 10U));
-  return TimestampTzPlusMilliseconds(slot.worker_at, delay_ms);
+  return Max(slot.ready_at, TimestampTzPlusMilliseconds(slot.worker_at, delay_ms));
 }
 
 }  // namespace
@@ -91,10 +93,19 @@ void SetCrowded(bool crowded) {
   LWLockRelease(mailbox->lock);
 }
 
-void DropWork(Oid database) {
+void PutOff(Oid database) {
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   DatabaseSlot* slot = FindDatabase(database);
-  if (slot != nullptr) slot->work = 0;
+  if (slot != nullptr) slot->ready_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kPutOffMs);
+  LWLockRelease(mailbox->lock);
+}
+
+void SayShortOfProcesses(bool is_short) {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  if (!is_short)
+    mailbox->short_since = 0;
+  else if (mailbox->short_since == 0)
+    mailbox->short_since = GetCurrentTimestamp();
   LWLockRelease(mailbox->lock);
 }
 

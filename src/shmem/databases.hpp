@@ -27,8 +27,11 @@ void EnterLauncher();
 [[nodiscard]] bool TakeTourWish();
 /// Some database waits for a worker and there are as many workers as there may be.
 void SetCrowded(bool crowded);
-/// No worker may go there. What its sessions have flagged stays flagged, so that they do not flag it again.
-void DropWork(Oid database);
+/// No worker may go there now. Its work stays, and is listed as ready again after a while, or after NotifyWork(): the server
+/// tells nobody of changes that are made to pg_database by hand.
+void PutOff(Oid database);
+/// No process was, or again one was, to be had for a worker.
+void SayShortOfProcesses(bool is_short);
 /// The database is gone.
 void ForgetDatabase(Oid database);
 

@@ -6,8 +6,10 @@
 #include "shmem/tables.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
 
@@ -37,7 +39,13 @@ void FlagIndex(Oid index, uint32 flags) {
 
 // ---- NotifyWork(): told when the transaction has committed, as the worker could not see the change before ----
 
-Oid changed_database = InvalidOid;
+/// By the transaction under way.
+struct Changed {
+  Oid databases[8];
+  uint32 count;
+  bool more;  ///< than are listed
+};
+Changed changed;
 
 void TellWork(Oid database) {
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
@@ -46,20 +54,65 @@ void TellWork(Oid database) {
   Wake(latch);
 }
 
+void WishTour() {
+  LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
+  mailbox->tour_wanted = true;
+  Latch* latch = mailbox->launcher_latch;
+  LWLockRelease(mailbox->lock);
+  Wake(latch);
+}
+
+void TellChanges() {
+  for (uint32 i = 0; i < changed.count; i++) TellWork(changed.databases[i]);
+  if (changed.more) WishTour();
+}
+
 void TellWorkAtCommit(XactEvent event, void* /*unused*/) {
-  if (changed_database == InvalidOid) return;
   switch (event) {
     case XACT_EVENT_COMMIT:
-      TellWork(changed_database);
-      changed_database = InvalidOid;
+      TellChanges();
+      changed = {};
       return;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:  // COMMIT PREPARED tells it, worker/utility_hook.cpp
-      changed_database = InvalidOid;
+      changed = {};
       return;
     default:
       return;
   }
+}
+
+void NoteChange(Oid database) {
+  for (uint32 i = 0; i < changed.count; i++)
+    if (changed.databases[i] == database) return;
+  if (changed.count < lengthof(changed.databases))
+    changed.databases[changed.count++] = database;
+  else
+    changed.more = true;
+}
+
+// ---- What is in a worker's way ----
+
+bool AdmitsWorkers(Oid database) {
+  const HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+  if (!HeapTupleIsValid(tuple)) return false;
+  const bool admits = WorkersMayConnect(*reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple)));
+  ReleaseSysCache(tuple);
+  return admits;
+}
+
+/// With the lock held.
+WorkerPresence PresenceAt(TimestampTz now) {
+  // One failure is an accident, and the next worker is under way.
+  constexpr uint32 kManyFailures = 2;
+  const DatabaseSlot* slot = FindDatabase(MyDatabaseId);
+  if (slot != nullptr && slot->worker_pid != 0) return WorkerPresence::kExpected;
+  if (mailbox->launcher_latch == nullptr &&
+      TimestampDifferenceExceeds(mailbox->launcher_seen_at, now, kLauncherGraceMs))
+    return WorkerPresence::kNoLauncher;
+  if (mailbox->short_since != 0) return WorkerPresence::kNoProcess;
+  if (slot != nullptr && slot->failures >= kManyFailures) return WorkerPresence::kFailing;
+  return WorkerPresence::kExpected;
 }
 
 // ---- Evictions ----
@@ -145,14 +198,17 @@ void NotifyWork(Oid database) {
   static bool registered = false;
   if (!registered) RegisterXactCallback(TellWorkAtCommit, nullptr);
   registered = true;
-  changed_database = database;
+  NoteChange(database);
 }
 
 void RequestFold(Oid index, uint64 rows) {
   if (mailbox == nullptr) return;
   LWLockAcquire(mailbox->lock, LW_EXCLUSIVE);
   IndexSlot* slot = TakeIndex(index);
-  if (slot != nullptr) slot->requested_rows = Max(slot->requested_rows, rows);
+  if (slot != nullptr) {
+    slot->requested_rows = Max(slot->requested_rows, rows);
+    slot->retry_at = 0;
+  }
   LWLockRelease(mailbox->lock);
   FlagIndex(index, kUrgent);
 }
@@ -170,14 +226,31 @@ void EvictWorkers(Oid database) {
   if (eviction != nullptr) AwaitDeparture(database);
 }
 
-bool WorkerAvailable() {
-  if (mailbox == nullptr || RecoveryInProgress()) return false;
+bool WorkersMayConnect(const FormData_pg_database& database) {
+  // What a DROP DATABASE that was interrupted leaves in datconnlimit; the server's name for it came in minor versions.
+  constexpr int32 kInvalidDatabase = -2;
+  return database.datallowconn && !database.datistemplate && database.datconnlimit != kInvalidDatabase;
+}
+
+WorkerPresence ExpectWorker() {
+  if (mailbox == nullptr) return WorkerPresence::kNotPreloaded;
+  if (RecoveryInProgress()) return WorkerPresence::kInRecovery;
+  if (!AdmitsWorkers(MyDatabaseId)) return WorkerPresence::kNotAdmitted;
+  const TimestampTz now = GetCurrentTimestamp();
   LWLockAcquire(mailbox->lock, LW_SHARED);
-  const bool available =
-      mailbox->launcher_latch != nullptr ||
-      !TimestampDifferenceExceeds(mailbox->launcher_seen_at, GetCurrentTimestamp(), kLauncherGraceMs);
+  const WorkerPresence presence = PresenceAt(now);
   LWLockRelease(mailbox->lock);
-  return available;
+  return presence;
+}
+
+TimestampTz ShortOfProcessesSince() {
+  if (mailbox == nullptr) return 0;
+  LWLockAcquire(mailbox->lock, LW_SHARED);
+  const DatabaseSlot* slot = FindDatabase(MyDatabaseId);
+  const bool waits = slot != nullptr && slot->work != 0 && slot->worker_pid == 0;
+  const TimestampTz since = waits ? mailbox->short_since : 0;
+  LWLockRelease(mailbox->lock);
+  return since;
 }
 
 }  // namespace tandem::shmem

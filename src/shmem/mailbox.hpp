@@ -5,6 +5,7 @@
 #include "pg/pg.hpp"
 
 extern "C" {
+#include "catalog/pg_database.h"
 #include "datatype/timestamp.h"
 }
 
@@ -20,10 +21,10 @@ void RegisterMailbox();
 /// Rows were appended to an index that the worker is to fold. Cheap enough for every insert: two atomic reads, unless a
 /// worker has looked since. urgent: there are rows enough for a segment, so that a worker is to come at once.
 void NotifyAppend(Oid index, bool urgent);
-/// Something else changed that the worker may care for: index created or altered, rows deleted. Within a transaction it is
-/// told at its commit: before, the worker could not see it.
+/// Something else changed that the worker may care for: index created or altered, rows deleted, the database itself. Within a
+/// transaction it is told at its commit: before, the worker could not see it.
 void NotifyWork(Oid database);
-/// Asks for rows below `rows` to be folded, however few they are.
+/// Asks for rows below `rows` to be folded, however few they are, and at once, whatever failed before.
 void RequestFold(Oid index, uint64 rows);
 /// Makes workers leave `database`, waits (at most 5 s; cancellable) until they have, and keeps them away until the end of the
 /// transaction or of this process (H26).
@@ -62,7 +63,25 @@ void ReportBuildError(Oid index, const char* message);
 
 // ---- Workers ----
 
-/// True if a worker can be expected to serve this database: preload, not in recovery, launcher alive.
-[[nodiscard]] bool WorkerAvailable();
+/// True if workers may connect to such a database. Not to templates: CREATE DATABASE would fail while they are there.
+[[nodiscard]] bool WorkersMayConnect(const FormData_pg_database& database);
+
+/// Whether a worker serves this database, or what is in its way. All but the first three may pass.
+enum class WorkerPresence {
+  kExpected,  ///< one is there, or comes when there is work
+  kNotPreloaded,
+  kNotAdmitted,  ///< WorkersMayConnect() says no
+  kInRecovery,
+  kNoLauncher,
+  kNoProcess,  ///< max_worker_processes is used up
+  kFailing,    ///< they came, and ended by an error, more than once
+};
+/// Within a transaction.
+[[nodiscard]] WorkerPresence ExpectWorker();
+[[nodiscard]] inline bool WorkerAvailable() {
+  return ExpectWorker() == WorkerPresence::kExpected;
+}
+/// Since when this database's work waits because no process is left for a worker; 0: it does not.
+[[nodiscard]] TimestampTz ShortOfProcessesSince();
 
 }  // namespace tandem::shmem

@@ -156,6 +156,7 @@ Latch* AddWork(Oid database, uint32 work, bool wake_worker) {
   DatabaseSlot* slot = TakeDatabase(database);
   if (slot == nullptr) return mailbox->launcher_latch;
   slot->work |= work;
+  if ((work & kAllIndexes) != 0) slot->ready_at = 0;
   if (slot->worker_pid == 0) return mailbox->launcher_latch;
   return wake_worker ? slot->worker_latch : nullptr;
 }

@@ -52,6 +52,7 @@ struct DatabaseSlot {
   Latch* worker_latch;    ///< L: of that worker
   bool looked;            ///< L: that worker has seen what there is to do
   uint32 failures;        ///< L: workers since the last that left of its own accord
+  TimestampTz ready_at;   ///< L: no worker may connect; to be asked about again then. 0: one may
   TimestampTz worker_at;  ///< L: when the last worker came
   TimestampTz used_at;    ///< L
 };
@@ -69,6 +70,7 @@ struct Mailbox {
   TimestampTz launcher_seen_at;  ///< L: when there last was one, or was to come
   bool crowded;                  ///< L: a database waits, and no worker's place is free
   bool tour_wanted;              ///< L: some database's work could not be written down
+  TimestampTz short_since;       ///< L: when a worker first found no process; 0: the last one found one
   Eviction evictions[kEvictions];
   DatabaseSlot databases[kDatabases];
   IndexSlot indexes[kIndexes];

@@ -189,21 +189,53 @@ void RequireReachable(const OpenIndex& open) {
              errhint("Commit first, or use CALL tandem_build(...).")));
 }
 
-void RequireWorker(const Awaited& awaited, WaitLimits* limits) {
-  if (!shmem::MailboxExists())
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("there is no background worker to build the graphs of index \"%s\"", awaited.name),
-                    errhint("Add \"tandem\" to shared_preload_libraries and restart the server, or use "
-                            "CALL tandem_build(...).")));
-  const TimestampTz now = GetCurrentTimestamp();
-  if (shmem::WorkerAvailable()) {
-    limits->worker_seen_at = now;
-  } else if (TimestampDifferenceExceeds(limits->worker_seen_at, now, kWorkerGraceMs)) {
-    ereport(ERROR,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("no background worker is running to build the graphs of index \"%s\"", awaited.name),
-             errhint("See the server log and max_worker_processes, or use CALL tandem_build(...).")));
+struct Obstacle {
+  int sqlstate;
+  const char* detail;  ///< nullptr: the hint says it all
+  const char* hint;
+};
+
+Obstacle ObstacleOf(shmem::WorkerPresence presence) {
+  constexpr int kState = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+  switch (presence) {
+    case shmem::WorkerPresence::kNotPreloaded:
+      return {kState, nullptr,
+              "Add \"tandem\" to shared_preload_libraries and restart the server, or use CALL "
+              "tandem_build(...)."};
+    case shmem::WorkerPresence::kNotAdmitted:
+      return {kState, "Workers do not connect to templates and databases that allow no connections.",
+              "Use CALL tandem_build(...)."};
+    case shmem::WorkerPresence::kNoProcess:
+      return {ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, "No process is left for it.",
+              "Raise max_worker_processes, or use CALL tandem_build(...)."};
+    case shmem::WorkerPresence::kFailing:
+      return {kState, "Workers for this database were started and failed.",
+              "See the server log, or use CALL tandem_build(...)."};
+    case shmem::WorkerPresence::kNoLauncher:
+    case shmem::WorkerPresence::kInRecovery:
+    case shmem::WorkerPresence::kExpected:
+      break;
   }
+  return {kState, "The process that starts workers is not running.",
+          "See the server log and max_worker_processes, or use CALL tandem_build(...)."};
+}
+
+void RejectWithoutWorker(const Awaited& awaited, shmem::WorkerPresence presence) {
+  const Obstacle obstacle = ObstacleOf(presence);
+  ereport(ERROR, (errcode(obstacle.sqlstate),
+                  errmsg("there is no background worker to build the graphs of index \"%s\"", awaited.name),
+                  obstacle.detail != nullptr ? errdetail_internal("%s", obstacle.detail) : 0,
+                  errhint("%s", obstacle.hint)));
+}
+
+void RequireWorker(const Awaited& awaited, WaitLimits* limits) {
+  const shmem::WorkerPresence presence = shmem::ExpectWorker();
+  const TimestampTz now = GetCurrentTimestamp();
+  if (presence == shmem::WorkerPresence::kExpected) limits->worker_seen_at = now;
+  const bool is_final =
+      presence == shmem::WorkerPresence::kNotPreloaded || presence == shmem::WorkerPresence::kNotAdmitted;
+  if (is_final || TimestampDifferenceExceeds(limits->worker_seen_at, now, kWorkerGraceMs))
+    RejectWithoutWorker(awaited, presence);
 }
 
 /// A build that failed since the call is going to fail again.

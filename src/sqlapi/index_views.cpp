@@ -239,6 +239,12 @@ void DescribeError(BuildRow* row, const shmem::BuildStatus& status) {
   row->Set(kLastErrorAt, TimestampTzGetDatum(status.error_at));
 }
 
+/// What keeps every index of the database from being built.
+void DescribeShortage(BuildRow* row, TimestampTz since) {
+  row->SetText(kLastError, "no process is left for a background worker: raise max_worker_processes");
+  row->Set(kLastErrorAt, TimestampTzGetDatum(since));
+}
+
 // ---- tandem_segments ----
 
 void ReturnSegment(ReturnSetInfo* result, const storage::SegmentInfo& segment) {
@@ -279,15 +285,19 @@ Datum tandem_index_info(PG_FUNCTION_ARGS) {
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, row.values, row.nulls)));
 }
 
-/// One row about the building of an index, none if shared memory knows nothing of it.
+/// One row about the building of an index, none if shared memory knows nothing of it and nothing is in the way.
 Datum tandem_build_info(PG_FUNCTION_ARGS) {
   const Oid index = PG_GETARG_OID(0);
   pg::InitMaterializedResult(fcinfo);
-  shmem::BuildStatus status;
-  if (!shmem::ReadBuildStatus(index, &status)) return static_cast<Datum>(0);
+  shmem::BuildStatus status = {};
+  const TimestampTz short_since = shmem::ShortOfProcessesSince();
+  if (!shmem::ReadBuildStatus(index, &status) && short_since == 0) return static_cast<Datum>(0);
   sqlapi::BuildRow row;
   if (status.pid != 0) sqlapi::DescribeBuild(&row, status);
-  if (status.error_at != 0) sqlapi::DescribeError(&row, status);
+  if (status.error_at > short_since)
+    sqlapi::DescribeError(&row, status);
+  else if (short_since != 0)
+    sqlapi::DescribeShortage(&row, short_since);
   auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
   return static_cast<Datum>(0);

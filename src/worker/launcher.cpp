@@ -33,10 +33,9 @@ namespace {
 constexpr int kMaxWorkers = 4;
 // A failed launcher is started again so soon: sessions count on it (WorkerAvailable()).
 constexpr int kRestartSeconds = 5;
-// When max_worker_processes is used up, others must end before we can start.
-constexpr int kNoProcessRetryMs = 10 * 1000;
-// What a DROP DATABASE that was interrupted leaves in datconnlimit; the server's name for it came in minor versions.
-constexpr int32 kInvalidDatabase = -2;
+// When max_worker_processes is used up, others must end before we can start. Twice within the time for which tandem_wait()
+// believes that a worker will come.
+constexpr int kNoProcessRetryMs = 4 * 1000;
 
 /// A worker started by this launcher.
 struct Seat {
@@ -76,8 +75,7 @@ void Append(DatabaseList* list, Oid database) {
   list->databases[list->count++] = database;
 }
 
-/// All databases, in the current memory context; `servable`: those that allow connections and are no templates. A worker in
-/// a template would make CREATE DATABASE fail.
+/// All databases, in the current memory context; `servable`: those that workers may connect to.
 void ReadDatabases(DatabaseList* all, DatabaseList* servable) {
   const MemoryContext caller = CurrentMemoryContext;
   SetCurrentStatementStartTimestamp();
@@ -90,8 +88,7 @@ void ReadDatabases(DatabaseList* all, DatabaseList* servable) {
     const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
     const MemoryContext in_transaction = MemoryContextSwitchTo(caller);
     Append(all, row->oid);
-    if (row->datallowconn && !row->datistemplate && row->datconnlimit != kInvalidDatabase)
-      Append(servable, row->oid);
+    if (shmem::WorkersMayConnect(*row)) Append(servable, row->oid);
     MemoryContextSwitchTo(in_transaction);
   }
   table_endscan(scan);
@@ -139,6 +136,7 @@ Seat* EmptySeat(Launcher* launcher, const shmem::DatabaseState* states, int coun
 
 void Complain(Launcher* launcher) {
   launcher->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kNoProcessRetryMs);
+  shmem::SayShortOfProcesses(true);
   if (launcher->complained) return;
   launcher->complained = true;
   ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -156,6 +154,7 @@ bool StartWorker(Launcher* launcher, Seat* seat, Oid database, bool on_tour) {
     Complain(launcher);
     return false;
   }
+  shmem::SayShortOfProcesses(false);
   seat->database = database;
   seat->on_tour = on_tour;
   return true;
@@ -167,11 +166,11 @@ bool IsWaiting(Launcher* launcher, const shmem::DatabaseState& state) {
   return state.has_work && !state.has_worker && !state.evicted && SeatOf(launcher, state.database) == nullptr;
 }
 
-/// Takes databases off the list that no worker can serve.
+/// Has databases wait that no worker can serve.
 bool CanServe(Oid database, const DatabaseList& all, const DatabaseList& servable) {
   if (servable.Contains(database)) return true;
   if (all.Contains(database))
-    shmem::DropWork(database);
+    shmem::PutOff(database);
   else
     shmem::ForgetDatabase(database);
   return false;

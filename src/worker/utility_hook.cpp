@@ -5,10 +5,15 @@
 #include "worker/utility_hook.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
+#include "utils/syscache.h"
 }
 
 namespace tandem::worker {
@@ -26,7 +31,13 @@ const char* TextOption(List* options, const char* name) {
   return nullptr;
 }
 
-/// The database that must be left for this command; nullptr if none.
+/// Whether workers may connect to the database is about to change: WorkersMayConnect().
+bool SetsAdmission(const AlterDatabaseStmt& alter) {
+  return TextOption(alter.options, "is_template") != nullptr ||
+         TextOption(alter.options, "allow_connections") != nullptr;
+}
+
+/// The database that must be left for this command, or that closes to workers; nullptr if none.
 const char* DatabaseToLeave(Node* statement) {
   switch (nodeTag(statement)) {
     case T_DropdbStmt:
@@ -37,7 +48,8 @@ const char* DatabaseToLeave(Node* statement) {
     }
     case T_AlterDatabaseStmt: {
       auto* alter = reinterpret_cast<AlterDatabaseStmt*>(statement);
-      return TextOption(alter->options, "tablespace") != nullptr ? alter->dbname : nullptr;
+      return TextOption(alter->options, "tablespace") != nullptr || SetsAdmission(*alter) ? alter->dbname
+                                                                                          : nullptr;
     }
     case T_RenameStmt: {
       auto* rename = reinterpret_cast<RenameStmt*>(statement);
@@ -48,32 +60,77 @@ const char* DatabaseToLeave(Node* statement) {
   }
 }
 
-/// Only for those whom the command will not be refused: a worker sent away loses the graph it is building.
-void EvictFor(const char* name) {
+bool IsTemplate(Oid database) {
+  const HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+  if (!HeapTupleIsValid(tuple)) return false;
+  const bool is_template = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple))->datistemplate;
+  ReleaseSysCache(tuple);
+  return is_template;
+}
+
+bool MayCreateDatabases() {
+  if (superuser()) return true;
+  const HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+  if (!HeapTupleIsValid(tuple)) return false;
+  const bool may_create = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcreatedb;
+  ReleaseSysCache(tuple);
+  return may_create;
+}
+
+/// True if the command will not be refused: a worker sent away loses the graph it is building. A session's own database can be
+/// copied and closed, but not dropped, renamed or moved.
+bool MayRun(Node* statement, Oid database) {
+  const bool owns = pg::OwnsDatabase(database, GetUserId());
+  if (IsA(statement, CreatedbStmt)) return MayCreateDatabases() && (owns || IsTemplate(database));
+  const bool closes =
+      IsA(statement, AlterDatabaseStmt) && SetsAdmission(*castNode(AlterDatabaseStmt, statement));
+  return owns && (closes || database != MyDatabaseId);
+}
+
+void EvictFor(Node* statement, const char* name) {
   const Oid database = get_database_oid(name, true);
-  if (!OidIsValid(database) || database == MyDatabaseId || !pg::OwnsDatabase(database, GetUserId())) return;
+  if (!OidIsValid(database) || !MayRun(statement, database)) return;
   shmem::EvictWorkers(database);
   pg::StopPoint("worker-evicted");
 }
 
-bool SetsOptions(const AlterTableStmt& alter) {
+bool ChangesIndexes(const AlterTableStmt& alter) {
   ListCell* cell;
   foreach (cell, alter.cmds) {
     const AlterTableType type = static_cast<AlterTableCmd*>(lfirst(cell))->subtype;
-    if (type == AT_SetRelOptions || type == AT_ResetRelOptions || type == AT_ReplaceRelOptions) return true;
+    if (type == AT_SetRelOptions || type == AT_ResetRelOptions || type == AT_ReplaceRelOptions ||
+        type == AT_AlterColumnType)
+      return true;
   }
   return false;
 }
 
-/// True if workers are to look afterwards: an index's strategy may be another one; what a transaction created becomes
-/// visible, which the session that prepared it could not tell; or an index built CONCURRENTLY becomes valid, for the worker to
-/// see at this last of the command's commits only.
+/// True if workers are to look afterwards: an index's strategy may be another one, or its file go on under another OID, as that of
+/// a column whose type changes without a rewrite; what a transaction created becomes visible, which the session that prepared it
+/// could not tell; or an index built CONCURRENTLY becomes valid, for the worker to see at this last of the command's commits only.
 bool MakesWork(Node* statement) {
-  if (IsA(statement, AlterTableStmt)) return SetsOptions(*reinterpret_cast<AlterTableStmt*>(statement));
+  if (IsA(statement, AlterTableStmt)) return ChangesIndexes(*reinterpret_cast<AlterTableStmt*>(statement));
   if (IsA(statement, IndexStmt)) return reinterpret_cast<IndexStmt*>(statement)->concurrent;
   if (IsA(statement, ReindexStmt)) return true;
   return IsA(statement, TransactionStmt) &&
          reinterpret_cast<TransactionStmt*>(statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+/// The database that may have indexes that no worker has seen: a copy, or one that admits workers again. nullptr if none.
+const char* DatabaseToVisit(Node* statement) {
+  if (IsA(statement, CreatedbStmt)) return castNode(CreatedbStmt, statement)->dbname;
+  if (IsA(statement, AlterDatabaseStmt)) {
+    auto* alter = castNode(AlterDatabaseStmt, statement);
+    return SetsAdmission(*alter) ? alter->dbname : nullptr;
+  }
+  return nullptr;
+}
+
+/// At the end of the transaction.
+void TellDatabase(const char* name) {
+  CommandCounterIncrement();  // a database just created is not to be seen before
+  const Oid database = get_database_oid(name, true);
+  if (OidIsValid(database)) shmem::NotifyWork(database);
 }
 
 void CallNext(PlannedStmt* statement, const char* text, bool read_only_tree, ProcessUtilityContext context,
@@ -88,10 +145,12 @@ void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, Pr
                QueryCompletion* completion) {
   Node* command = statement->utilityStmt;
   const char* name = DatabaseToLeave(command);
-  if (name != nullptr) EvictFor(name);
+  if (name != nullptr) EvictFor(command, name);
   const bool makes_work = MakesWork(command);
+  const char* to_visit = DatabaseToVisit(command);
   CallNext(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
   if (makes_work) shmem::NotifyWork(MyDatabaseId);
+  if (to_visit != nullptr) TellDatabase(to_visit);
 }
 
 }  // namespace

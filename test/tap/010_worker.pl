@@ -7,7 +7,8 @@
 # may not drop the database (evicted); workers in templates (templates); no delay after a failed build, or none forgiven
 # (failed_build); cancels let through between builds (cancelled); unfinished indexes of CREATE INDEX CONCURRENTLY not waited
 # for (concurrently); ALTER INDEX and COMMIT PREPARED not told (strategy_changes, prepared); looks put off by every insert
-# (tail_grows_old); more than four places (many_databases).
+# (tail_grows_old); more than four places (many_databases); ALTER COLUMN TYPE not told (column_type); owners alone let through,
+# and one's own database left out (evicted); copies and databases that open not told of (templates).
 use strict;
 use warnings;
 
@@ -36,6 +37,7 @@ found_after_restart();
 found_after_crash();
 launcher_dies();
 strategy_changes();
+column_type();
 concurrently();
 prepared();
 evicted();
@@ -312,6 +314,25 @@ SQL
   drop_table();
 }
 
+# The index goes on under another OID, with the same file, when no worker is there to miss the old one.
+sub column_type {
+  make_index(900);
+  await_no_worker();
+  is(sealed_rows($node, 't_index'), 0, '900 rows are not worth a graph');
+  set_configuration($node, 'tandem.seal_rows = 500');
+  my $file = $node->safe_psql('postgres', "SELECT pg_relation_filenode('t_index'), 't_index'::regclass::oid");
+  sleep 0.5;
+  is(sealed_rows($node, 't_index'), 0, 'nobody has looked again');
+  $node->safe_psql('postgres', 'CREATE DOMAIN eight AS vector(8); ALTER TABLE t ALTER COLUMN embedding TYPE eight');
+  my $renamed = $node->safe_psql('postgres', "SELECT pg_relation_filenode('t_index'), 't_index'::regclass::oid");
+  ok((split /\|/, $file)[0] eq (split /\|/, $renamed)[0] && $file ne $renamed, 'ALTER COLUMN TYPE gives the file to a new index');
+  await_sealed(900);
+  pass('which a worker comes to look at');
+  set_configuration($node, 'tandem.seal_rows = 10000');
+  drop_table();
+  $node->safe_psql('postgres', 'DROP DOMAIN eight');
+}
+
 # The index becomes valid in a transaction that does not know of us.
 sub concurrently {
   $node->safe_psql('postgres', <<'SQL');
@@ -387,7 +408,40 @@ sub evicted {
   await_sealed(6000, 't_index', 'busy');
   pass('workers come back when the session is gone');
   clear_stop_points($node);
-  $node->safe_psql('postgres', 'DROP DATABASE busy; DROP DATABASE copy; DROP ROLE stranger');
+
+  # A template may be copied by whoever may create databases. The catalog is changed by hand: ALTER DATABASE sends the worker away.
+  hold_worker('worker-between-steps');
+  $node->safe_psql('busy', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(6001, 8000) i');
+  await_stop_point($node, 'worker-between-steps');
+  $node->safe_psql('postgres', "UPDATE pg_database SET datistemplate = true WHERE datname = 'busy'");
+  copy_beside_build('postgres', 'SET ROLE stranger; CREATE DATABASE second_copy TEMPLATE busy');
+  is(sealed_rows($node, 't_index', 'busy'), 6000, 'a worker makes room for a stranger who copies a template');
+  is(worker_pid($node, 'busy'), '', 'and does not come back to it');
+  await_sealed(8000, 't_index', 'second_copy');
+  pass('what was left to do is done in the copy');
+  $node->safe_psql('postgres', "UPDATE pg_database SET datistemplate = false WHERE datname = 'busy'");
+  # One's own database.
+  hold_worker('worker-between-steps');
+  $node->safe_psql('second_copy', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(8001, 10000) i');
+  await_stop_point($node, 'worker-between-steps');
+  copy_beside_build('second_copy', 'CREATE DATABASE third_copy TEMPLATE second_copy');
+  pass('a session copies its own database beside a build');
+  $node->safe_psql('postgres', "DROP DATABASE $_") for qw(busy copy second_copy third_copy);
+  $node->safe_psql('postgres', 'DROP ROLE stranger');
+}
+
+# The command must send the worker away, which is held in the middle of a build; just ending the build would do, too.
+sub copy_beside_build {
+  my ($database, $command) = @_;
+  my $session = start_session($node, 'copier', database => $database);
+  $session->query_safe(arm_sql('worker-evicted=wait'));
+  send_sql($session, "$command;");
+  await_wait_event($node, 'copier', 'Extension');
+  let_worker_go('worker-between-steps');
+  await_stop_point($node, 'worker-evicted');
+  release_stop_point($node, 'worker-evicted');
+  is(end_session($session), '', $command);
+  clear_stop_points($node);
 }
 
 sub templates {
@@ -403,11 +457,36 @@ sub templates {
   is($failed, '', 'no worker gets in the way of CREATE DATABASE from a template');
   sleep 1.5;
   is(sealed_rows($node, 't_index', 'pattern'), 0, 'whose indexes nobody builds');
+  my (undef, undef, $error) = $node->psql('pattern', "CALL tandem_wait('t_index', '1 min')");
+  like($error, qr/there is no background worker .*DETAIL:  Workers do not connect to templates.*HINT:  Use CALL tandem_build/s,
+    'nobody waits for it');
   $node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE pattern');
-  $node->safe_psql('again', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(2001, 4000) i');
-  await_sealed(4000, 't_index', 'again');
-  pass('but those of its copies');
-  $node->safe_psql('postgres', 'ALTER DATABASE pattern IS_TEMPLATE false; DROP DATABASE pattern; DROP DATABASE again');
+  await_sealed(2000, 't_index', 'again');
+  pass('but those of its copies, without a word from anybody');
+  $node->safe_psql('pattern', 'VACUUM t');
+  is(sealed_rows($node, 't_index', 'pattern'), 2000, 'VACUUM folds where no worker comes');
+
+  # A database that admits workers again is looked at; nobody speaks up in it.
+  $node->safe_psql('pattern', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(2001, 4000) i');
+  $node->safe_psql('postgres', 'ALTER DATABASE pattern IS_TEMPLATE false');
+  await_sealed(4000, 't_index', 'pattern');
+  pass('a template that is none any more');
+  my $session = start_session($node, 'last', database => 'pattern');
+  $node->safe_psql('postgres', 'ALTER DATABASE pattern ALLOW_CONNECTIONS false');
+  $session->query_safe('INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(4001, 6000) i');
+  end_session($session);
+  sleep 1;
+  $node->safe_psql('postgres', 'ALTER DATABASE pattern ALLOW_CONNECTIONS true');
+  await_sealed(6000, 't_index', 'pattern');
+  pass('a database that allows connections again');
+  # Not told at all.
+  $node->safe_psql('postgres', "UPDATE pg_database SET datistemplate = true WHERE datname = 'pattern'");
+  $node->safe_psql('pattern', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(6001, 8000) i');
+  await_no_worker('pattern');
+  $node->safe_psql('postgres', "UPDATE pg_database SET datistemplate = false WHERE datname = 'pattern'");
+  await_sealed(8000, 't_index', 'pattern');
+  pass('the launcher asks again by itself');
+  $node->safe_psql('postgres', 'DROP DATABASE pattern; DROP DATABASE again');
 }
 
 sub many_databases {
@@ -442,6 +521,18 @@ sub no_process_left {
   make_index(2000);
   $node->wait_for_log(qr/tandem cannot start a background worker/, $log_end);
   like(slurp_file($node->logfile, $log_end), qr/HINT:\s+Raise max_worker_processes/, 'a hint says what to do');
+  $node->poll_query_until('postgres',
+    "SELECT last_error ~ 'raise max_worker_processes' AND last_error_at IS NOT NULL AND pid IS NULL FROM tandem_build_progress WHERE indexname = 't_index'")
+    or die 'no shortage is shown';
+  pass('and so does tandem_build_progress');
+  my $started = time;
+  my (undef, undef, $error) = $node->psql('postgres', q{\set VERBOSITY verbose
+CALL tandem_wait('t_index')});
+  like($error, qr/ERROR:  53400: there is no background worker .*DETAIL:  No process is left for it.*HINT:  Raise max_worker_processes/s,
+    'tandem_wait() does not wait for ever');
+  cmp_ok(time - $started, '>', 5, 'nor does it give up at once');
+  $node->safe_psql('postgres', 'VACUUM t');
+  is(sealed_rows($node, 't_index'), 2000, 'VACUUM folds');
   insert_rows(2001, 4000);
   $node->safe_psql('postgres', q{CALL tandem_build('t_index')});
   check_graph($node, 't', 't_index', 'graphs can be built by hand');
