@@ -10,7 +10,7 @@ extern "C" {
 #include "port/pg_crc32c.h"
 #include "storage/lock.h"
 #include "storage/lmgr.h"
-#include "utils/snapmgr.h"
+#include "storage/procarray.h"
 }
 
 namespace tandem::storage {
@@ -232,9 +232,16 @@ Manifest* ReadManifest(Relation index) {
 
 namespace {
 
-/// True once no snapshot, here or in any database, nor on a standby that tells us, can be older than `xid`.
-bool IsRemovable(uint64 xid) {
-  return GlobalVisCheckRemovableFullXid(nullptr, FullTransactionIdFromU64(xid));
+/// No snapshot that precedes this transaction id is left, here or in any database, nor on a standby that tells us. Asked of
+/// the processes themselves: what GlobalVisCheckRemovableFullXid() remembers is renewed only when this process gets a snapshot
+/// with another xmin than before, which says nothing of older snapshots that have ended.
+uint64 RemovableHorizon() {
+  const TransactionId oldest = GetOldestNonRemovableTransactionId(nullptr);
+  const FullTransactionId next = ReadNextFullTransactionId();
+  const TransactionId next_xid = XidFromFullTransactionId(next);
+  // At most 2^31 lie between: what is numerically later belongs to the epoch before.
+  const uint32 epoch = EpochFromFullTransactionId(next) - (oldest > next_xid ? 1 : 0);
+  return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, oldest));
 }
 
 uint64 RetireXid(const Manifest& manifest, const RetiredInfo& retired) {
@@ -303,10 +310,11 @@ void DraftSegments(Draft* draft, const Manifest& old, const Publication& publica
 
 /// Retired blobs that stay so, and the old manifest itself.
 void DraftRetired(Draft* draft, const Manifest& old) {
+  const uint64 horizon = RemovableHorizon();
   for (uint32 i = 0; i < old.retired_count; i++) {
     const uint64 xid = RetireXid(old, old.retired[i]);
     const BlobRef blob = old.BlobOf(old.retired[i]);
-    if (IsRemovable(xid))
+    if (xid < horizon)
       draft->dropped[draft->dropped_count++] = blob;
     else
       AddRetired(draft, blob, xid);
@@ -419,10 +427,11 @@ bool Publish(Relation index, BlobWriter* writer, const Publication& publication)
 bool HasRecyclable(Relation /*index*/, const Manifest& manifest) {
   // A publication retires one manifest: dropping one for that would never end.
   constexpr uint32 kWorthwhileManifests = 8;
+  const uint64 horizon = RemovableHorizon();
   uint32 manifests = 0;
   for (uint32 i = 0; i < manifest.retired_count; i++) {
     const RetiredInfo& retired = manifest.retired[i];
-    if (!IsRemovable(RetireXid(manifest, retired))) continue;
+    if (RetireXid(manifest, retired) >= horizon) continue;
     if (retired.kind != static_cast<uint16>(PageKind::kManifest)) return true;
     if (++manifests >= kWorthwhileManifests) return true;
   }

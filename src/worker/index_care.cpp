@@ -21,7 +21,6 @@
 extern "C" {
 #include "access/relation.h"
 #include "access/xact.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 }
 
@@ -164,19 +163,11 @@ policy::FoldPlan Plan(WatchedIndex* watched, const policy::FoldSettings& setting
   return plan;
 }
 
-/// Drops what no snapshot needs any more. Which ones there are, the server tells from what it knew at this process's last
-/// snapshot; a worker takes none for its work, so it takes one for this.
-void Recycle(Relation index) {
-  PushActiveSnapshot(GetTransactionSnapshot());
-  PopActiveSnapshot();
-  storage::RecycleRetired(index);
-}
-
 /// An index of strategy flat has no use for segments it got before.
 void LookAtFlat(Care* care, Relation index) {
   const storage::Manifest* manifest = storage::ReadManifest(index);
   if (manifest->segment_count > 0) storage::RetireSegments(index);
-  Recycle(index);
+  storage::RecycleRetired(index);
   WatchedIndex* watched = care->watched;
   watched->settled = manifest->segment_count == 0 &&
                      (manifest->retired_count == 0 || GetCurrentTimestamp() >= RestAt(*watched));
@@ -202,7 +193,7 @@ void LookAtGraphs(Care* care, Relation index, am::Strategy strategy) {
   const policy::FoldPlan plan =
       Plan(watched, SettingsFor(survey, options), situation, survey.manifest->retired_count > 0);
   if (!plan.worth_it) {
-    Recycle(index);
+    storage::RecycleRetired(index);
     return;
   }
   care->job = storage::BeginFold(care->context, index, survey, plan, options);
