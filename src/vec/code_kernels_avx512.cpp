@@ -30,6 +30,14 @@ namespace {
 
 struct Simd : Avx512Operations {
   static Sums MulAdd(Words a, Words b, Sums sum) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+
+  static Sums DotNibbles(Bytes code, const std::int8_t* low, const std::int8_t* high, Sums sum) {
+    // At most 15 * 127 * 4 in 16 bits.
+    const __m512i products =
+        _mm512_add_epi16(_mm512_maddubs_epi16(LowHalves(code), _mm512_loadu_si512(low)),
+                         _mm512_maddubs_epi16(HighHalves(code), _mm512_loadu_si512(high)));
+    return MulAdd(products, Ones(), sum);
+  }
 };
 
 }  // namespace

@@ -30,6 +30,11 @@ namespace {
 
 struct Simd : Avx512Operations {
   static Sums MulAdd(Words a, Words b, Sums sum) { return _mm512_dpwssd_epi32(sum, a, b); }
+
+  static Sums DotNibbles(Bytes code, const std::int8_t* low, const std::int8_t* high, Sums sum) {
+    sum = _mm512_dpbusd_epi32(sum, LowHalves(code), _mm512_loadu_si512(low));
+    return _mm512_dpbusd_epi32(sum, HighHalves(code), _mm512_loadu_si512(high));
+  }
 };
 
 }  // namespace

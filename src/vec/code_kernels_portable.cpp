@@ -15,6 +15,10 @@ struct Simd {
   using Sums = std::uint32_t;
   static constexpr std::size_t kLanes = 1;
   static constexpr std::size_t kEncoded = 4;
+  using Bytes = std::uint8_t;
+  using Levels = std::int64_t;
+  static constexpr std::size_t kBytes = 1;
+  static constexpr std::size_t kLevels = 1;
 
   static Words Load(const std::uint8_t* from) { return *from; }
   static Words Load(const std::int16_t* from) {
@@ -44,6 +48,31 @@ struct Simd {
       code[i] = static_cast<std::uint8_t>(clamped + 0.5F);  // NOLINT(bugprone-incorrect-roundings)
     }
   }
+
+  static Bytes LoadBytes(const std::uint8_t* from) { return *from; }
+  static Bytes AndBytes(Bytes a, Bytes b) { return a & b; }
+
+  static Sums DotNibbles(Bytes code, const std::int8_t* low, const std::int8_t* high, Sums sum) {
+    return sum + static_cast<Sums>((code & 15) * *low + (code >> 4) * *high);
+  }
+
+  static Levels NoLevels() { return 0; }
+
+  static Levels MakeLevels(const std::uint8_t* code, const float* centre, const float* step, Levels* terms) {
+    const float x = static_cast<float>(*code) - *centre;
+    const float place = x / *step + 8.0F;
+    const float positive = place > 0.0F ? place : 0.0F;
+    const auto level = static_cast<std::int32_t>(positive < 15.0F ? positive : 15.0F);
+    const float twice_u = (static_cast<float>(level) - 7.5F) * 2.0F * *step;
+    *terms += static_cast<std::int64_t>(x * (twice_u - x) * 16.0F);
+    return level;
+  }
+
+  static void StoreNibbles(Levels low, Levels high, std::uint8_t* nibbles) {
+    *nibbles = static_cast<std::uint8_t>(low | high << 4);
+  }
+
+  static std::int64_t SumOfTerms(Levels terms) { return terms; }
 };
 
 }  // namespace

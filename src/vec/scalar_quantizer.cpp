@@ -18,13 +18,6 @@ constexpr double kLeftOut[] = {0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.0
 // Elements encoded at once through a buffer on the stack.
 constexpr std::size_t kBlock = 256;
 
-/// 1 / norm of a codable vector; 0 for one that is not.
-float InverseNorm(const float* vector, std::size_t dimensions) noexcept {
-  const double norm_squared = Kernels().inner_product(vector, vector, dimensions);
-  if (!(norm_squared > 0.0) || std::isinf(norm_squared)) return 0.0F;
-  return static_cast<float>(1.0 / std::sqrt(norm_squared));
-}
-
 float ToFiniteFloat(double value) noexcept {
   constexpr double kLargest = std::numeric_limits<float>::max();
   return static_cast<float>(std::clamp(value, -kLargest, kLargest));
@@ -75,6 +68,12 @@ void PrepareInnerProduct(const float* query, std::uint32_t dimensions, std::int1
 }
 
 }  // namespace
+
+float InverseNorm(const float* vector, std::size_t dimensions) noexcept {
+  const double norm_squared = Kernels().inner_product(vector, vector, dimensions);
+  if (!(norm_squared > 0.0) || std::isinf(norm_squared)) return 0.0F;
+  return static_cast<float>(1.0 / std::sqrt(norm_squared));
+}
 
 ScalarQuantizerTrainer::ScalarQuantizerTrainer(Metric metric, std::uint32_t dimensions)
     : metric_(metric), dimensions_(dimensions) {}
@@ -242,14 +241,18 @@ CodeQuery::CodeQuery(const ScalarQuantizer& quantizer, const float* query, std::
 }
 
 float CodeQuery::Key(const std::uint8_t* code) const noexcept {
+  float sum = 0.0F;
   switch (metric_) {
     case Metric::kL2:
     case Metric::kCosine:
-      return static_cast<float>(kernels_->query_l2_squared(query_, code, dimensions_));
+      kernels_->query_l2_squared(query_, &code, 1, dimensions_, &sum);
+      return sum;
     case Metric::kL1:
-      return static_cast<float>(kernels_->query_l1(query_, code, dimensions_));
+      kernels_->query_l1(query_, &code, 1, dimensions_, &sum);
+      return sum;
     case Metric::kInnerProduct:
-      return -static_cast<float>(kernels_->query_dot(query_, code, dimensions_));
+      kernels_->query_dot(query_, &code, 1, dimensions_, &sum);
+      return -sum;
   }
   return 0.0F;
 }

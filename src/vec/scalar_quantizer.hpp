@@ -57,6 +57,9 @@ class ScalarQuantizerTrainer {
 /// Elements are finite: NaN and infinity are refused before a vector is stored.
 [[nodiscard]] bool IsCodable(Metric metric, const float* vector, std::size_t dimensions) noexcept;
 
+/// What cosine codes are of: the vector times this. 0 for a vector that is not codable under cosine.
+[[nodiscard]] float InverseNorm(const float* vector, std::size_t dimensions) noexcept;
+
 /// Writes `dimensions` bytes. vector: codable.
 void EncodeVector(const ScalarQuantizer& quantizer, const float* vector, std::uint8_t* code) noexcept;
 

@@ -10,14 +10,54 @@ namespace tandem::vec {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// Roundings of float32: of a key to 24 bits, of the true distance in its kernel.
+// What float32 may have rounded: the true distance in its kernel, a key to 24 bits.
 constexpr double kRounding = 0x1p-18;
+constexpr double kLargestWeight = 127.0;
+constexpr double kMiddleNibble = 7.5;
+// Queries farther out than that many units of 8-bit codes are taken for nearer: sums stay finite, bounds hold.
+constexpr double kFarthest = 32'767.0;
 
-/// base + unit * key is the negative inner product by code.
-double SumOfProducts(const float* a, const float* b, std::size_t n) noexcept {
+/// 1 / norm under cosine, else 1. 0: not codable.
+double ScaleOf(Metric metric, const float* query, std::size_t n) noexcept {
+  return metric == Metric::kCosine ? static_cast<double>(InverseNorm(query, n)) : 1.0;
+}
+
+double LargestMagnitude(const float* values, std::size_t n) noexcept {
+  double largest = 0.0;
+  for (std::size_t d = 0; d < n; ++d) largest = std::max(largest, std::fabs(static_cast<double>(values[d])));
+  return largest;
+}
+
+double Norm(const float* values, std::size_t n) noexcept {
   double sum = 0.0;
-  for (std::size_t d = 0; d < n; ++d) sum += static_cast<double>(a[d]) * static_cast<double>(b[d]);
-  return sum;
+  for (std::size_t d = 0; d < n; ++d) sum += static_cast<double>(values[d]) * static_cast<double>(values[d]);
+  return std::sqrt(sum);
+}
+
+/// A run of weights begins at a cache line.
+std::size_t WeightBytes(std::size_t dimensions) noexcept {
+  return (NibbleBytes(dimensions) + 63) / 64 * 64;
+}
+
+/// As whole numbers within -127 … 127 times the scale that this returns. weight(d): finite.
+template <typename Weight>
+float RoundWeights(std::size_t n, const Weight& weight, std::int8_t* low, std::int8_t* high) noexcept {
+  double largest = 0.0;
+  for (std::size_t d = 0; d < n; ++d) largest = std::max(largest, std::fabs(weight(d)));
+  const auto scale = static_cast<float>(largest / kLargestWeight);
+  const double inverse = scale > 0.0F ? 1.0 / static_cast<double>(scale) : 0.0;
+  const std::size_t bytes = NibbleBytes(n);
+  for (std::size_t d = 0; d < n; ++d) {
+    const double rounded = std::clamp(std::nearbyint(weight(d) * inverse), -kLargestWeight, kLargestWeight);
+    (d < bytes ? low[d] : high[d - bytes]) = static_cast<std::int8_t>(rounded);
+  }
+  return scale;
+}
+
+double SumOfWeights(const std::int8_t* weights, std::size_t bytes) noexcept {
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < bytes; ++i) sum += weights[i];
+  return static_cast<double>(sum);
 }
 
 }  // namespace
@@ -27,58 +67,142 @@ std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept {
     case WalkCode::kSq8:
       return (dimensions + 3) / 4 * 4;
     case WalkCode::kSq4:
-      return (dimensions + 7) / 8 * 4 + sizeof(float);
+      return NibbleBytes(dimensions) + sizeof(float);
   }
   return 0;
 }
 
 void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_t* to) noexcept {
   const std::size_t n = codec.base.dimensions;
-  std::copy_n(code8, n, to);
-  std::fill(to + n, to + WalkCodeBytes(WalkCode::kSq8, n), std::uint8_t{0});
-}
-
-std::size_t WalkQuery::ScratchBytes(std::size_t dimensions) noexcept {
-  return (dimensions * sizeof(std::int16_t) + 63) / 64 * 64;
-}
-
-WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) noexcept
-    : base_(codec.base, query, static_cast<std::int16_t*>(scratch)),
-      code_(codec.code),
-      metric_(codec.base.metric),
-      unit_(static_cast<double>(codec.base.step)),
-      error_(static_cast<double>(codec.error)) {
-  const std::size_t n = codec.base.dimensions;
-  if (!IsCodable(metric_, query, n)) error_ = kInfinity;
-  if (metric_ == Metric::kInnerProduct) {
-    double largest = 0.0;
-    for (std::size_t d = 0; d < n; ++d) largest = std::max(largest, std::fabs(static_cast<double>(query[d])));
-    unit_ *= largest / QueryLimitDot(n);
-    constant_ = -SumOfProducts(query, codec.base.offset, n);
-    error_ *= std::sqrt(SumOfProducts(query, query, n));
+  switch (codec.code) {
+    case WalkCode::kSq8:
+      std::copy_n(code8, n, to);
+      std::fill(to + n, to + WalkCodeBytes(WalkCode::kSq8, n), std::uint8_t{0});
+      break;
+    case WalkCode::kSq4:
+      CodeKernelsForCpu().make_nibbles(code8, codec.centre, codec.step, n, to);
+      break;
   }
 }
 
+std::size_t WalkQuery::ScratchBytes(std::size_t dimensions) noexcept {
+  return std::max((dimensions * sizeof(std::int16_t) + 63) / 64 * 64, 2 * WeightBytes(dimensions));
+}
+
+WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) noexcept
+    : kernels_(&CodeKernelsForCpu()),
+      code_(codec.code),
+      metric_(codec.base.metric),
+      dimensions_(codec.base.dimensions),
+      unit_(static_cast<double>(codec.base.step)),
+      error_(static_cast<double>(codec.error)) {
+  switch (code_) {
+    case WalkCode::kSq8:
+      PrepareSq8(codec, query, static_cast<std::int16_t*>(scratch));
+      break;
+    case WalkCode::kSq4:
+      PrepareSq4(codec, query, static_cast<std::int8_t*>(scratch));
+      break;
+  }
+  if (metric_ == Metric::kInnerProduct) error_ *= Norm(query, dimensions_);
+  if (!IsCodable(metric_, query, dimensions_)) {
+    error_ = kInfinity;
+    metric_ = Metric::kInnerProduct;  // with zeros: every key is 0
+  }
+}
+
+void WalkQuery::PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept {
+  static_cast<void>(CodeQuery(codec.base, query, scratch));
+  query_ = scratch;
+  if (metric_ != Metric::kInnerProduct) return;
+  unit_ *= LargestMagnitude(query, dimensions_) / QueryLimitDot(dimensions_);
+  for (std::size_t d = 0; d < dimensions_; ++d) {
+    constant_ -= static_cast<double>(query[d]) * static_cast<double>(codec.base.offset[d]);
+  }
+}
+
+void WalkQuery::PrepareSq4(const WalkCodec& codec, const float* query, std::int8_t* scratch) noexcept {
+  const std::size_t bytes = NibbleBytes(dimensions_);
+  std::int8_t* low = scratch;
+  std::int8_t* high = scratch + WeightBytes(dimensions_);
+  std::fill_n(low, bytes, std::int8_t{0});
+  std::fill_n(high, bytes, std::int8_t{0});
+  nibbles_ = {low, high, bytes, 0.0, 0.0, 0.0};
+  if (metric_ == Metric::kInnerProduct) {
+    const double largest = LargestMagnitude(query, dimensions_);
+    if (!(largest > 0.0)) return;
+    const float scale = RoundWeights(
+        dimensions_,
+        [&](std::size_t d) {
+          return static_cast<double>(query[d]) / largest * static_cast<double>(codec.step[d]);
+        },
+        low, high);
+    nibbles_.scale = static_cast<double>(scale);
+    nibbles_.base = kMiddleNibble * nibbles_.scale * (SumOfWeights(low, bytes) + SumOfWeights(high, bytes));
+    for (std::size_t d = 0; d < dimensions_; ++d) {
+      const double centre =
+          static_cast<double>(codec.base.offset[d]) + unit_ * static_cast<double>(codec.centre[d]);
+      constant_ -= static_cast<double>(query[d]) * centre;
+    }
+    unit_ *= largest;
+    return;
+  }
+  const double norm_scale = ScaleOf(metric_, query, dimensions_);
+  if (!(norm_scale > 0.0)) return;
+  const double inverse_unit = 1.0 / unit_;
+  const auto from_centre = [&](std::size_t d) {
+    const double difference =
+        static_cast<double>(query[d]) * norm_scale - static_cast<double>(codec.base.offset[d]);
+    return std::clamp(difference * inverse_unit - static_cast<double>(codec.centre[d]), -kFarthest,
+                      kFarthest);
+  };
+  const float scale = RoundWeights(
+      dimensions_, [&](std::size_t d) { return from_centre(d) * static_cast<double>(codec.step[d]); }, low,
+      high);
+  // |r - u|², r and u from the centre, is |r|² + |u|² - 2 r u, and u is step * (nibble - 7.5).
+  nibbles_.norm_weight = 1.0;
+  nibbles_.scale = 2.0 * static_cast<double>(scale);
+  nibbles_.base = kMiddleNibble * nibbles_.scale * (SumOfWeights(low, bytes) + SumOfWeights(high, bytes));
+  for (std::size_t d = 0; d < dimensions_; ++d) nibbles_.base += from_centre(d) * from_centre(d);
+}
+
 float WalkQuery::Key(const std::uint8_t* code) const noexcept {
-  return base_.Key(code);
+  float key = 0.0F;
+  Keys(&code, 1, &key);
+  return key;
 }
 
 void WalkQuery::Keys(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept {
-  for (std::size_t i = 0; i < count; ++i) keys[i] = base_.Key(codes[i]);
+  if (code_ == WalkCode::kSq4) {
+    kernels_->query_nibbles(nibbles_, codes, count, keys);
+    return;
+  }
+  switch (metric_) {
+    case Metric::kL2:
+    case Metric::kCosine:
+      kernels_->query_l2_squared(query_, codes, count, dimensions_, keys);
+      break;
+    case Metric::kL1:
+      kernels_->query_l1(query_, codes, count, dimensions_, keys);
+      break;
+    case Metric::kInnerProduct:
+      kernels_->query_dot(query_, codes, count, dimensions_, keys);
+      for (std::size_t i = 0; i < count; ++i) keys[i] = -keys[i];
+      break;
+  }
 }
 
 double WalkQuery::LowerBound(float key) const noexcept {
   if (!(error_ < kInfinity)) return -kInfinity;
+  const double unrounded = static_cast<double>(key) * (key > 0.0F ? 1.0 - kRounding : 1.0 + kRounding);
   switch (metric_) {
     case Metric::kL2:
     case Metric::kCosine: {
-      const double distance =
-          std::max(0.0, std::sqrt(std::max(0.0, static_cast<double>(key))) * unit_ - error_);
-      const double squared = distance * distance * (1.0 - kRounding);
-      return metric_ == Metric::kL2 ? squared : squared / 2.0;
+      const double distance = std::max(0.0, std::sqrt(std::max(0.0, unrounded)) * unit_ - error_);
+      return metric_ == Metric::kL2 ? distance * distance : distance * distance / 2.0;
     }
     case Metric::kL1:
-      return std::max(0.0, static_cast<double>(key) * unit_ * (1.0 - kRounding) - error_);
+      return std::max(0.0, unrounded * unit_ - error_);
     case Metric::kInnerProduct:
       return constant_ + static_cast<double>(key) * unit_ - error_;
   }

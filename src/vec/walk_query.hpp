@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "vec/code_kernels.hpp"
 #include "vec/scalar_quantizer.hpp"
 
 namespace tandem::vec {
@@ -54,12 +55,19 @@ class WalkQuery {
   [[nodiscard]] double LowerBound(float key) const noexcept;
 
  private:
-  CodeQuery base_;
+  void PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept;
+  void PrepareSq4(const WalkCodec& codec, const float* query, std::int8_t* scratch) noexcept;
+
+  const CodeKernels* kernels_ = nullptr;
   WalkCode code_ = WalkCode::kSq8;
   Metric metric_ = Metric::kL2;
-  double unit_ = 0.0;      ///< what a key (L2, cosine: its root) is multiplied by to be a distance
-  double constant_ = 0.0;  ///< inner product: to be added then
-  double error_ = 0.0;     ///< in units of that distance
+  std::uint32_t dimensions_ = 0;
+  const std::int16_t* query_ = nullptr;  ///< kSq8
+  NibbleQuery nibbles_ = {};             ///< kSq4
+  // The negative inner product is constant_ + unit_ * key; other distances are unit_ * key, or its root (L2, cosine).
+  double unit_ = 0.0;
+  double constant_ = 0.0;
+  double error_ = 0.0;  ///< of that distance; infinity if not known
 };
 
 }  // namespace tandem::vec

@@ -29,7 +29,7 @@ constexpr std::size_t kLargestDimension = 16'000;
 using Codes = std::vector<std::uint8_t>;
 using Query = std::vector<std::int16_t>;
 
-/// The six sums for one pair.
+/// The six sums for one pair. Those with queries come as float32.
 struct Sums {
   std::int64_t l2_squared;
   std::int64_t l1;
@@ -37,13 +37,28 @@ struct Sums {
   std::int64_t query_l2_squared;
   std::int64_t query_l1;
   std::int64_t query_dot;
+
+  [[nodiscard]] Sums Rounded() const {
+    Sums sums = *this;
+    for (std::int64_t* sum : {&sums.query_l2_squared, &sums.query_l1, &sums.query_dot}) {
+      *sum = static_cast<std::int64_t>(static_cast<float>(*sum));
+    }
+    return sums;
+  }
 };
 
 /// far: for the differences; q: for query_dot.
 Sums Compute(const CodeKernels& kernels, const std::uint8_t* a, const std::int16_t* far,
              const std::int16_t* q, const std::uint8_t* b, std::size_t n) {
-  return {kernels.l2_squared(a, b, n),         kernels.l1(a, b, n),         kernels.dot(a, b, n),
-          kernels.query_l2_squared(far, b, n), kernels.query_l1(far, b, n), kernels.query_dot(q, b, n)};
+  float l2_squared = 0.0F;
+  float l1 = 0.0F;
+  float dot = 0.0F;
+  kernels.query_l2_squared(far, &b, 1, n, &l2_squared);
+  kernels.query_l1(far, &b, 1, n, &l1);
+  kernels.query_dot(q, &b, 1, n, &dot);
+  return {kernels.l2_squared(a, b, n),   kernels.l1(a, b, n),
+          kernels.dot(a, b, n),          static_cast<std::int64_t>(l2_squared),
+          static_cast<std::int64_t>(l1), static_cast<std::int64_t>(dot)};
 }
 
 template <typename A, typename Term>
@@ -62,7 +77,8 @@ Sums Reference(const std::uint8_t* a, const std::int16_t* far, const std::int16_
           Sum(far, b, n, square), Sum(far, b, n, magnitude), Sum(q, b, n, product)};
 }
 
-void ExpectEqual(const Sums& actual, const Sums& expected, std::size_t n) {
+void ExpectEqual(const Sums& actual, const Sums& exact, std::size_t n) {
+  const Sums expected = exact.Rounded();
   EXPECT_EQ(actual.l2_squared, expected.l2_squared) << "l2_squared, n = " << n;
   EXPECT_EQ(actual.l1, expected.l1) << "l1, n = " << n;
   EXPECT_EQ(actual.dot, expected.dot) << "dot, n = " << n;
