@@ -16,6 +16,7 @@ extern "C" {
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/backend_progress.h"
+#include "utils/backend_status.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 }
@@ -71,12 +72,8 @@ void CloseAfterStep(const FoldSession& session, Relation index) {
 // ---- Planning ----
 
 storage::FoldOptions OptionsFor(const FoldSession& session, Relation index) {
-  const GraphOptions graph = GraphOptionsOf(index);
-  storage::FoldOptions options = {};
-  options.m = graph.m;
-  options.ef_construction = graph.ef_construction;
+  storage::FoldOptions options = FoldOptionsOf(index);
   options.threads = session.request->threads;
-  options.build_memory_bytes = static_cast<uint64>(pg::CurrentSettings().build_memory_kb) * 1024;
   options.tail_bound = session.tail_bound;
   return options;
 }
@@ -254,6 +251,30 @@ FoldReport FoldUnderLock(FoldSession* session) {
   return session->report;
 }
 
+/// What the command at hand shows in a progress view: the end of a subtransaction by an error takes it for the command's end.
+struct ShownProgress {
+  ProgressCommandType command;
+  Oid target;
+  int64 values[PGSTAT_NUM_PROGRESS_PARAM];
+};
+
+ShownProgress RememberProgress() {
+  ShownProgress shown = {PROGRESS_COMMAND_INVALID, InvalidOid, {}};
+  if (MyBEEntry == nullptr) return shown;
+  shown.command = MyBEEntry->st_progress_command;
+  shown.target = MyBEEntry->st_progress_command_target;
+  std::memcpy(shown.values, MyBEEntry->st_progress_param, sizeof shown.values);
+  return shown;
+}
+
+void ShowAgain(const ShownProgress& shown) {
+  if (shown.command == PROGRESS_COMMAND_INVALID) return;
+  int params[PGSTAT_NUM_PROGRESS_PARAM];
+  for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++) params[i] = i;
+  pgstat_progress_start_command(shown.command, shown.target);
+  pgstat_progress_update_multi_param(PGSTAT_NUM_PROGRESS_PARAM, params, shown.values);
+}
+
 void WarnOfFailure(Relation index, const ErrorData& error) {
   ereport(
       WARNING,
@@ -291,6 +312,7 @@ FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
   const MemoryContext context = CurrentMemoryContext;
   const ResourceOwner owner = CurrentResourceOwner;
   const MemoryContext scratch = AllocSetContextCreate(context, "tandem fold or warn", ALLOCSET_SMALL_SIZES);
+  const ShownProgress shown = RememberProgress();
   // What the fold holds when it fails - pins, locks, memory - is let go of by the subtransaction's abort. It writes no
   // heap tuple, so it takes no transaction id.
   BeginInternalSubTransaction(nullptr);
@@ -308,6 +330,7 @@ FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
     error = CopyErrorData();
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
+    ShowAgain(shown);
     report = {FoldOutcome::kFailed, 0};
   }
   PG_END_TRY();

@@ -129,6 +129,16 @@ GraphOptions GraphOptionsOf(Relation index) {
   return {static_cast<uint32>(m), static_cast<uint32>(ef_construction)};
 }
 
+storage::FoldOptions FoldOptionsOf(Relation index) {
+  const GraphOptions graph = GraphOptionsOf(index);
+  storage::FoldOptions options = {};
+  options.m = graph.m;
+  options.ef_construction = graph.ef_construction;
+  options.build_memory_bytes = static_cast<uint64>(pg::CurrentSettings().build_memory_kb) * 1024;
+  options.tail_bound = ~uint64{0};
+  return options;
+}
+
 int EfSearchOf(Relation index) {
   if (pg::CurrentSettings().ef_search > 0) return pg::CurrentSettings().ef_search;
   const IndexOptions* options = OptionsOf(index);

@@ -1,7 +1,7 @@
 #pragma once
 // Storage parameters of a tandem index: WITH (strategy = …).
 
-#include "pg/pg.hpp"
+#include "storage/fold.hpp"
 
 namespace tandem::am {
 
@@ -48,6 +48,10 @@ struct GraphOptions {
 };
 /// With defaults in place of what was not given, whatever the strategy.
 [[nodiscard]] GraphOptions GraphOptionsOf(Relation index);
+
+/// What a fold of the index, by whomever, is to be built with: the options above and tandem.build_memory. On this very process,
+/// however long the tail.
+[[nodiscard]] storage::FoldOptions FoldOptionsOf(Relation index);
 
 /// Candidates that a search of the index keeps: the session's tandem.ef_search, else the index's, else
 /// pg::kDefaultEfSearch.

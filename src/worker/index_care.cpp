@@ -113,16 +113,10 @@ void Settle(WatchedIndex* watched) {
 }
 
 storage::FoldOptions OptionsFor(Relation index) {
-  const am::GraphOptions options = am::GraphOptionsOf(index);
-  const pg::Settings& settings = pg::CurrentSettings();
-  storage::FoldOptions fold = {};
-  fold.m = options.m;
-  fold.ef_construction = options.ef_construction;
-  fold.threads = pg::BuildThreads();
-  fold.nice = kThreadNiceness;
-  fold.build_memory_bytes = static_cast<uint64>(settings.build_memory_kb) * 1024;
-  fold.tail_bound = ~uint64{0};
-  return fold;
+  storage::FoldOptions options = am::FoldOptionsOf(index);
+  options.threads = pg::BuildThreads();
+  options.nice = kThreadNiceness;
+  return options;
 }
 
 policy::FoldSettings SettingsFor(const storage::FoldSurvey& survey, const storage::FoldOptions& options) {

@@ -1,7 +1,8 @@
 # The ways to break graphs that need neither a crash nor a race: HAZARDS H19, H21, H23, H28, H29, H30, H31, H33, H42, H43, each
 # in a function of its number.
 #
-# Seen to fail with: build threads that do not block signals (H30); rows with equal codes in nodes of their own (H23).
+# Seen to fail with: build threads that do not block signals (H30); rows with equal codes in nodes of their own (H23); progress that
+# ends with the subtransaction of a failed fold (H28).
 use strict;
 use warnings;
 
@@ -118,6 +119,19 @@ sub h28_vacuum_with_failing_fold {
   is($status, 0, 'H28: VACUUM does not fail with its fold');
   like($error, qr/WARNING/, 'H28: it warns');
   cmp_ok($plain->safe_psql('postgres', $age), '<', $before, 'H28: relfrozenxid moves');
+  # Nor end what VACUUM shows of itself: it goes on with another index, whose segments it retires.
+  $plain->safe_psql('postgres', table_sql('shown', 2000, "strategy = hnsw_batch, $hnsw"));
+  $plain->safe_psql('postgres', "CREATE INDEX shown_second ON shown USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_inline); "
+      . "ALTER INDEX shown_second SET (strategy = flat)");
+  my $session = start_session($plain, 'vacuum');
+  $session->query_safe(arm_sql('fold-before-read=error', 'publish-before-root=wait'));
+  send_sql($session, 'VACUUM shown;');
+  await_stop_point($plain, 'publish-before-root');
+  is($plain->safe_psql('postgres', "SELECT relid::regclass, phase, heap_blks_total > 0 FROM pg_stat_progress_vacuum"), 'shown|cleaning up indexes|t',
+    'H28: VACUUM shows its progress after a fold that failed');
+  release_stop_point($plain, 'publish-before-root');
+  like(end_session($session), qr/WARNING/, 'H28: which it warned of');
+  clear_stop_points($plain);
   is(segments_of($plain, 'frozen_index'), '', 'H28: no segment came of it');
   check_graph($plain, 'frozen', 'frozen_index', 'H28: the index is right');
   $plain->safe_psql('postgres', 'ANALYZE frozen');
