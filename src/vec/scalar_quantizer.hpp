@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/span.hpp"
 #include "vec/code_kernels.hpp"
 #include "vec/metric.hpp"
 
@@ -42,6 +43,10 @@ class ScalarQuantizerTrainer {
   /// Of some candidates, the step that minimises the squared error over the sample, clipping included.
   /// Throws std::bad_alloc.
   [[nodiscard]] float Train(float* offset) const;
+  /// What was added, end to end; normalised under cosine.
+  [[nodiscard]] base::Span<const float> Samples() const noexcept {
+    return {samples_.data(), samples_.size()};
+  }
 
  private:
   [[nodiscard]] std::vector<float> Bounds() const;

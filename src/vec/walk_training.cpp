@@ -1,0 +1,334 @@
+// Training and choice of walk codes.
+
+#include "vec/walk_training.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/span.hpp"
+
+namespace tandem::vec {
+namespace {
+
+constexpr std::size_t kQueries = 128;
+constexpr std::size_t kNearest = 10;        // whose depth is asked for
+constexpr std::size_t kMeasured = 50;       // nearest by distance, whose errors count
+constexpr std::size_t kFewestSamples = 20;  // of which nothing can be learnt
+constexpr double kDepthShare = 0.99;
+constexpr std::uint32_t kDeepest = 40;  // four times kNearest: more exact distances cost what 4 bits save
+constexpr double kDeviations = 5.0;
+// How many standard deviations the levels may reach to either side.
+constexpr double kReaches[] = {1.5, 2.0, 2.5, 2.75, 3.0, 3.5, 4.5, 6.0};
+// How far a query is moved towards a neighbour, as shares of that distance; 0: the query is the vector itself.
+constexpr double kMoves[] = {0.0, 1.0 / 64, 1.0 / 16, 1.0 / 4, 1.0 / 2};
+
+/// Mean and spread of what was seen, and the largest.
+class Spread {
+ public:
+  void Add(double value) noexcept {
+    if (!std::isfinite(value)) return;  // of values so large that true distances overflow
+    ++count_;
+    sum_ += value;
+    squares_ += value * value;
+    largest_ = std::max(largest_, value);
+  }
+  [[nodiscard]] double Reach() const noexcept {
+    if (count_ == 0) return 0.0;
+    const double mean = sum_ / static_cast<double>(count_);
+    const double variance = std::max(0.0, squares_ / static_cast<double>(count_) - mean * mean);
+    return std::max(largest_, mean + kDeviations * std::sqrt(variance));
+  }
+
+ private:
+  std::size_t count_ = 0;
+  double sum_ = 0.0;
+  double squares_ = 0.0;
+  double largest_ = -std::numeric_limits<double>::infinity();
+};
+
+/// A distance in the units of WalkCodec::error, from one in those of QueryDistance::Key().
+double Additive(Metric metric, double key, double query_norm) noexcept {
+  switch (metric) {
+    case Metric::kL2:
+      return std::sqrt(std::max(0.0, key));
+    case Metric::kCosine:
+      return std::sqrt(std::max(0.0, 2.0 * key));
+    case Metric::kInnerProduct:
+      return query_norm > 0.0 ? key / query_norm : 0.0;
+    case Metric::kL1:
+      return key;
+  }
+  return 0.0;
+}
+
+/// The sample in both forms, and one query after the other compared with all of it.
+class Trial {
+ public:
+  Trial(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec);
+
+  void Run();
+  [[nodiscard]] WalkTrial Result();
+
+ private:
+  [[nodiscard]] const float* Sample(std::size_t i) const noexcept {
+    return samples_.data() + i * dimensions_;
+  }
+  [[nodiscard]] const std::uint8_t* Code(std::size_t i) const noexcept {
+    return codes_.data() + i * code_bytes_;
+  }
+  void Compare(std::size_t sample);
+  void CompareMoved(std::size_t sample, std::size_t neighbour);
+  [[nodiscard]] double Excess(const WalkQuery& query, float key, double exact,
+                              double query_norm) const noexcept;
+  [[nodiscard]] std::uint32_t RankOf(std::size_t sample) const noexcept;
+  [[nodiscard]] double Norm(const float* vector) const noexcept;
+
+  const base::Span<const float> samples_;
+  const std::size_t dimensions_;
+  const std::size_t count_;
+  const WalkCodec codec_;
+  const std::size_t code_bytes_;
+  std::vector<std::uint8_t> codes_;
+  std::vector<const std::uint8_t*> code_of_;
+  std::vector<char> scratch_memory_;
+  void* scratch_;
+  std::vector<float> keys_;
+  std::vector<std::pair<double, std::uint32_t>> by_distance_;
+  std::vector<float> moved_;
+  Spread near_;
+  std::array<Spread, std::size(kMoves)> moved_excess_;
+  std::vector<std::uint32_t> ranks_;
+};
+
+WalkCodec WithoutError(const WalkCodec& codec) noexcept {
+  WalkCodec exact = codec;
+  exact.error = 0.0F;
+  return exact;
+}
+
+void* AlignedTo64(std::vector<char>* memory, std::size_t bytes) {
+  memory->resize(bytes + 64);
+  void* place = memory->data();
+  std::size_t space = memory->size();
+  return std::align(64, bytes, place, space);
+}
+
+Trial::Trial(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec)
+    : samples_(trainer.Samples()),
+      dimensions_(codec.base.dimensions),
+      count_(samples_.size() / dimensions_),
+      codec_(WithoutError(codec)),
+      code_bytes_(WalkCodeBytes(codec.code, dimensions_)),
+      codes_(count_ * code_bytes_),
+      code_of_(count_),
+      scratch_(AlignedTo64(&scratch_memory_, WalkQuery::ScratchBytes(dimensions_))),
+      keys_(count_),
+      moved_(dimensions_) {
+  std::vector<std::uint8_t> code8(dimensions_);
+  for (std::size_t i = 0; i < count_; ++i) {
+    EncodeVector(codec_.base, Sample(i), code8.data());
+    MakeWalkCode(codec_, code8.data(), codes_.data() + i * code_bytes_);
+    code_of_[i] = Code(i);
+  }
+}
+
+void Trial::Run() {
+  if (count_ < kFewestSamples) return;
+  const std::size_t queries = std::min(count_, kQueries);
+  for (std::size_t q = 0; q < queries; ++q) Compare(q * count_ / queries);
+}
+
+void Trial::Compare(std::size_t sample) {
+  const float* vector = Sample(sample);
+  const WalkQuery query(codec_, vector, scratch_);
+  query.Keys(code_of_.data(), count_, keys_.data());
+  const QueryDistance exact(codec_.base.metric, vector, dimensions_);
+  by_distance_.clear();
+  for (std::uint32_t i = 0; i < count_; ++i) {
+    const double distance = exact.Key(Sample(i));
+    if (i != sample && std::isfinite(distance)) by_distance_.emplace_back(distance, i);
+  }
+  const std::size_t measured = std::min(by_distance_.size(), kMeasured);
+  std::partial_sort(by_distance_.begin(), by_distance_.begin() + static_cast<std::ptrdiff_t>(measured),
+                    by_distance_.end());
+  keys_[sample] = std::numeric_limits<float>::infinity();  // nobody's rank depends on it
+  const double norm = Norm(vector);
+  for (std::size_t i = 0; i < measured; ++i) {
+    const auto [distance, neighbour] = by_distance_[i];
+    near_.Add(Excess(query, keys_[neighbour], distance, norm));
+    if (i < kNearest) ranks_.push_back(RankOf(neighbour));
+  }
+  if (measured != 0) CompareMoved(sample, by_distance_[0].second);
+}
+
+/// The sample has no vectors as near as a full table has.
+void Trial::CompareMoved(std::size_t sample, std::size_t neighbour) {
+  for (std::size_t m = 0; m < std::size(kMoves); ++m) {
+    for (std::size_t d = 0; d < dimensions_; ++d) {
+      const double from = Sample(sample)[d];
+      moved_[d] = static_cast<float>(from + kMoves[m] * (static_cast<double>(Sample(neighbour)[d]) - from));
+    }
+    const WalkQuery query(codec_, moved_.data(), scratch_);
+    const QueryDistance exact(codec_.base.metric, moved_.data(), dimensions_);
+    moved_excess_[m].Add(
+        Excess(query, query.Key(Code(sample)), exact.Key(Sample(sample)), Norm(moved_.data())));
+  }
+}
+
+/// By how much the distance by code exceeds the true one.
+double Trial::Excess(const WalkQuery& query, float key, double exact, double query_norm) const noexcept {
+  const Metric metric = codec_.base.metric;
+  return Additive(metric, query.LowerBound(key), query_norm) - Additive(metric, exact, query_norm);
+}
+
+/// Among all but the query itself; 1 is the nearest by code.
+std::uint32_t Trial::RankOf(std::size_t sample) const noexcept {
+  std::uint32_t nearer = 0;
+  for (const float key : keys_) nearer += key < keys_[sample] ? 1U : 0U;
+  return nearer + 1;
+}
+
+double Trial::Norm(const float* vector) const noexcept {
+  double sum = 0.0;
+  for (std::size_t d = 0; d < dimensions_; ++d)
+    sum += static_cast<double>(vector[d]) * static_cast<double>(vector[d]);
+  return std::sqrt(sum);
+}
+
+WalkTrial Trial::Result() {
+  if (ranks_.empty()) return {std::numeric_limits<float>::infinity(), 0};
+  double error = near_.Reach();
+  for (const Spread& excess : moved_excess_) error = std::max(error, excess.Reach());
+  const auto place = static_cast<std::ptrdiff_t>(kDepthShare * static_cast<double>(ranks_.size() - 1));
+  std::nth_element(ranks_.begin(), ranks_.begin() + place, ranks_.end());
+  return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()),
+          ranks_[static_cast<std::size_t>(place)]};
+}
+
+// ---- 4 bits ----
+
+/// How often a dimension's 8-bit codes occur in the sample, without those that do not.
+struct Occurrence {
+  double code;
+  double count;
+};
+
+/// The middle of the levels and the distance between two.
+struct Levels {
+  double centre;
+  double step;
+};
+
+double ToQuarters(double value) noexcept {
+  return std::nearbyint(4.0 * value) / 4.0;
+}
+
+double SquaredError(const std::vector<Occurrence>& occurrences, Levels levels) noexcept {
+  double sum = 0.0;
+  for (const Occurrence& occurrence : occurrences) {
+    const double x = occurrence.code - levels.centre;
+    const double level = std::clamp(std::floor(x / levels.step + 8.0), 0.0, 15.0);
+    const double error = x - levels.step * (level - 7.5);
+    sum += occurrence.count * error * error;
+  }
+  return sum;
+}
+
+Levels BestLevels(const std::vector<Occurrence>& occurrences) noexcept {
+  double count = 0.0;
+  double sum = 0.0;
+  double squares = 0.0;
+  for (const Occurrence& occurrence : occurrences) {
+    count += occurrence.count;
+    sum += occurrence.count * occurrence.code;
+    squares += occurrence.count * occurrence.code * occurrence.code;
+  }
+  const double mean = sum / count;
+  const double deviation = std::sqrt(std::max(0.0, squares / count - mean * mean));
+  Levels best = {ToQuarters(mean), 1.0};
+  double least_error = std::numeric_limits<double>::infinity();
+  for (const double reach : kReaches) {
+    const Levels levels = {ToQuarters(mean), std::clamp(ToQuarters(deviation * reach / 8.0), 1.0, 16.0)};
+    const double error = SquaredError(occurrences, levels);
+    if (error < least_error) {
+      least_error = error;
+      best = levels;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+const char* TextOf(WalkReason reason) noexcept {
+  switch (reason) {
+    case WalkReason::kAskedFor:
+      return "asked for";
+    case WalkReason::kFewDimensions:
+      return "few dimensions";
+    case WalkReason::kMetric:
+      return "taxicab distance";
+    case WalkReason::kSmallSample:
+      return "too few rows to check 4 bits";
+    case WalkReason::kCheckPassed:
+      return "4 bits are good enough on a sample";
+    case WalkReason::kCheckFailed:
+      return "4 bits are too coarse on a sample";
+  }
+  return "";
+}
+
+void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, float* centre,
+                  float* step) {
+  const base::Span<const float> samples = trainer.Samples();
+  const std::size_t n = base.dimensions;
+  std::vector<std::uint8_t> codes(samples.size());
+  for (std::size_t start = 0; start < samples.size(); start += n) {
+    EncodeVector(base, samples.data() + start, codes.data() + start);
+  }
+  std::vector<Occurrence> occurrences;
+  for (std::size_t d = 0; d < n; ++d) {
+    std::array<std::uint32_t, 256> counts = {};
+    for (std::size_t i = d; i < codes.size(); i += n) ++counts[codes[i]];
+    occurrences.clear();
+    for (std::size_t code = 0; code < counts.size(); ++code) {
+      if (counts[code] != 0)
+        occurrences.push_back({static_cast<double>(code), static_cast<double>(counts[code])});
+    }
+    const Levels levels = occurrences.empty() ? Levels{127.5, 16.0} : BestLevels(occurrences);
+    centre[d] = static_cast<float>(levels.centre);
+    step[d] = static_cast<float>(levels.step);
+  }
+}
+
+WalkTrial TryWalkCode(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec) {
+  Trial trial(trainer, codec);
+  trial.Run();
+  return trial.Result();
+}
+
+WalkDecision ChooseWalkCode(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, WalkWish wish,
+                            float* centre, float* step) {
+  WalkReason reason = WalkReason::kAskedFor;
+  if (base.metric == Metric::kL1) {
+    reason = wish == WalkWish::kSq8 ? WalkReason::kAskedFor : WalkReason::kMetric;
+  } else if (wish == WalkWish::kSq4 ||
+             (wish == WalkWish::kAuto && base.dimensions >= kLeastDimensionsForSq4)) {
+    TrainNibbles(trainer, base, centre, step);
+    const WalkTrial trial = TryWalkCode(trainer, {WalkCode::kSq4, base, centre, step});
+    if (wish == WalkWish::kSq4) return {WalkCode::kSq4, WalkReason::kAskedFor, trial};
+    if (trial.depth != 0 && trial.depth <= kDeepest) return {WalkCode::kSq4, WalkReason::kCheckPassed, trial};
+    reason = trial.depth == 0 ? WalkReason::kSmallSample : WalkReason::kCheckFailed;
+  } else if (wish == WalkWish::kAuto) {
+    reason = WalkReason::kFewDimensions;
+  }
+  return {WalkCode::kSq8, reason, TryWalkCode(trainer, {WalkCode::kSq8, base})};
+}
+
+}  // namespace tandem::vec

@@ -1,0 +1,61 @@
+#pragma once
+// Chooses what a segment's graph is walked on, and learns what that needs, from the sample that trained the 8-bit codes.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vec/scalar_quantizer.hpp"
+#include "vec/walk_query.hpp"
+
+namespace tandem::vec {
+
+/// Fewer dimensions are always walked on 8-bit codes unless asked otherwise: a code is a few cache lines then, and
+/// what 4 bits save is less than the worse order costs.
+constexpr std::uint32_t kLeastDimensionsForSq4 = 512;
+
+/// Why a walk code was chosen. Stored in segments: numbers keep their meaning.
+enum class WalkReason : std::uint8_t {
+  kAskedFor = 1,
+  kFewDimensions = 2,
+  kMetric = 3,
+  kSmallSample = 4,
+  kCheckPassed = 5,
+  kCheckFailed = 6,
+};
+
+/// For people, e.g. "fewer than 512 dimensions".
+[[nodiscard]] const char* TextOf(WalkReason reason) noexcept;
+
+/// How well a walk code keeps the distances within the sample.
+struct WalkTrial {
+  float error = 0.0F;  ///< for WalkCodec::error; infinity if the sample is too small to tell
+  std::uint32_t depth =
+      0;  ///< 99 % of the ten nearest are among so many nearest by code; 0 if the sample is too small
+};
+
+struct WalkDecision {
+  WalkCode code = WalkCode::kSq8;
+  WalkReason reason = WalkReason::kFewDimensions;
+  WalkTrial trial;  ///< of `code`
+};
+
+enum class WalkWish : std::uint8_t { kAuto, kSq8, kSq4 };
+
+/// Of the sample of `trainer` with codes of `base`. Writes WalkCodec::centre and step: `dimensions` floats each.
+/// Throws std::bad_alloc.
+void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, float* centre,
+                  float* step);
+
+/// Compares keys of `codec`, whose `error` is ignored, with distances. The error is the largest that was seen, or what
+/// five standard deviations reach beyond the mean, whichever is more; both among the 50 nearest of some 100 vectors of
+/// the sample, and between vectors so near that the sample holds none: a query moved a bit.
+/// Takes about 50 ms for 8 MB of samples. Throws std::bad_alloc.
+[[nodiscard]] WalkTrial TryWalkCode(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec);
+
+/// kSq4 if wished for, or if there are dimensions enough and TryWalkCode() finds it good; never for L1. Writes centre and
+/// step, as TrainNibbles() does, only if the answer is kSq4. The same sample gives the same answer on every CPU, except that
+/// exact distances may round differently. Throws std::bad_alloc.
+[[nodiscard]] WalkDecision ChooseWalkCode(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base,
+                                          WalkWish wish, float* centre, float* step);
+
+}  // namespace tandem::vec
