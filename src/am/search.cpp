@@ -50,7 +50,7 @@ enum class Tactic : unsigned char {
 /// One segment as a source. Rows of a batch are sorted by their true distance.
 struct GraphStream {
   SegmentScan* scan;
-  uint64 distances_before;  ///< the search's counter when it was lent to us
+  graph::SearchCounters counters_before;  ///< the search's when it was lent to us
   policy::Candidate* batch;
   std::size_t batch_room;
   std::size_t batch_size;
@@ -124,6 +124,8 @@ static void AddReport(Search* search) {
   sum->segments += one.segments;
   sum->tail_rows += one.tail_rows;
   sum->distances += one.distances;
+  sum->codes_from_pages += one.codes_from_pages;
+  sum->chunks_loaded += one.chunks_loaded;
   sum->re_ranked += one.re_ranked;
   sum->late += one.late;
   sum->cut += one.cut;
@@ -179,8 +181,9 @@ static void CloseStreams(Search* search) {
   for (uint32 i = 0; i < search->stream_count; i++) {
     const GraphStream& stream = search->streams[i];
     if (stream.scan == nullptr) continue;
-    search->report.distances += stream.scan->search->counters().distances - stream.distances_before;
-    stream.scan->reader.Release();
+    const graph::SearchCounters& counters = stream.scan->search->counters();
+    search->report.distances += counters.distances - stream.counters_before.distances;
+    search->report.codes_from_pages += counters.paged - stream.counters_before.paged;
   }
   search->stream_count = 0;
   MemoryContextReset(search->graph_context);
@@ -246,9 +249,10 @@ static bool FetchBatch(Search* search, GraphStream* stream) {
   stream->batch_size = stream->batch_next = 0;
   while (stream->batch_size == 0 && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
+    EnterSegments(&scan, 1);
     const auto nodes = pg::Guard([&] { return scan->search->NextBatch(&scan->reader); });
     const bool is_collected = CollectRows(search, stream, nodes);
-    scan->reader.Release();
+    search->report.chunks_loaded += LeaveSegments(&scan, 1);
     if (scan->reader.stale() || !is_collected) return false;
     stream->ended = nodes.empty();
     ReRank(search, stream);
@@ -380,12 +384,10 @@ static bool OpenStream(Search* search, const storage::Manifest& manifest, const 
   stream->scan = BeginSegmentScan(search->index, manifest, segment);
   if (stream->scan == nullptr) return false;
   const storage::SegmentHead& head = stream->scan->cached->head;
-  const vec::ScalarQuantizer quantizer = {static_cast<vec::Metric>(head.header.metric),
-                                          head.header.dimensions, head.header.step, head.offsets};
   auto* scratch = static_cast<int16*>(palloc(head.header.dimensions * sizeof(int16)));
-  const vec::CodeQuery code_query(quantizer, query, scratch);
+  const vec::CodeQuery code_query(head.codec.base, query, scratch);
   pg::Guard([&] { stream->scan->search->Start(&head.header, code_query, ef); });
-  stream->distances_before = stream->scan->search->counters().distances;
+  stream->counters_before = stream->scan->search->counters();
   return ReserveBatch(search, stream, ef);
 }
 

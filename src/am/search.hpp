@@ -30,12 +30,14 @@ struct SearchReport {
   uint64 scans;
   uint64 graph_scans;
   uint64 exact_scans;
-  uint64 segments;   ///< searched
-  uint64 tail_rows;  ///< rows past the segments, scanned exactly beside them
-  uint64 distances;  ///< to codes and to full vectors, without re_ranked
-  uint64 re_ranked;  ///< rows found by codes whose true distance was computed
-  uint64 late;       ///< rows that strict order dropped
-  uint64 cut;        ///< scans that max_scan_tuples ended
+  uint64 segments;          ///< searched
+  uint64 tail_rows;         ///< rows past the segments, scanned exactly beside them
+  uint64 distances;         ///< to codes and to full vectors, without re_ranked
+  uint64 codes_from_pages;  ///< of those, to codes that were not in shared memory
+  uint64 chunks_loaded;     ///< into shared memory, afterwards
+  uint64 re_ranked;         ///< rows found by codes whose true distance was computed
+  uint64 late;              ///< rows that strict order dropped
+  uint64 cut;               ///< scans that max_scan_tuples ended
   SearchReport* next;
 };
 

@@ -6,8 +6,14 @@
 
 #include "am/segment_scan.hpp"
 
+#include <algorithm>
+
 #include "pg/guard.hpp"
 #include "pg/own.hpp"
+
+extern "C" {
+#include "utils/timestamp.h"
+}
 
 namespace tandem::am {
 
@@ -20,6 +26,9 @@ constexpr std::size_t kCacheBytes = std::size_t{64} << 20;
 constexpr std::size_t kUpperBytes = std::size_t{1} << 20;
 // What a search has allocated and the next one may use again.
 constexpr std::size_t kSearchBytes = std::size_t{16} << 20;
+// A search that missed chunks spends at most this, and the time of one chunk, on loading some: from shared_buffers that is
+// all that SegmentReader remembers, from a slow disk a few.
+constexpr int kLoadMs = 2;
 
 // The backend's list; entries live in contexts of their own below cache_context.
 MemoryContext cache_context = nullptr;
@@ -68,24 +77,18 @@ void ForgetOtherSegments(const storage::Manifest& manifest) {
 }
 
 /// Reads what is kept of a segment into the current memory context. False if it was recycled.
-static bool LoadSegment(Relation index, const storage::Manifest& manifest, const storage::SegmentInfo& info,
-                        CachedSegment* segment) {
+static bool ReadCachedSegment(Relation index, const storage::Manifest& manifest,
+                              const storage::SegmentInfo& info, CachedSegment* segment) {
   if (!storage::ReadSegmentHead(index, manifest, info, &segment->head)) return false;
+  segment->bytes = sizeof(CachedSegment) + segment->head.memory_bytes;
+  segment->uses_frames = UsesFrames(index);
+  if (segment->uses_frames) return true;
   const std::size_t upper_bytes =
       static_cast<std::size_t>(segment->head.header.upper_nodes) * sizeof(graph::UpperNode);
-  if (upper_bytes > 0 && upper_bytes <= kUpperBytes) {
-    segment->upper = storage::ReadUpperNodes(index, manifest, info, segment->head);
-    if (segment->upper == nullptr) return false;
-    segment->bytes += upper_bytes;
-  }
-  const uint32 pages = storage::PagesOfBlob(info.bytes);
-  if (pages <= static_cast<uint32>(NBuffers)) {
-    segment->recent = static_cast<Buffer*>(MemoryContextAllocExtended(
-        CurrentMemoryContext, pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-    segment->bytes += pages * sizeof(Buffer);
-  }
-  segment->bytes += sizeof(CachedSegment) + segment->head.memory_bytes;
-  return true;
+  if (upper_bytes == 0 || upper_bytes > kUpperBytes) return true;
+  segment->upper = storage::ReadUpperNodes(index, manifest, info, segment->head);
+  segment->bytes += upper_bytes;
+  return segment->upper != nullptr;
 }
 
 /// A new entry, not in the list yet; nullptr if the segment was recycled.
@@ -99,7 +102,7 @@ static CachedSegment* NewCachedSegment(Relation index, const storage::Manifest& 
   segment->incarnation = manifest.incarnation;
   segment->id = info.id;
   segment->context = context;
-  const bool is_loaded = LoadSegment(index, manifest, info, segment);
+  const bool is_loaded = ReadCachedSegment(index, manifest, info, segment);
   if (is_loaded) segment->search = pg::Own<SegmentSearch>(context);
   MemoryContextSwitchTo(old_context);
   if (is_loaded) return segment;
@@ -166,19 +169,112 @@ SegmentScan* BeginSegmentScan(Relation index, const storage::Manifest& manifest,
   return scan;
 }
 
-void SegmentReader::Open(Relation index, const storage::Manifest& manifest,
-                         const storage::SegmentInfo& segment, const CachedSegment* cached) {
-  index_ = index;
-  cached_ = cached;
-  auto* scratch = static_cast<char*>(palloc(cached->head.header.record_bytes));
-  pages_.Open(index, manifest, segment, &cached->head, cached->recent, scratch);
+void EnterSegments(SegmentScan* const* scans, std::size_t count) {
+  if (shmem::FramesExist()) shmem::EnterFrames();
+  for (std::size_t i = 0; i < count; i++) scans[i]->reader.Enter();
 }
 
-graph::UpperNode SegmentReader::Upper(std::uint32_t ordinal) {
-  if (cached_->upper == nullptr) return pages_.Upper(ordinal);
-  const graph::UpperNode upper = cached_->upper[ordinal];
-  storage::CheckUpperNode(index_, cached_->id, cached_->head.header, upper);
-  return upper;
+std::uint32_t LeaveSegments(SegmentScan* const* scans, std::size_t count) {
+  if (shmem::FramesExist()) shmem::LeaveFrames();
+  for (std::size_t i = 0; i < count; i++) scans[i]->reader.Leave();
+  std::uint32_t loaded = 0;
+  TimestampTz until = 0;
+  for (std::size_t i = 0; i < count; i++) {
+    if (scans[i]->reader.is_complete()) continue;
+    if (until == 0) until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kLoadMs);
+    loaded += scans[i]->reader.LoadMissed(until);
+  }
+  return loaded;
+}
+
+// ---- Reading ----
+
+void SegmentReader::Open(Relation index, const storage::Manifest& manifest,
+                         const storage::SegmentInfo& segment, CachedSegment* cached) {
+  index_ = index;
+  cached_ = cached;
+  header_ = &cached->head.header;
+  layout_ = &cached->head.layout;
+  blob_ = manifest.BlobOf(segment);
+  context_ = CurrentMemoryContext;
+  is_attached_ = false;
+  pages_open_ = false;
+  missed_count_ = 0;
+}
+
+void SegmentReader::Enter() {
+  is_attached_ = cached_->uses_frames && shmem::FindSegment(KeyOf(index_, cached_->incarnation, cached_->id),
+                                                            layout_->chunks, &cached_->place, &table_);
+}
+
+void SegmentReader::Leave() {
+  is_attached_ = false;
+  if (pages_open_) pages_.Release();
+}
+
+void SegmentReader::RememberMissed(std::uint32_t chunk) {
+  if (missed_count_ == kMostMissed) return;
+  for (std::uint32_t i = 0; i < missed_count_; i++)
+    if (missed_[i] == chunk) return;
+  missed_[missed_count_++] = chunk;
+}
+
+void SegmentReader::OpenPages() {
+  const uint32 pages = storage::PagesOfBlob(blob_.bytes);
+  if (cached_->recent == nullptr && pages <= static_cast<uint32>(NBuffers)) {
+    cached_->recent = static_cast<Buffer*>(MemoryContextAllocExtended(
+        cached_->context, pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    cached_->bytes += pages * sizeof(Buffer);
+  }
+  auto* scratch = static_cast<char*>(MemoryContextAlloc(context_, header_->record_bytes));
+  pages_.Open(index_, cached_->incarnation, blob_, &cached_->head, cached_->recent, scratch);
+  pages_open_ = true;
+}
+
+const graph::UpperNode* SegmentReader::UpperRecord(std::uint32_t ordinal) {
+  if (cached_->upper != nullptr) return cached_->upper + ordinal;
+  return reinterpret_cast<const graph::UpperNode*>(InMemory(layout_->upper_nodes, ordinal));
+}
+
+const std::uint32_t* SegmentReader::UpperList(std::uint32_t list) {
+  // The list's number is what an upper node says; from pages, Upper() would have checked that.
+  if (unlikely(list >= header_->upper_lists)) return nullptr;
+  return reinterpret_cast<const std::uint32_t*>(InMemory(layout_->upper_links, list));
+}
+
+storage::RowSpan SegmentReader::RowsOf(std::uint32_t node) {
+  if (header_->row_starts_at == 0) return {node, node + 1};
+  const char* first = InMemory(layout_->row_starts, node);
+  const char* end = InMemory(layout_->row_starts, node + 1);
+  if (first == nullptr || end == nullptr) return Pages().RowsOf(node);
+  return storage::CheckedRowSpan(index_, cached_->id, *header_,
+                                 *reinterpret_cast<const std::uint32_t*>(first),
+                                 *reinterpret_cast<const std::uint32_t*>(end));
+}
+
+base::RowId SegmentReader::RowAt(std::uint32_t ordinal) {
+  const char* row = InMemory(layout_->rows, ordinal);
+  if (row == nullptr) return Pages().RowAt(ordinal);
+  return storage::CheckedRow(index_, cached_->id, *header_, *reinterpret_cast<const std::uint32_t*>(row));
+}
+
+// ---- Loading ----
+
+std::uint32_t SegmentReader::LoadMissed(TimestampTz until) {
+  // In their order: what all searches need comes first, and pages are read one after the other.
+  std::sort(missed_, missed_ + missed_count_);
+  storage::ChunkFiller filler;
+  storage::OpenFiller(&filler, index_, cached_->incarnation, blob_, &cached_->head, nullptr);
+  std::uint32_t loaded = 0;
+  for (std::uint32_t i = 0; i < missed_count_ && GetCurrentTimestamp() < until; i++) {
+    const ChunkLoad load = LoadChunk(cached_->place, &filler, missed_[i]);
+    cached_->is_damaged = load == ChunkLoad::kUnreadable;
+    if (load != ChunkLoad::kLoaded) break;
+    loaded++;
+  }
+  storage::CloseFiller(&filler);
+  missed_count_ = 0;
+  return loaded;
 }
 
 }  // namespace tandem::am

@@ -1,8 +1,8 @@
 #pragma once
-// Searching one segment: how a backend reads it, and what it remembers of it from one scan to the next.
+// Searching one segment: from shared memory what is there, from pages the rest; and what a backend remembers of it from one scan
+// to the next.
 
-#include "storage/segment_reader.hpp"
-
+#include "am/chunk_load.hpp"
 #include "graph/graph_search.hpp"
 
 namespace tandem::am {
@@ -10,8 +10,8 @@ namespace tandem::am {
 class SegmentReader;
 using SegmentSearch = graph::GraphSearch<SegmentReader>;
 
-/// What a backend remembers of a segment between scans: what every search reads, and which buffers held its pages. All of
-/// it are copies and hints.
+/// What a backend remembers of a segment between scans: what every search reads, where shared memory has it, and, if its pages are
+/// read, which buffers held them. All of it are copies and hints.
 struct CachedSegment {
   uint64 incarnation;
   uint32 id;
@@ -21,43 +21,81 @@ struct CachedSegment {
   CachedSegment* next;
 
   storage::SegmentHead head;
-  const graph::UpperNode* upper;  ///< nullptr if they are too many to keep
-  Buffer* recent;                 ///< one a page; nullptr if shared_buffers could not hold them all
-  std::size_t bytes;              ///< of all that, without `search`
-  SegmentSearch* search;          ///< its memory serves one scan after the other
+  bool uses_frames;
+  bool is_damaged;                ///< its pages were found not to be worth loading
+  shmem::CachedSegmentRef place;  ///< in shared memory
+  const graph::UpperNode* upper;  ///< without shared memory, if they are not too many to keep
+  Buffer* recent;         ///< one a page; nullptr before pages are read, and if they exceed shared_buffers
+  std::size_t bytes;      ///< of all that, without `search`
+  SegmentSearch* search;  ///< its memory serves one scan after the other
   bool search_lent;
 };
 
-/// The Reader of graph::GraphSearch. Plain data; holds at most one pin, until Release().
+/// The Reader of graph::GraphSearch. Plain data. Between Enter() and Leave(), which enclose every use, it is attached to what
+/// shared memory has of the segment, and may hold one pin.
+/// Contents are no more to be trusted than those of pages. Links are checked by the search, everything else here.
 class SegmentReader {
  public:
-  /// Everything named must outlive the reader. Scratch memory comes from the current memory context.
+  // Chunks that a search has missed and that are worth remembering: it loads no more than that afterwards.
+  static constexpr std::uint32_t kMostMissed = 16;
+
+  /// Everything named must outlive the reader, and what `manifest` points to, too.
   void Open(Relation index, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
-            const CachedSegment* cached);
+            CachedSegment* cached);
 
-  // Nothing is in memory yet.
-  [[nodiscard]] static const char* Record(std::uint32_t /*node*/) { return nullptr; }
-  [[nodiscard]] static const graph::UpperNode* UpperRecord(std::uint32_t /*ordinal*/) { return nullptr; }
-  [[nodiscard]] static const std::uint32_t* UpperList(std::uint32_t /*list*/) { return nullptr; }
+  /// After shmem::EnterFrames().
+  void Enter();
+  void Leave();
 
-  [[nodiscard]] const std::uint32_t* Links(std::uint32_t node) { return pages_.Links(node); }
-  [[nodiscard]] const std::uint8_t* Code(std::uint32_t node) { return pages_.Code(node); }
-  [[nodiscard]] graph::UpperNode Upper(std::uint32_t ordinal);
-  [[nodiscard]] const std::uint32_t* UpperLinks(std::uint32_t list) { return pages_.UpperLinks(list); }
+  [[nodiscard]] const char* Record(std::uint32_t node) { return InMemory(layout_->records, node); }
+  [[nodiscard]] const graph::UpperNode* UpperRecord(std::uint32_t ordinal);
+  [[nodiscard]] const std::uint32_t* UpperList(std::uint32_t list);
+
+  [[nodiscard]] const std::uint32_t* Links(std::uint32_t node) { return Pages().Links(node); }
+  [[nodiscard]] const std::uint8_t* Code(std::uint32_t node) { return Pages().Code(node); }
+  [[nodiscard]] graph::UpperNode Upper(std::uint32_t ordinal) { return Pages().Upper(ordinal); }
+  [[nodiscard]] const std::uint32_t* UpperLinks(std::uint32_t list) { return Pages().UpperLinks(list); }
 
   /// Which rows are at a node, for RowAt().
-  [[nodiscard]] storage::RowSpan RowsOf(std::uint32_t node) { return pages_.RowsOf(node); }
-  [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal) { return pages_.RowAt(ordinal); }
+  [[nodiscard]] storage::RowSpan RowsOf(std::uint32_t node);
+  [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
 
   /// The segment was recycled, or is damaged: what was read since the last look may be worth nothing.
-  [[nodiscard]] bool stale() const { return pages_.stale(); }
-  /// Lets go of the page; the reader can be used again.
-  void Release() { pages_.Release(); }
+  [[nodiscard]] bool stale() const { return pages_open_ && pages_.stale(); }
+
+  /// True if nothing was missed that could be loaded.
+  [[nodiscard]] bool is_complete() const { return missed_count_ == 0 || cached_->is_damaged; }
+  /// Loads some of the chunks that were missed, until it is `until`; returns how many. Not between Enter() and Leave().
+  [[nodiscard]] std::uint32_t LoadMissed(TimestampTz until);
 
  private:
+  [[nodiscard]] const char* InMemory(const graph::ChunkArray& array, std::uint32_t element) {
+    if (unlikely(!is_attached_)) return nullptr;
+    const graph::ChunkPlace place = graph::PlaceOf(array, element);
+    const char* chunk = table_.Chunk(place.chunk);
+    if (likely(chunk != nullptr)) return chunk + place.offset;
+    RememberMissed(place.chunk);
+    return nullptr;
+  }
+  void RememberMissed(std::uint32_t chunk);
+  [[nodiscard]] storage::PageSegmentReader& Pages() {
+    if (unlikely(!pages_open_)) OpenPages();
+    return pages_;
+  }
+  void OpenPages();
+
   Relation index_;
-  const CachedSegment* cached_;
+  CachedSegment* cached_;
+  const graph::SegmentHeader* header_;
+  const graph::ChunkLayout* layout_;
+  bool is_attached_;
+  bool pages_open_;
+  std::uint32_t missed_count_;
+  shmem::ChunkTable table_;
+  std::uint32_t missed_[kMostMissed];
+  storage::BlobRef blob_;
   storage::PageSegmentReader pages_;
+  MemoryContext context_;  ///< of the scan
 };
 
 /// One segment being searched. Plain data in the scan's memory.
@@ -71,6 +109,11 @@ struct SegmentScan {
 /// nullptr if it was recycled before anything of it could be read.
 [[nodiscard]] SegmentScan* BeginSegmentScan(Relation index, const storage::Manifest& manifest,
                                             const storage::SegmentInfo& segment);
+
+/// Between the two, these scans may be searched and their rows be asked for. LeaveSegments() also loads some of what was missed;
+/// returns how many chunks. An error in between leaves by itself.
+void EnterSegments(SegmentScan* const* scans, std::size_t count);
+std::uint32_t LeaveSegments(SegmentScan* const* scans, std::size_t count);
 
 /// Lets the backend forget what it remembers of segments of this index that the manifest no longer lists.
 void ForgetOtherSegments(const storage::Manifest& manifest);

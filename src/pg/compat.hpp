@@ -24,6 +24,11 @@ extern "C" {
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#if PG_VERSION_NUM >= 160000
+#include "utils/relfilenumbermap.h"
+#else
+#include "utils/relfilenodemap.h"
+#endif
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/wait_event.h"
@@ -65,6 +70,29 @@ inline void VacuumDelayPoint() {
   pgstat_count_buffer_read(relation);
   pgstat_count_buffer_hit(relation);
   return true;
+}
+
+/// Where a relation's file is: unlike its OID, another one after every rewrite.
+struct RelationFile {
+  Oid database;
+  Oid tablespace;
+  Oid number;  ///< relfilenode
+};
+[[nodiscard]] inline RelationFile FileOf(Relation relation) {
+#if PG_VERSION_NUM >= 160000
+  return {relation->rd_locator.dbOid, relation->rd_locator.spcOid, relation->rd_locator.relNumber};
+#else
+  return {relation->rd_node.dbNode, relation->rd_node.spcNode, relation->rd_node.relNode};
+#endif
+}
+
+/// True if a permanent or unlogged relation of this database, visible to catalog look-ups now, has its contents in that file.
+[[nodiscard]] inline bool FileHasRelation(Oid tablespace, Oid number) {
+#if PG_VERSION_NUM >= 160000
+  return OidIsValid(RelidByRelfilenumber(tablespace, number));
+#else
+  return OidIsValid(RelidByRelfilenode(tablespace, number));
+#endif
 }
 
 /// Raises "snapshot too old" if old_snapshot_threshold (before 17) let VACUUM remove rows that `snapshot` may need.

@@ -51,6 +51,8 @@ void ShowReport(const am::SearchReport& report, ExplainState* state) {
   ShowCount("Segments Searched", report.segments, state);
   ShowCount("Tail Rows Scanned", report.tail_rows, state);
   ShowCount("Distance Computations", report.distances, state);
+  ShowCount("Codes Read from Pages", report.codes_from_pages, state);
+  ShowCount("Chunks Loaded", report.chunks_loaded, state);
   ShowCount("Re-ranked Rows", report.re_ranked, state);
   ShowCount("Late Rows Dropped", report.late, state);
   ShowCount("Scans Cut by max_scan_tuples", report.cut, state);

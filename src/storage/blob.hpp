@@ -37,8 +37,10 @@ struct BlobReader {
   Relation index;
   uint64 incarnation;
   BlobRef blob;
-  Buffer* recent;  ///< nullptr, or PagesOfBlob(bytes) buffers that last held the pages
-  Buffer buffer;   ///< pinned; holds `page`
+  Buffer* recent;                 ///< nullptr, or PagesOfBlob(bytes) buffers that last held the pages
+  BufferAccessStrategy strategy;  ///< nullptr after OpenBlob()
+  bool checks_sums;  ///< false after OpenBlob(); true: a page with a wrong checksum is none of the blob's
+  Buffer buffer;     ///< pinned; holds `page`
   uint32 page;
   bool unprotected;  ///< nothing keeps its pages: in recovery, or in a transaction that began there
   bool stale;

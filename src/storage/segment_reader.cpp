@@ -53,7 +53,10 @@ static bool ReadHeadFrom(Relation index, const SegmentInfo& segment, BlobReader*
   const std::size_t offset_bytes = header.dimensions * sizeof(float);
   auto* offsets = static_cast<float*>(palloc(offset_bytes));
   source.Read(header.offsets_at, offset_bytes, offsets);
-  head->offsets = offsets;
+  head->codec = {};
+  head->codec.base = {static_cast<vec::Metric>(header.metric), header.dimensions, header.step, offsets};
+  const std::size_t walk_bytes = vec::WalkCodeBytes(head->codec.code, header.dimensions);
+  head->layout = graph::LayOutChunks(header, static_cast<std::uint32_t>(walk_bytes));
   head->memory_bytes = sizeof(SegmentHead) + offset_bytes;
   return !source.stale();
 }
@@ -105,9 +108,9 @@ base::RowId CheckedRow(Relation index, uint32 segment, const graph::SegmentHeade
 
 // ---- Parts of a graph ----
 
-void PageSegmentReader::Open(Relation index, const Manifest& manifest, const SegmentInfo& segment,
-                             const SegmentHead* head, Buffer* recent, char* scratch) {
-  OpenBlob(&blob_, index, manifest.incarnation, manifest.BlobOf(segment), recent);
+void PageSegmentReader::Open(Relation index, uint64 incarnation, const BlobRef& blob, const SegmentHead* head,
+                             Buffer* recent, char* scratch) {
+  OpenBlob(&blob_, index, incarnation, blob, recent);
   header_ = &head->header;
   scratch_ = scratch;
 }
@@ -131,6 +134,8 @@ graph::UpperNode PageSegmentReader::Upper(std::uint32_t ordinal) {
 }
 
 const std::uint32_t* PageSegmentReader::UpperLinks(std::uint32_t list) {
+  if (unlikely(list >= header_->upper_lists))
+    ReportDamaged(blob_.index, blob_.blob.id, "an upper node has links out of the graph");
   const std::uint64_t offset =
       header_->upper_links_at + std::uint64_t{list} * header_->m * sizeof(std::uint32_t);
   const auto* links = At<std::uint32_t>(offset, header_->m);

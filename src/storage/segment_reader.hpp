@@ -4,7 +4,8 @@
 #include "storage/manifest.hpp"
 
 #include "base/span.hpp"
-#include "graph/segment_layout.hpp"
+#include "graph/chunk_layout.hpp"
+#include "vec/walk_query.hpp"
 
 namespace tandem::storage {
 
@@ -24,7 +25,8 @@ class BlobSource final : public graph::SegmentSource {
 /// What must be known of a segment to read it. The arrays live in the memory context in which it was read.
 struct SegmentHead {
   graph::SegmentHeader header;
-  const float* offsets;  ///< of the quantiser
+  vec::WalkCodec codec;
+  graph::ChunkLayout layout;
   std::size_t memory_bytes;
 };
 
@@ -57,8 +59,8 @@ void CheckUpperNode(Relation index, uint32 segment, const graph::SegmentHeader& 
 class PageSegmentReader {
  public:
   /// scratch: record_bytes of the segment. recent: as for OpenBlob(). Everything named must outlive the reader.
-  void Open(Relation index, const Manifest& manifest, const SegmentInfo& segment, const SegmentHead* head,
-            Buffer* recent, char* scratch);
+  void Open(Relation index, uint64 incarnation, const BlobRef& blob, const SegmentHead* head, Buffer* recent,
+            char* scratch);
 
   [[nodiscard]] const std::uint32_t* Links(std::uint32_t node);
   [[nodiscard]] const std::uint8_t* Code(std::uint32_t node);
