@@ -1,0 +1,263 @@
+#include "shmem/chunk_directory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "unit/shmem/test_memory.hpp"
+
+namespace tandem::shmem {
+namespace {
+
+constexpr std::uint32_t kStart = 1000;  // seconds
+constexpr std::uint32_t kIdle = TestDirectory::kIdleSeconds;
+constexpr std::uint32_t kBatch = TestDirectory::kBatch;
+
+/// What a process would do with the directory, in one thread.
+class ChunkDirectoryTest : public testing::Test {
+ protected:
+  explicit ChunkDirectoryTest(std::uint32_t frames = 40) : cache_(frames, 2) {}
+
+  bool Load(const CachedSegmentRef& ref, std::uint32_t chunk, std::uint32_t now) {
+    const std::uint32_t frame = directory_.BeginLoad(ref, chunk, now);
+    if (frame == kNoFrame) return false;
+    EXPECT_TRUE(directory_.FinishLoad(ref, chunk, frame));
+    return true;
+  }
+
+  /// Loads until there is no memory; returns how many chunks.
+  std::uint32_t LoadAll(const CachedSegmentRef& ref, std::uint32_t chunks, std::uint32_t now) {
+    std::uint32_t loaded = 0;
+    for (std::uint32_t i = 0; i < chunks; i++) loaded += Load(ref, i, now) ? 1 : 0;
+    return loaded;
+  }
+
+  /// 0 if the segment is not there, else 1 and the number of its chunks.
+  std::uint32_t CountChunks(const CachedSegmentRef& ref, std::uint32_t chunks, std::uint32_t now) {
+    ChunkTable table;
+    if (!directory_.Attach(ref, now, &table)) return 0;
+    std::uint32_t count = 1;
+    for (std::uint32_t i = 0; i < chunks; i++) count += table.Chunk(i) != nullptr ? 1 : 0;
+    return count;
+  }
+
+  CachedSegmentStatus StatusOf(const SegmentKey& key) {
+    std::vector<CachedSegmentStatus> all(TestDirectory::kSlots);
+    const std::uint32_t count = directory_.ReadStatus(all.data(), TestDirectory::kSlots, kStart);
+    for (std::uint32_t i = 0; i < count; i++)
+      if (all[i].key == key) return all[i];
+    return {};
+  }
+
+  TestCache cache_;
+  TestDirectory& directory_ = cache_.directory;
+};
+
+TEST_F(ChunkDirectoryTest, FindsWhatItMadeByKeyAlone) {
+  EXPECT_EQ(directory_.Find(KeyOf(1)).generation, 0U);
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  ASSERT_NE(ref.generation, 0U);
+  EXPECT_EQ(directory_.Find(KeyOf(1)).generation, ref.generation);
+  for (SegmentKey other : {KeyOf(2), KeyOf(1, 101)}) EXPECT_EQ(directory_.Find(other).generation, 0U);
+  SegmentKey other = KeyOf(1);
+  other.incarnation++;
+  EXPECT_EQ(directory_.Find(other).generation, 0U);
+  other = KeyOf(1);
+  other.database++;
+  EXPECT_EQ(directory_.Find(other).generation, 0U);
+  other = KeyOf(1);
+  other.tablespace++;
+  EXPECT_EQ(directory_.Find(other).generation, 0U);
+}
+
+TEST_F(ChunkDirectoryTest, ShowsAChunkOnlyWhenItsLoadIsFinished) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  ChunkTable table;
+  ASSERT_TRUE(directory_.Attach(ref, kStart, &table));
+  EXPECT_EQ(table.Chunk(7), nullptr);
+  const std::uint32_t frame = directory_.BeginLoad(ref, 7, kStart);
+  ASSERT_NE(frame, kNoFrame);
+  EXPECT_EQ(table.Chunk(7), nullptr);
+  ASSERT_TRUE(directory_.FinishLoad(ref, 7, frame));
+  EXPECT_EQ(table.Chunk(7), cache_.frames.Address(frame));
+  EXPECT_EQ(table.Chunk(6), nullptr);
+  EXPECT_EQ(StatusOf(KeyOf(1)).cached_chunks, 1U);
+  EXPECT_EQ(StatusOf(KeyOf(1)).loads, 1U);
+}
+
+TEST_F(ChunkDirectoryTest, LetsOneOfTwoLoadAChunk) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  const std::uint32_t frame = directory_.BeginLoad(ref, 7, kStart);
+  ASSERT_NE(frame, kNoFrame);
+  EXPECT_EQ(directory_.BeginLoad(ref, 7, kStart), kNoFrame);
+  // An abandoned load can be done by another.
+  directory_.AbandonLoad(ref, 7);
+  cache_.frames.GiveBack(frame);
+  EXPECT_TRUE(Load(ref, 7, kStart));
+  EXPECT_EQ(directory_.BeginLoad(ref, 7, kStart), kNoFrame);
+  EXPECT_EQ(cache_.frames.Status().free, 40U - 2);
+}
+
+TEST_F(ChunkDirectoryTest, RefusesChunksThatTheSegmentDoesNotHave) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  EXPECT_EQ(directory_.BeginLoad(ref, 10, kStart), kNoFrame);
+  EXPECT_EQ(directory_.BeginLoad({0, 0}, 1, kStart), kNoFrame);
+  EXPECT_EQ(
+      directory_.Make(KeyOf(2), ChunkTable::kFrames * ChunkTable::kChunksPerFrame + 1, kStart).generation,
+      0U);
+}
+
+TEST_F(ChunkDirectoryTest, AForgottenSegmentGivesAllItsFramesBack) {
+  const CachedSegmentRef one = directory_.Make(KeyOf(1), 10, kStart);
+  const CachedSegmentRef two = directory_.Make(KeyOf(2), 10, kStart);
+  EXPECT_EQ(LoadAll(one, 10, kStart), 10U);
+  EXPECT_EQ(LoadAll(two, 10, kStart), 10U);
+  directory_.Forget([](const SegmentKey& key) { return key == KeyOf(1); });
+  ChunkTable table;
+  EXPECT_FALSE(directory_.Attach(one, kStart, &table));
+  EXPECT_EQ(CountChunks(two, 10, kStart), 1U + 10);
+  cache_.frames.Reclaim();
+  EXPECT_EQ(cache_.frames.Status().free, 40U - 11);
+}
+
+TEST_F(ChunkDirectoryTest, ALoadThatIsOvertakenByForgettingKeepsNothing) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  const std::uint32_t frame = directory_.BeginLoad(ref, 7, kStart);
+  directory_.Forget([](const SegmentKey&) { return true; });
+  // Another segment, which may have the slot now.
+  const CachedSegmentRef other = directory_.Make(KeyOf(2), 10, kStart);
+  EXPECT_EQ(other.slot, ref.slot);
+  EXPECT_FALSE(directory_.FinishLoad(ref, 7, frame));
+  directory_.AbandonLoad(ref, 7);
+  EXPECT_EQ(CountChunks(other, 10, kStart), 1U);
+  EXPECT_EQ(directory_.BeginLoad(ref, 8, kStart), kNoFrame);
+}
+
+TEST_F(ChunkDirectoryTest, SpansSeveralTableFrames) {
+  constexpr std::uint32_t kChunks = 2 * ChunkTable::kChunksPerFrame + 1;
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), kChunks, kStart);
+  ASSERT_NE(ref.generation, 0U);
+  EXPECT_EQ(StatusOf(KeyOf(1)).table_frames, 3U);
+  ChunkTable table;
+  ASSERT_TRUE(directory_.Attach(ref, kStart, &table));
+  for (const std::uint32_t chunk :
+       {0U, ChunkTable::kChunksPerFrame - 1, ChunkTable::kChunksPerFrame, kChunks - 1}) {
+    EXPECT_TRUE(Load(ref, chunk, kStart));
+    EXPECT_NE(table.Chunk(chunk), nullptr);
+  }
+  directory_.Forget([](const SegmentKey&) { return true; });
+  cache_.frames.Reclaim();
+  EXPECT_EQ(cache_.frames.Status().free, 40U);
+}
+
+TEST_F(ChunkDirectoryTest, ATableThatDoesNotFitLeavesNothingBehind) {
+  ASSERT_NE(directory_.Make(KeyOf(1), ChunkTable::kChunksPerFrame * 30, kStart).generation, 0U);
+  EXPECT_EQ(directory_.Make(KeyOf(2), ChunkTable::kChunksPerFrame * 11, kStart).generation, 0U);
+  EXPECT_EQ(cache_.frames.Status().free, 10U);
+  EXPECT_NE(directory_.Make(KeyOf(2), ChunkTable::kChunksPerFrame * 10, kStart + 1).generation, 0U);
+}
+
+TEST_F(ChunkDirectoryTest, ASegmentLargerThanTheBudgetKeepsWhatItHas) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 100, kStart);
+  EXPECT_EQ(LoadAll(ref, 100, kStart), 39U);
+  for (std::uint32_t later = 1; later < 5; later++) {
+    EXPECT_EQ(LoadAll(ref, 100, kStart + later * kIdle), 0U);
+    EXPECT_EQ(CountChunks(ref, 100, kStart), 1U + 39);
+  }
+}
+
+TEST_F(ChunkDirectoryTest, SegmentsInUseTakeNothingFromEachOther) {
+  const CachedSegmentRef one = directory_.Make(KeyOf(1), 30, kStart);
+  const CachedSegmentRef two = directory_.Make(KeyOf(2), 30, kStart);
+  EXPECT_EQ(LoadAll(one, 30, kStart), 30U);
+  EXPECT_EQ(LoadAll(two, 30, kStart), 8U);
+  // Searched in turns, each time asking for what is missing.
+  for (std::uint32_t now = kStart; now < kStart + 5 * kIdle; now += kIdle - 1) {
+    EXPECT_EQ(CountChunks(one, 30, now), 1U + 30);
+    EXPECT_EQ(CountChunks(two, 30, now), 1U + 8);
+    EXPECT_EQ(LoadAll(two, 30, now), 0U);
+  }
+  EXPECT_EQ(StatusOf(KeyOf(1)).evictions + StatusOf(KeyOf(2)).evictions, 0U);
+}
+
+TEST_F(ChunkDirectoryTest, TakesFromTheLongestUnusedTheLastChunksFirst) {
+  const CachedSegmentRef oldest = directory_.Make(KeyOf(1), 18, kStart);
+  const CachedSegmentRef old = directory_.Make(KeyOf(2), 19, kStart);
+  EXPECT_EQ(LoadAll(oldest, 18, kStart), 18U);
+  EXPECT_EQ(LoadAll(old, 19, kStart + 1), 19U);
+  const std::uint32_t now = kStart + 1 + kIdle;
+  const CachedSegmentRef fresh = directory_.Make(KeyOf(3), 30, now);
+  ASSERT_NE(fresh.generation, 0U);
+  EXPECT_TRUE(Load(fresh, 0, now));
+  EXPECT_EQ(StatusOf(KeyOf(1)).evictions, kBatch);
+  EXPECT_EQ(StatusOf(KeyOf(2)).evictions, 0U);
+  ChunkTable table;
+  ASSERT_TRUE(directory_.Attach(oldest, now, &table));
+  EXPECT_NE(table.Chunk(1), nullptr);
+  EXPECT_EQ(table.Chunk(2), nullptr);
+}
+
+TEST_F(ChunkDirectoryTest, ASegmentWhoseLastChunkGoesGivesItsTableBack) {
+  const CachedSegmentRef old = directory_.Make(KeyOf(1), 39, kStart);
+  EXPECT_EQ(LoadAll(old, 39, kStart), 39U);
+  const std::uint32_t now = kStart + kIdle;
+  const CachedSegmentRef fresh = directory_.Make(KeyOf(2), 39, now);
+  EXPECT_EQ(LoadAll(fresh, 39, now), 39U);
+  EXPECT_EQ(directory_.Find(KeyOf(1)).generation, 0U);
+  EXPECT_EQ(StatusOf(KeyOf(2)).cached_chunks, 39U);
+}
+
+TEST_F(ChunkDirectoryTest, TheClockOfAnotherProcessMayBeASecondBehind) {
+  const CachedSegmentRef one = directory_.Make(KeyOf(1), 39, kStart);
+  EXPECT_EQ(LoadAll(one, 39, kStart), 39U);
+  // Marked as used at kStart, asked for at kStart - 1: that is not an age of 2^32 seconds.
+  EXPECT_EQ(directory_.Make(KeyOf(2), 5, kStart - 1).generation, 0U);
+  EXPECT_EQ(CountChunks(one, 39, kStart), 1U + 39);
+}
+
+TEST_F(ChunkDirectoryTest, WhileAReaderHoldsFramesNoMoreAreTakenAway) {
+  const CachedSegmentRef old = directory_.Make(KeyOf(1), 39, kStart);
+  EXPECT_EQ(LoadAll(old, 39, kStart), 39U);
+  cache_.frames.epochs.Enter(1);
+  const std::uint32_t now = kStart + kIdle;
+  // The first try takes a batch away, and cannot have it yet.
+  for (int i = 0; i < 10; i++) EXPECT_EQ(directory_.Make(KeyOf(2), 5, now).generation, 0U);
+  EXPECT_EQ(StatusOf(KeyOf(1)).cached_chunks, 39U - kBatch);
+  cache_.frames.epochs.Leave(1);
+  EXPECT_NE(directory_.Make(KeyOf(2), 5, now).generation, 0U);
+}
+
+TEST_F(ChunkDirectoryTest, LooksForMemoryOnceASecondWhenThereIsNone) {
+  const CachedSegmentRef one = directory_.Make(KeyOf(1), 50, kStart);
+  EXPECT_EQ(LoadAll(one, 50, kStart), 39U);
+  EXPECT_TRUE(directory_.IsFull(kStart));
+  EXPECT_FALSE(directory_.IsFull(kStart + 1));
+  // Forgetting makes room at once.
+  directory_.Forget([](const SegmentKey&) { return true; });
+  EXPECT_FALSE(directory_.IsFull(kStart));
+  EXPECT_NE(directory_.Make(KeyOf(2), 10, kStart).generation, 0U);
+}
+
+class ManySegmentsTest : public ChunkDirectoryTest {
+ protected:
+  ManySegmentsTest() : ChunkDirectoryTest(3000) {}
+};
+
+TEST_F(ManySegmentsTest, TheLongestUnusedSegmentMakesRoomForOneMore) {
+  std::vector<CachedSegmentRef> refs;
+  for (std::uint32_t i = 0; i < TestDirectory::kSlots; i++) {
+    refs.push_back(directory_.Make(KeyOf(i), 1, kStart + (i == 77 ? 0 : 1)));
+    ASSERT_TRUE(Load(refs.back(), 0, kStart + (i == 77 ? 0 : 1)));
+  }
+  EXPECT_EQ(directory_.Make(KeyOf(5000), 1, kStart + 2).generation, 0U);
+  const CachedSegmentRef more = directory_.Make(KeyOf(5000), 1, kStart + kIdle);
+  ASSERT_NE(more.generation, 0U);
+  EXPECT_EQ(more.slot, refs[77].slot);
+  EXPECT_EQ(directory_.Find(KeyOf(77)).generation, 0U);
+  EXPECT_EQ(CountChunks(refs[77], 1, kStart), 0U);
+  // All others are in use.
+  EXPECT_EQ(directory_.Make(KeyOf(5001), 1, kStart + kIdle).generation, 0U);
+}
+
+}  // namespace
+}  // namespace tandem::shmem

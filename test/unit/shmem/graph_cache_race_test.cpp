@@ -1,0 +1,187 @@
+// Readers, loaders and evictors at once, on too few frames: whatever a reader finds belongs to the chunk that it looked up,
+// and stays so until it leaves. Best under the thread sanitizer, which also sees whether the content was there before the
+// number of its frame, and gone only after the last look.
+//
+// Seen to fail with: frames reused without asking the epochs; retired before they are unlinked; the generation not checked again
+// after the tables were read; a frame's number stored without release (sanitizer); Leave() without release (sanitizer).
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "unit/shmem/test_memory.hpp"
+
+namespace tandem::shmem {
+namespace {
+
+constexpr std::uint32_t kSegments = 12;
+constexpr std::uint32_t kChunks = 20;  // of a segment
+constexpr std::uint32_t kFrameCount = 90;
+constexpr std::uint32_t kReaders = 3;
+constexpr std::uint32_t kLoaders = 2;
+constexpr std::uint32_t kStride = 1024;  // bytes between the words that are written and read of a chunk
+
+/// In every word of a chunk's frame.
+std::uint64_t ContentOf(std::uint32_t segment, std::uint32_t chunk) {
+  return (std::uint64_t{segment} << 32 | chunk) * 0x9E3779B97F4A7C15U + 1;
+}
+
+class Random {
+ public:
+  explicit Random(std::uint32_t seed) : engine_(seed) {}
+  std::uint32_t Below(std::uint32_t bound) { return static_cast<std::uint32_t>(engine_()) % bound; }
+
+ private:
+  std::mt19937 engine_;
+};
+
+class GraphCacheRace {
+ public:
+  GraphCacheRace() : cache_(kFrameCount, kReaders + kLoaders) {}
+
+  void Run(std::chrono::milliseconds time) {
+    std::vector<std::thread> threads;
+    for (std::uint32_t i = 0; i < kReaders; i++) threads.emplace_back([this, i] { Read(i); });
+    for (std::uint32_t i = 0; i < kLoaders; i++) threads.emplace_back([this, i] { Load(kReaders + i); });
+    threads.emplace_back([this] { Evict(); });
+    std::this_thread::sleep_for(time);
+    done_ = true;
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  /// All frames are somewhere: free or retired, after everything was forgotten.
+  std::uint32_t FramesAfterAll() {
+    cache_.directory.Forget([](const SegmentKey&) { return true; });
+    cache_.frames.Reclaim();
+    return cache_.frames.Status().free;
+  }
+
+  std::atomic<std::uint64_t> found{0};
+  std::atomic<std::uint64_t> wrong{0};
+  std::atomic<std::uint64_t> loaded{0};
+  std::atomic<std::uint64_t> forgotten{0};
+
+ private:
+  /// As FindSegment() does it.
+  bool Find(std::uint32_t segment, CachedSegmentRef* ref, ChunkTable* table) {
+    if (cache_.directory.Attach(*ref, now_, table)) return true;
+    {
+      const std::lock_guard<std::mutex> guard(cache_.lock);
+      *ref = cache_.directory.Find(KeyOf(segment));
+      if (ref->generation == 0) *ref = cache_.directory.Make(KeyOf(segment), kChunks, now_);
+    }
+    return cache_.directory.Attach(*ref, now_, table);
+  }
+
+  bool IsIntact(const char* chunk, std::uint64_t content) {
+    for (std::uint32_t at = 0; at < kFrameBytes; at += kStride) {
+      std::uint64_t word;
+      std::memcpy(&word, chunk + at, sizeof word);
+      if (word != content) return false;
+    }
+    return true;
+  }
+
+  void Read(std::uint32_t number) {
+    Random random(number);
+    CachedSegmentRef refs[kSegments] = {};
+    while (!done_) {
+      const std::uint32_t segment = random.Below(kSegments);
+      ChunkTable table;
+      cache_.frames.epochs.Enter(number);
+      if (Find(segment, &refs[segment], &table)) ReadChunks(table, segment, &random);
+      cache_.frames.epochs.Leave(number);
+      Hesitate();
+    }
+  }
+
+  void ReadChunks(const ChunkTable& table, std::uint32_t segment, Random* random) {
+    const char* held[kChunks];
+    for (std::uint32_t i = 0; i < kChunks; i++) held[i] = table.Chunk(i);
+    if (random->Below(16) == 0) Hesitate();
+    for (std::uint32_t i = 0; i < kChunks; i++) {
+      const char* now = table.Chunk(i);
+      for (const char* chunk : {held[i], now}) {
+        if (chunk == nullptr) continue;
+        found++;
+        if (!IsIntact(chunk, ContentOf(segment, i))) wrong++;
+      }
+    }
+  }
+
+  void Load(std::uint32_t number) {
+    Random random(number);
+    CachedSegmentRef refs[kSegments] = {};
+    while (!done_) {
+      const std::uint32_t segment = random.Below(kSegments);
+      ChunkTable table;
+      cache_.frames.epochs.Enter(number);
+      const bool there = Find(segment, &refs[segment], &table);
+      cache_.frames.epochs.Leave(number);
+      if (!there) continue;
+      for (std::uint32_t i = 0; i < 4; i++)
+        LoadChunk(refs[segment], segment, random.Below(kChunks), random.Below(16) == 0);
+    }
+  }
+
+  void LoadChunk(const CachedSegmentRef& ref, std::uint32_t segment, std::uint32_t chunk, bool abandon) {
+    std::uint32_t frame;
+    {
+      const std::lock_guard<std::mutex> guard(cache_.lock);
+      frame = cache_.directory.BeginLoad(ref, chunk, now_);
+    }
+    if (frame == kNoFrame) return;
+    const std::uint64_t content = ContentOf(segment, chunk);
+    for (std::uint32_t at = 0; at < kFrameBytes; at += kStride)
+      std::memcpy(cache_.frames.Address(frame) + at, &content, sizeof content);
+    bool kept = false;
+    {
+      const std::lock_guard<std::mutex> guard(cache_.lock);
+      if (abandon)
+        cache_.directory.AbandonLoad(ref, chunk);
+      else
+        kept = cache_.directory.FinishLoad(ref, chunk, frame);
+    }
+    if (kept)
+      loaded++;
+    else
+      cache_.frames.GiveBack(frame);
+  }
+
+  /// Time flies, so that segments grow idle and are evicted by those who load; now and then one is forgotten.
+  void Evict() {
+    Random random(99);
+    while (!done_) {
+      now_ += random.Below(12);
+      std::this_thread::sleep_for(std::chrono::microseconds(random.Below(200)));
+      if (random.Below(4) != 0) continue;
+      const SegmentKey key = KeyOf(random.Below(kSegments));
+      const std::lock_guard<std::mutex> guard(cache_.lock);
+      cache_.directory.Forget([&key](const SegmentKey& other) { return other == key; });
+      forgotten++;
+    }
+  }
+
+  TestCache cache_;
+  std::atomic<std::uint32_t> now_{1000};
+  std::atomic<bool> done_{false};
+};
+
+TEST(GraphCache, AReaderFindsTheChunkItLookedUpOrNone) {
+  GraphCacheRace race;
+  race.Run(std::chrono::milliseconds(1500));
+  EXPECT_EQ(race.wrong, 0U) << "of " << race.found;
+  // It was a race.
+  EXPECT_GT(race.found, 1000U);
+  EXPECT_GT(race.loaded, 1000U);
+  EXPECT_GT(race.forgotten, 100U);
+  EXPECT_EQ(race.FramesAfterAll(), kFrameCount);
+}
+
+}  // namespace
+}  // namespace tandem::shmem

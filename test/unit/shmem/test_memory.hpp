@@ -1,0 +1,129 @@
+#pragma once
+// Frames, epochs and a directory of chunks in ordinary memory, with threads for processes and mutexes for the server's locks.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "shmem/chunk_directory.hpp"
+#include "shmem/epochs.hpp"
+#include "shmem/frame_lists.hpp"
+
+namespace tandem::shmem {
+
+/// Stops here now and then, as a process may anywhere: what takes nanoseconds otherwise becomes a window for races.
+inline void Hesitate() {
+  thread_local std::uint32_t calls = 0;
+  calls++;
+  if (calls % 509 == 0)
+    std::this_thread::sleep_for(std::chrono::microseconds(calls % 64));
+  else if (calls % 61 == 0)
+    std::this_thread::yield();
+}
+
+/// As frame_pool.cpp, less what an error gives back.
+class TestFrames {
+ public:
+  TestFrames(std::uint32_t frames, std::uint32_t readers)
+      : memory_((std::size_t{frames} + 1) * kFrameBytes), links_(frames), readers_(readers) {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+    base_ = memory_.data() + (kFrameBytes - address % kFrameBytes);
+    epochs = Epochs(&epochs_shared_, readers_.data(), readers);
+    epochs.Init();
+    lists_ = FrameLists(&lists_shared_, links_.data());
+    lists_.Init(frames);
+  }
+
+  [[nodiscard]] char* Address(std::uint32_t frame) { return base_ + std::size_t{frame} * kFrameBytes; }
+
+  [[nodiscard]] std::uint32_t Take() {
+    const std::lock_guard<std::mutex> guard(lock_);
+    if (lists_.Status().free == 0 && lists_.Status().retired > 0) lists_.Reclaim(epochs.OldestInside());
+    return lists_.Take();
+  }
+
+  void GiveBack(std::uint32_t frame) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    lists_.GiveBack(frame);
+  }
+
+  void Retire(const std::uint32_t* frames, std::uint32_t count) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    const std::uint64_t stamp = epochs.Stamp();
+    for (std::uint32_t i = 0; i < count; i++) lists_.Retire(frames[i], stamp);
+  }
+
+  [[nodiscard]] FrameLists::Shared Status() {
+    const std::lock_guard<std::mutex> guard(lock_);
+    return lists_.Status();
+  }
+
+  /// Frees what can be freed now.
+  void Reclaim() {
+    const std::lock_guard<std::mutex> guard(lock_);
+    lists_.Reclaim(epochs.OldestInside());
+  }
+
+  Epochs epochs;
+
+ private:
+  std::vector<char> memory_;
+  char* base_;
+  std::mutex lock_;
+  Epochs::Shared epochs_shared_;
+  FrameLists::Shared lists_shared_;
+  FrameLists lists_;
+  std::vector<FrameLists::Link> links_;
+  std::vector<Epochs::Reader> readers_;
+};
+
+/// The interface of a pool, by reference.
+struct TestPool {
+  TestFrames* frames = nullptr;
+
+  [[nodiscard]] char* Address(std::uint32_t frame) const {
+    Hesitate();
+    return frames->Address(frame);
+  }
+  [[nodiscard]] std::uint32_t Take() const { return frames->Take(); }
+  void Keep(std::uint32_t /*frame*/) const {}
+  void GiveBack(std::uint32_t frame) const { frames->GiveBack(frame); }
+  void Retire(const std::uint32_t* retired, std::uint32_t count) const {
+    frames->Retire(retired, count);
+    Hesitate();
+  }
+  [[nodiscard]] bool AnyRetired() const { return frames->Status().retired > 0; }
+};
+
+using TestDirectory = ChunkDirectory<TestPool>;
+
+/// Both; frames for a reader with number 0 to `readers` - 1.
+class TestCache {
+ public:
+  TestCache(std::uint32_t frame_count, std::uint32_t readers)
+      : frames(frame_count, readers),
+        shared_(std::make_unique<TestDirectory::Shared>()),
+        directory(shared_.get(), TestPool{&frames}) {
+    directory.Init();
+  }
+
+  TestFrames frames;
+  std::mutex lock;  ///< the directory's
+
+ private:
+  std::unique_ptr<TestDirectory::Shared> shared_;
+
+ public:
+  TestDirectory directory;
+};
+
+[[nodiscard]] inline SegmentKey KeyOf(std::uint32_t segment, std::uint32_t file = 100) {
+  return {5, 1663, file, segment, 0x1234567890ABCDEFU};
+}
+
+}  // namespace tandem::shmem
