@@ -462,7 +462,7 @@ CREATE FUNCTION tandem_index_info(index regclass,
 		OUT strategy text, OUT metric text, OUT dimensions integer, OUT rows bigint, OUT null_rows bigint,
 		OUT dead_rows bigint, OUT indexed_rows bigint, OUT tail_rows bigint, OUT lag_seconds double precision,
 		OUT segments bigint, OUT head_bytes bigint, OUT vector_bytes bigint, OUT segment_bytes bigint,
-		OUT retired_bytes bigint, OUT free_bytes bigint, OUT total_bytes bigint)
+		OUT retired_bytes bigint, OUT free_bytes bigint, OUT total_bytes bigint, OUT memory_bytes bigint)
 	RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
@@ -482,7 +482,8 @@ CREATE VIEW tandem_index_stats AS
 	SELECT n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
 		i.strategy, i.metric, i.dimensions, i.rows, i.null_rows, i.dead_rows,
 		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments,
-		i.head_bytes, i.vector_bytes, i.segment_bytes, i.retired_bytes, i.free_bytes, i.total_bytes
+		i.head_bytes, i.vector_bytes, i.segment_bytes, i.retired_bytes, i.free_bytes, i.total_bytes,
+		i.memory_bytes
 	FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_am a ON a.oid = c.relam
 		JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
@@ -509,6 +510,8 @@ COMMENT ON COLUMN tandem_index_stats.retired_bytes IS
 	'graphs that others have replaced, kept until no running query can need them';
 COMMENT ON COLUMN tandem_index_stats.free_bytes IS 'room that the next rows and graphs take before the file grows';
 COMMENT ON COLUMN tandem_index_stats.total_bytes IS 'the file';
+COMMENT ON COLUMN tandem_index_stats.memory_bytes IS
+	'what tandem.memory_budget holds of the graphs; NULL without that, and for temporary indexes';
 
 CREATE VIEW tandem_build_progress AS
 	SELECT b.pid, n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
@@ -549,3 +552,11 @@ CREATE PROCEDURE tandem_wait(index regclass, timeout interval DEFAULT NULL)
 
 COMMENT ON PROCEDURE tandem_wait(regclass, interval) IS
 	'waits until the background worker has built graphs of all rows that a tandem index has at the call';
+
+-- A function: it writes nothing, so standbys have it, too.
+
+CREATE FUNCTION tandem_prewarm(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION tandem_prewarm(regclass) IS
+	'loads the graphs of a tandem index, or of all partitions of one, into shared memory; returns the bytes that are there then';

@@ -3,6 +3,7 @@
 #include "am/fold_now.hpp"
 
 #include "am/callbacks.hpp"
+#include "am/chunk_load.hpp"
 #include "am/options.hpp"
 #include "pg/settings.hpp"
 #include "shmem/mailbox.hpp"
@@ -166,6 +167,7 @@ bool RunJob(FoldSession* session, storage::FoldJob* job) {
     const Relation index = OpenForStep(*session);
     if (index == nullptr) return false;
     const storage::FoldStep step = storage::StepFold(job, index, StepMs(*session->request));
+    if (step == storage::FoldStep::kPublished) ForgetUnlistedSegments(index, *storage::ReadManifest(index));
     CloseAfterStep(*session, index);
     ShowProgress(*session, job);
     switch (step) {

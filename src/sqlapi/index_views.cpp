@@ -2,6 +2,7 @@
 
 #include "pg/compat.hpp"
 
+#include "am/chunk_load.hpp"
 #include "am/options.hpp"
 #include "graph/segment_layout.hpp"
 #include "shmem/mailbox.hpp"
@@ -136,6 +137,7 @@ enum InfoColumn : int {
   kRetiredBytes,
   kFreeBytes,
   kTotalBytes,
+  kMemoryBytes,
   kInfoColumns,
 };
 
@@ -184,6 +186,8 @@ void SetBytes(InfoRow* row, Relation index, const storage::MetaPage& meta) {
   // The file may be shorter than what was handed out, and the figures are not of one moment.
   row->SetInt(kFreeBytes, Max(total - used, 0));
   row->SetInt(kTotalBytes, total);
+  if (am::UsesFrames(index))
+    row->SetInt(kMemoryBytes, static_cast<int64>(am::BytesInMemory(index, *manifest)));
 }
 
 void DescribeIndex(InfoRow* row, Relation index) {

@@ -83,6 +83,7 @@ void Refresh(Worker* worker) {
     if (!index->listed) Forget(worker, *index);
   });
   worker->more_soon = list.more_soon;
+  ForgetLostGraphs();
   if (list.indexes != nullptr) pfree(list.indexes);
 }
 

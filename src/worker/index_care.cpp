@@ -7,6 +7,7 @@
 
 #include "pg/compat.hpp"
 
+#include "am/chunk_load.hpp"
 #include "am/options.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
@@ -165,7 +166,10 @@ void LookAtFlat(Care* care, Relation index) {
   WatchedIndex* watched = care->watched;
   watched->settled = manifest->segment_count == 0 &&
                      (manifest->retired_count == 0 || GetCurrentTimestamp() >= RestAt(*watched));
-  if (manifest->segment_count > 0) watched->folded_at = GetCurrentTimestamp();
+  if (manifest->segment_count > 0) {
+    watched->folded_at = GetCurrentTimestamp();
+    watched->loaded = false;
+  }
   watched->look_at = RestAt(*watched);
 }
 
@@ -277,6 +281,26 @@ void EndJob(Care* care) {
   care->job = nullptr;
 }
 
+// ---- Loading ----
+
+/// Gives back the shared memory of graphs that were replaced, and copies those that hold now into it: after a build even if idle
+/// ones have to make room, else into what is free. In steps like a build, under the builder lock, so that nothing is recycled
+/// meanwhile. Whoever is in the way ends it: searches load what they need.
+void LoadGraphs(Care* care, bool is_shy) {
+  care->watched->loaded = true;
+  am::IndexLoad load = {};
+  for (bool more = true; more && !storage::BuilderIsAwaited(care->watched->index);) {
+    ServeInterrupts();
+    const Relation index = OpenForStep(care);
+    if (index == nullptr) return;
+    const storage::Manifest* manifest = storage::ReadManifest(index);
+    am::ForgetUnlistedSegments(index, *manifest);
+    more = am::StepIndexLoad(index, *manifest, &load, In(kStepMs), is_shy);
+    CloseAfterStep(care, index);
+    pg::StopPoint("worker-between-loads");
+  }
+}
+
 /// Looks, and builds if there is something to build. True if a segment was published.
 bool LookAndBuild(Care* care) {
   Look(care);
@@ -292,6 +316,7 @@ bool LookAndBuild(Care* care) {
     shmem::ReportBuildEnd(care->watched->index, published, sealed_everything);
     pgstat_report_activity(STATE_IDLE, nullptr);
   }
+  if (care->is_builder && (published || !care->watched->loaded)) LoadGraphs(care, !published);
   LeaveBuilder(care);
   return published;
 }

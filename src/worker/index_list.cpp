@@ -1,5 +1,6 @@
 #include "pg/compat.hpp"
 
+#include "am/chunk_load.hpp"
 #include "am/options.hpp"
 #include "worker/index_list.hpp"
 
@@ -132,6 +133,14 @@ IndexList ListIndexes() {
   CommitTransactionCommand();
   MemoryContextSwitchTo(caller);
   return list;
+}
+
+void ForgetLostGraphs() {
+  const MemoryContext caller = CurrentMemoryContext;
+  StartTransactionCommand();
+  am::ForgetLostSegments();
+  CommitTransactionCommand();
+  MemoryContextSwitchTo(caller);
 }
 
 Relation OpenIndexAtOnce(Oid index, bool* gone) {

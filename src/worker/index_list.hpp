@@ -15,6 +15,9 @@ struct IndexList {
 /// the result is in the current memory context.
 [[nodiscard]] IndexList ListIndexes();
 
+/// Gives back the shared memory of graphs whose index was dropped, rebuilt or moved. A transaction of its own.
+void ForgetLostGraphs();
+
 /// Opens an index that ListIndexes() named, if no lock is in the way; it never waits (invariant 5). RowExclusiveLock, held until
 /// the end of the transaction: what steps that write pages need, and no stronger against DDL than a reader's lock.
 /// nullptr: *gone tells whether it is no index of ours any more, or else locked by somebody.

@@ -1,6 +1,7 @@
 #include "pg/compat.hpp"
 
 #include "pg/stop_point.hpp"
+#include "shmem/graph_cache.hpp"
 #include "shmem/mailbox.hpp"
 #include "worker/utility_hook.hpp"
 
@@ -126,6 +127,12 @@ const char* DatabaseToVisit(Node* statement) {
   return nullptr;
 }
 
+/// Whose shared memory is nobody's once the command is through; InvalidOid if none's.
+Oid DatabaseToForget(Node* statement) {
+  return IsA(statement, DropdbStmt) ? get_database_oid(castNode(DropdbStmt, statement)->dbname, true)
+                                    : InvalidOid;
+}
+
 /// At the end of the transaction.
 void TellDatabase(const char* name) {
   CommandCounterIncrement();  // a database just created is not to be seen before
@@ -148,9 +155,11 @@ void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, Pr
   if (name != nullptr) EvictFor(command, name);
   const bool makes_work = MakesWork(command);
   const char* to_visit = DatabaseToVisit(command);
+  const Oid to_forget = DatabaseToForget(command);
   CallNext(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
   if (makes_work) shmem::NotifyWork(MyDatabaseId);
   if (to_visit != nullptr) TellDatabase(to_visit);
+  if (OidIsValid(to_forget)) shmem::ForgetFile(to_forget, InvalidOid);
 }
 
 }  // namespace
