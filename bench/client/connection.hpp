@@ -78,10 +78,12 @@ class Connection {
     return rows;
   }
 
+  [[nodiscard]] int backend_pid() const { return PQbackendPID(connection_.get()); }
+
   /// Seconds that the backend has spent on a processor so far: what remains comparable when the machine is also
   /// busy with other work. NaN unless the backend is a process of this machine.
   [[nodiscard]] double BackendCpuSeconds() const {
-    const std::string process = "/proc/" + std::to_string(PQbackendPID(connection_.get()));
+    const std::string process = "/proc/" + std::to_string(backend_pid());
     std::string name;
     double nanoseconds = 0;
     std::ifstream(process + "/comm") >> name;

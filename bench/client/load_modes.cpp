@@ -1,4 +1,4 @@
-#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <fstream>
@@ -13,12 +13,12 @@
 
 namespace tandem::bench {
 
-const std::set<std::string> kInsertOptions = {"conninfo", "sql",   "vectors",    "random-dims", "seed",
-                                              "offset",   "count", "id-base",    "batch",       "setup",
-                                              "finish",   "label", "connections"};
+const std::set<std::string> kInsertOptions = {"conninfo", "sql",   "vectors",     "random-dims", "seed",
+                                              "offset",   "count", "id-base",     "batch",       "setup",
+                                              "finish",   "label", "connections", "rate"};
 const std::set<std::string> kCopyOptions = {"conninfo", "sql",   "vectors", "random-dims", "seed",
                                             "offset",   "count", "id-base", "setup",       "finish",
-                                            "file",     "label", "batch"};
+                                            "file",     "label", "batch",   "rate"};
 
 namespace {
 
@@ -41,11 +41,30 @@ std::vector<EncodedRow> EncodeRows(const VectorSource& source, std::size_t id_ba
   return rows;
 }
 
+/// Lets rows through at a steady rate. What came late is caught up with.
+class Pace {
+ public:
+  /// rows_per_second 0: no bound.
+  explicit Pace(double rows_per_second) : rows_per_second_(rows_per_second) {}
+
+  /// Returns when it is time for row number `row`.
+  void Await(std::size_t row) const {
+    if (rows_per_second_ <= 0) return;
+    const std::chrono::duration<double> due(static_cast<double>(row) / rows_per_second_);
+    std::this_thread::sleep_until(begin_ + std::chrono::duration_cast<Clock::duration>(due));
+  }
+
+ private:
+  double rows_per_second_;
+  Clock::time_point begin_ = Clock::now();
+};
+
 /// Inserts rows number, number + step, ... and records the time of each transaction.
 std::vector<double> InsertShare(Connection& connection, const std::vector<EncodedRow>& rows,
-                                std::size_t number, std::size_t step, std::size_t batch) {
+                                std::size_t number, std::size_t step, std::size_t batch, const Pace& pace) {
   std::vector<double> latencies;
   for (std::size_t i = number; i < rows.size();) {
+    pace.Await(i);
     const auto begin = Clock::now();
     if (batch > 1) connection.Run("BEGIN");
     for (std::size_t done = 0; done < batch && i < rows.size(); ++done, i += step) {
@@ -137,12 +156,13 @@ void RunInserts(const Options& options) {
   for (const Connection& connection : open) result.backend_cpu -= connection.BackendCpuSeconds();
   std::vector<std::vector<double>> shares(connections);
   std::vector<std::string> errors(connections);
+  const Pace pace(options.Number("rate", 0));
   const auto begin = Clock::now();
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < connections; ++i) {
     threads.emplace_back([&, i] {
       try {
-        shares[i] = InsertShare(open[i], rows, i, connections, batch);
+        shares[i] = InsertShare(open[i], rows, i, connections, batch, pace);
       } catch (const std::exception& error) {
         errors[i] = error.what();
       }
@@ -182,7 +202,9 @@ void RunCopy(const Options& options) {
   LoadResult result;
   result.backend_cpu = -connection.BackendCpuSeconds();
   const auto begin = Clock::now();
+  const Pace pace(options.Number("rate", 0));
   for (std::size_t i = 0; i < (file.empty() ? streams.size() : 1); ++i) {
+    pace.Await(result.rows);
     const auto started = Clock::now();
     result.rows += file.empty() ? SendStream(connection, sql, streams[i]) : SendFile(connection, sql, file);
     result.latencies.push_back(SecondsBetween(started, Clock::now()));

@@ -27,6 +27,11 @@ MODE query: runs the statement once per query vector ($1, binary) and parameter 
                       ones pay for mapping the server's shared memory
   --seconds S         stop after this long even if rounds remain
   --connections N     one thread each (default 1)
+  --sweep SQL         run before a timed part of its own, with a line of its own; repeatable. The connections stay, and
+                      warm up before the first part only
+  --cores LIST        binds thread i and its backend to core LIST[i], e.g. 0,1 (as superuser or the server's user)
+  --trace PATH        writes, of the first connection and the last part, a line for each execution: microseconds from the
+                      start to its end, and its latency
   --expect TEXT --forbid TEXT    fail unless the prepared statement's plan, looked at before and after the run,
                       holds / lacks the text; repeatable
 
@@ -34,9 +39,12 @@ MODE insert: one prepared INSERT per row, parameters (id bigint, vector)
   --batch N           rows per transaction (default 1); latencies are per transaction
   --connections N     rows are dealt out in turn (default 1)
 
+  --rate N            at most so many rows/s: a transaction does not begin before its time
+
 MODE copy: COPY ... FROM STDIN (FORMAT binary), columns (id bigint, vector); encoded before the clock starts
   --batch N           rows per COPY (default all in one)
   --file PATH         send this ready stream instead
+  --rate N            at most so many rows/s: a COPY does not begin before its time
 
 Rows of insert and copy:
   --vectors FVECS | --random-dims D [--seed N]

@@ -1,6 +1,8 @@
 """What a suite gets: the server, the programs, the sets, and where its tables, lines and verdicts go."""
 
+import contextlib
 import dataclasses
+import os
 import statistics
 import sys
 
@@ -37,6 +39,27 @@ class Context:
 
     def database(self):
         return self.server.fresh_database("tandem_bench", self.options.extension)
+
+    def core_list(self):
+        return sorted(os.sched_getaffinity(0))
+
+    def cores(self):
+        return len(self.core_list())
+
+    @contextlib.contextmanager
+    def bound_to(self, *cores):
+        """The server runs on these cores while the block does; afterwards where it was. A server that is not bound stays
+        so."""
+        before = self.server.pinned_to()
+        if before is not None:
+            self.server.pin(",".join(map(str, cores)))
+        try:
+            yield
+        finally:
+            self.server.pin(before)
+
+    def all_cores(self):
+        return self.bound_to(*self.core_list())
 
     def create_index(self, name, table):
         with_clause = " WITH (%s)" % self.options.with_clause if self.options.with_clause else ""

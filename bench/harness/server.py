@@ -1,9 +1,11 @@
 """The server under test: a throw-away one of this checkout, or any that a connection string names."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+import time
 
 from harness.tools import BENCH
 
@@ -34,12 +36,13 @@ class ServerError(Exception):
 
 
 class Server:
-    """Runs SQL through psql: every call is a session of its own."""
+    """Runs SQL through psql: every call is a session of its own. `home` is the ThrowAway that it belongs to, or None."""
 
-    def __init__(self, base_conninfo, bindir, database="postgres"):
+    def __init__(self, base_conninfo, bindir, database="postgres", home=None):
         self.base = base_conninfo
         self.bindir = bindir
         self.database = database
+        self.home = home
 
     def conninfo(self):
         return "%s dbname=%s" % (self.base, self.database)
@@ -50,7 +53,7 @@ class Server:
 
     def on(self, database):
         """The same server, another database."""
-        return Server(self.base, self.bindir, database)
+        return Server(self.base, self.bindir, database, self.home)
 
     def psql_command(self, *statements):
         line = [self.program("psql"), "-X", "-q", "-A", "-t", "-F", FIELD, "-v", "ON_ERROR_STOP=1"]
@@ -109,6 +112,37 @@ class Server:
         return dict(self.rows("SELECT name, current_setting(name) FROM pg_settings WHERE name IN (%s) "
                               "OR name LIKE 'tandem.%%'" % names))
 
+    @contextlib.contextmanager
+    def configured(self, **settings):
+        """While the block runs, server-wide settings of the extension are these: {"naptime": "1s"} is tandem.naptime.
+
+        Sessions that begin meanwhile have them; processes that run already take them over within a moment.
+        """
+        self._configure(["ALTER SYSTEM SET tandem.%s = '%s'" % item for item in settings.items()])
+        try:
+            yield
+        finally:
+            self._configure(["ALTER SYSTEM RESET tandem.%s" % name for name in settings])
+
+    def _configure(self, statements):
+        self.run(*statements, "SELECT pg_reload_conf()")
+        time.sleep(0.2)
+
+    def pinned_to(self):
+        """What pin() was last told, None of a server that is not ours."""
+        return self.home.pinned if self.home else None
+
+    def can_restart(self):
+        return self.home is not None
+
+    def restart(self, while_down=lambda: None):
+        """Stops the server, calls `while_down`, starts it and binds it to the core that it was bound to."""
+        self.home.order("pause")
+        while_down()
+        self.home.order("resume")
+        if self.home.pinned is not None:
+            self.pin(self.home.pinned)
+
     def wal_position(self):
         return self.value("SELECT pg_current_wal_insert_lsn()")
 
@@ -135,6 +169,8 @@ class Server:
             done = subprocess.run(["taskset", "-acp", str(cpu), pid], capture_output=True)
             if done.returncode != 0 and pid == str(postmaster):
                 return False
+        if self.home is not None:
+            self.home.pinned = cpu
         return True
 
 
@@ -143,6 +179,7 @@ class ThrowAway:
 
     def __init__(self, settings):
         self.settings = {**SETTINGS, **settings}
+        self.pinned = None  # the cores that Server.pin() gave it
 
     def __enter__(self):
         script = os.path.join(BENCH, "throwaway-server")
@@ -154,7 +191,15 @@ class ThrowAway:
         if not line:
             raise ServerError("the throw-away server did not start")
         where = json.loads(line)
-        return Server("host=%s port=%s user=%s" % (where["host"], where["port"], where["user"]), where["bindir"])
+        return Server("host=%s port=%s user=%s" % (where["host"], where["port"], where["user"]), where["bindir"],
+                      home=self)
+
+    def order(self, word):
+        """Tells the throw-away server to "pause" or to "resume", and waits until it has."""
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline().strip() != "done":
+            raise ServerError("the throw-away server did not %s" % word)
 
     def __exit__(self, *_):
         self.process.stdin.close()

@@ -52,7 +52,10 @@ class Tools:
         return self.json_lines(program, *words, **options)[-1]
 
     def client(self, mode, server, **options):
-        return self.json("tandem-bench-client", mode, conninfo=server.conninfo(), **options)
+        return self.client_lines(mode, server, **options)[-1]
+
+    def client_lines(self, mode, server, **options):
+        return self.json_lines("tandem-bench-client", mode, conninfo=server.conninfo(), **options)
 
     def start_client(self, mode, server, **options):
         """The same in the background: a Popen with pipes."""

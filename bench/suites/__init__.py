@@ -1,7 +1,8 @@
 """The suites that bench/run offers, in the order it runs them."""
 
 from suites import flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, inprocess, pgbench_mix, tuning
-from suites import graph_build, graph_load, graph_recall, graph_size, graph_tail, graph_vacuum
+from suites import graph_build, graph_inserts, graph_load, graph_memory, graph_recall, graph_restart, graph_search
+from suites import graph_segments, graph_size, graph_tail, graph_vacuum
 
 ALL = {
     "flat-exact": flat_exact,
@@ -9,12 +10,17 @@ ALL = {
     "flat-load": flat_load,
     "flat-size": flat_size,
     "flat-vacuum": flat_vacuum,
+    "graph-search": graph_search,
+    "graph-segments": graph_segments,
+    "graph-restart": graph_restart,
     "graph-recall": graph_recall,
     "graph-size": graph_size,
     "graph-vacuum": graph_vacuum,
     "graph-tail": graph_tail,
     "graph-load": graph_load,
+    "graph-inserts": graph_inserts,
     "graph-build": graph_build,
+    "graph-memory": graph_memory,
     "pgbench": pgbench_mix,
     "inprocess": inprocess,
     "tuning": tuning,

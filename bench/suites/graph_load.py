@@ -7,7 +7,6 @@
 3. Latency of single-row commits, the worker idle and busy with another table, in turn.
 """
 
-import os
 import tempfile
 import time
 
@@ -18,18 +17,14 @@ INSERT = "INSERT INTO %s (id, embedding) VALUES ($1, $2)"
 
 
 def run(context):
-    context.server.pin(_all_cores())
     data = context.set("syn1m")
     rows = min(data.rows, context.scaled(200_000, 1000))
-    wal = _copy(context, data, rows)
-    _efficiency(context, data, rows)
-    _commits(context, data)
-    _pgvector(context, data, wal)
+    with context.all_cores():
+        wal = _copy(context, data, rows)
+        _efficiency(context, data, rows)
+        _commits(context, data)
+        _pgvector(context, data, wal)
     context.server.drop_database("tandem_bench")
-
-
-def _all_cores():
-    return ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
 
 
 def _copy(context, data, rows):

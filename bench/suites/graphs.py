@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from data import formats
-from harness.context import SuiteFailed
+from harness.context import SuiteFailed, rate
 
 M, EF_CONSTRUCTION, EF_SEARCH = 16, 128, 40  # the defaults
 OPERATORS = {"l2": ("<->", "vector_l2_ops"), "cosine": ("<=>", "vector_cosine_ops")}
@@ -23,7 +23,10 @@ def needs_worker(context):
 
 
 def pgvector(context):
-    """A fresh database with pgvector, or None where the server does not offer it."""
+    """A fresh database with pgvector, or None where the server does not offer it or nobody wants to wait for its builds."""
+    if context.options.skip_pgvector:
+        context.say("  pgvector is skipped")
+        return None
     if context.options.extension == "vector" or not context.server.offers("vector"):
         context.say("  the server does not offer pgvector: its figures are left out")
         return None
@@ -54,12 +57,13 @@ def fold(context, db, index="items_embedding"):
 
 
 def rest(context, db, index="items_embedding"):
-    """Waits until every row is in a graph and nothing has been merged for two pauses of the worker; seconds until then."""
+    """Waits until every row is in a graph and nothing has been merged for as long as the worker waits before it merges what
+    is at rest, three naptimes; seconds until then."""
     began = time.monotonic()
     fold(context, db, index)
     if not needs_worker(context):
         return time.monotonic() - began
-    pause = 2 * db.number("SELECT extract(epoch FROM current_setting('tandem.naptime')::interval)") + 1
+    pause = 3 * db.number("SELECT extract(epoch FROM current_setting('tandem.naptime')::interval)") + 1
     last, since = None, began
     while True:
         now = db.rows("SELECT segment_id FROM tandem_segments('%s')" % index), db.value(
@@ -77,6 +81,51 @@ def segments(db, index="items_embedding"):
     return int(db.number("SELECT count(*) FROM tandem_segments('%s')" % index))
 
 
+def build(context, db, data, table="items", strategy="hnsw_batch"):
+    """CREATE INDEX of a loaded table and the worker's builds, with all cores, then waits until it is at rest; seconds until
+    all rows were in graphs."""
+    began = time.monotonic()
+    with context.all_cores(), db.configured(naptime="1s", build_threads=context.cores()):
+        db.run(create_index(data, table, strategy))
+        fold(context, db, "%s_embedding" % table)
+        seconds = time.monotonic() - began
+        rest(context, db, "%s_embedding" % table)
+    return seconds
+
+
+def build_pgvector(context, db, data, table="items"):
+    """pgvector's CREATE INDEX with all cores; seconds."""
+    with context.all_cores():
+        return db.timed(create_index(data, table, method="hnsw"), "SET maintenance_work_mem = '2GB'",
+                        "SET max_parallel_maintenance_workers = %d" % (context.cores() - 1))
+
+
+def claim_build(context, data, ours, theirs):
+    """Claims the share of pgvector's time until all rows of a loaded table are indexed, of seconds on the same cores."""
+    context.record("time to all indexed", data, seconds=ours, pgvector_seconds=theirs, cores=context.cores())
+    context.claim("%s: seconds until all %s rows are indexed / pgvector's CREATE INDEX, on %d cores"
+                  % (data.name, rate(data.rows), context.cores()), "%.1f / %.1f = %.2f x" % (ours, theirs, ours / theirs),
+                  ours <= 0.35 * theirs, "<= 0.35 x")
+
+
+def prewarm(db, table="items"):
+    """Reads the table and its indexes into shared memory, and the graphs into theirs."""
+    db.run("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+    db.run("SELECT pg_prewarm(c.oid) FROM pg_class t JOIN pg_class c ON c.oid IN (t.oid, t.reltoastrelid) OR "
+           "EXISTS (SELECT FROM pg_index WHERE indexrelid = c.oid AND indrelid IN (t.oid, t.reltoastrelid)) "
+           "WHERE t.oid = '%s'::regclass" % table)
+    kind = db.value("SELECT prokind FROM pg_proc WHERE proname = 'tandem_prewarm'")
+    if kind:
+        db.run("%s tandem_prewarm('%s_embedding')" % ("CALL" if kind == "p" else "SELECT", table))
+
+
+def cached_bytes(db, index="items_embedding"):
+    """Bytes of shared memory that the index's graphs take, or None where there is no such memory."""
+    if db.value("SELECT to_regclass('tandem_memory')") in (None, ""):
+        return None
+    return db.number("SELECT coalesce(sum(cached_bytes), 0) FROM tandem_memory WHERE indexname = '%s'" % index)
+
+
 # --- searching --------------------------------------------------------------------------------------------------------
 
 
@@ -84,12 +133,17 @@ def nearest(data, table="items"):
     return "SELECT id FROM %s ORDER BY embedding %s $1 LIMIT 10" % (table, OPERATORS[data.metric][0])
 
 
+def query_options(data, truth=None, table="items", settings=()):
+    """Options of the client for all queries through the index, judged against `truth` if it is given."""
+    judged = dict(truth=truth, base=data.path("base.fvecs"), metric=data.metric, k=10) if truth else {}
+    return dict(sql=nearest(data, table), queries=data.path("query.fvecs"), setup=["SET enable_seqscan = off", *settings],
+                expect="Index Scan using %s_embedding" % table, **judged)
+
+
 def search(context, db, data, truth, table="items", settings=(), rounds=1, **options):
     """Client line of all queries through the index, judged against `truth`."""
-    return context.tools.client(
-        "query", db, sql=nearest(data, table), queries=data.path("query.fvecs"), truth=truth,
-        base=data.path("base.fvecs"), metric=data.metric, k=10, rounds=rounds, warmup=50,
-        expect="Index Scan using %s_embedding" % table, setup=["SET enable_seqscan = off", *settings], **options)
+    return context.tools.client("query", db, **query_options(data, truth, table, settings), rounds=rounds, warmup=50,
+                                **options)
 
 
 def by_graph(db, data, table="items"):
@@ -100,11 +154,11 @@ def by_graph(db, data, table="items"):
     return found is not None and int(found[1]) > 0
 
 
-def truth_of(context, data, folder, rows=None, keep=None):
-    """Ground truth of the first `rows` rows, or of those for which keep(id) holds."""
+def truth_of(context, data, folder, rows=None, keep=None, queries=None):
+    """Ground truth of the first `rows` rows, or of those for which keep(id) holds; of the first `queries` queries, or all."""
     ids = os.path.join(folder, "gt.ivecs")
     options = dict(base=data.path("base.fvecs"), query=data.path("query.fvecs"), metric=data.metric, k=10,
-                   out_ids=ids, out_distances=os.path.join(folder, "gt.fvecs"), limit=rows, threads=2)
+                   out_ids=ids, out_distances=os.path.join(folder, "gt.fvecs"), limit=rows, queries=queries, threads=2)
     if keep is not None:
         labels = np.array([[int(keep(i))] for i in range(rows or data.rows)], "<i4")
         formats.write_vectors(os.path.join(folder, "label.ivecs"), labels, "<i4")

@@ -29,6 +29,8 @@
 #     Sets and exports TANDEM_PGDATA, TANDEM_SERVER_LOG, PGHOST, PGPORT, PGUSER=postgres, PGDATABASE=postgres.
 #
 # tandem_server_stop            stops the server started last; removes it unless it is kept
+# tandem_server_pause           stops it, cleanly, and keeps it, whatever it is
+# tandem_server_resume          starts it again, with the same settings and the same port
 # tandem_server_remove NAME     stops and removes a kept one; no error if there is none
 # tandem_server_running NAME    true if a kept one of this name runs
 # tandem_psql ARGUMENT…         psql of the private server: no psqlrc, ON_ERROR_STOP, as the server's user.
@@ -231,6 +233,14 @@ tandem_server_start() {
     "$tandem__run_dir" "$TANDEM_PREFIX" "$([[ -n $keep ]] && echo kept || echo $$)"
   if [[ ! -e $tandem__run_dir/data/PG_VERSION ]]; then tandem__initdb; fi
   tandem__configure "$keep" ${settings[@]+"${settings[@]}"}
+  tandem_server_resume
+}
+
+tandem_server_pause() {
+  tandem__stop "$tandem__run_dir" fast
+}
+
+tandem_server_resume() {
   # A server that stays up must not hold what this script was given: `quickstart | tail` would wait for it for ever.
   if ! (
     tandem__close_descriptors
