@@ -14,6 +14,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRounding = 0x1p-18;
 constexpr double kLargestWeight = 127.0;
 constexpr double kMiddleNibble = 7.5;
+constexpr double kDeviations = 5.0;  // standard deviations that are not expected to be exceeded
 // Queries farther out than that many units of 8-bit codes are taken for nearer: sums stay finite, bounds hold.
 constexpr double kFarthest = 32'767.0;
 
@@ -54,9 +55,9 @@ float RoundWeights(std::size_t n, const Weight& weight, std::int8_t* low, std::i
   return scale;
 }
 
-double SumOfWeights(const std::int8_t* weights, std::size_t bytes) noexcept {
+double SumOfWeights(const NibbleQuery& query) noexcept {
   std::int32_t sum = 0;
-  for (std::size_t i = 0; i < bytes; ++i) sum += weights[i];
+  for (std::size_t i = 0; i < query.bytes; ++i) sum += query.low[i] + query.high[i];
   return static_cast<double>(sum);
 }
 
@@ -114,6 +115,8 @@ WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) 
 void WalkQuery::PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept {
   static_cast<void>(CodeQuery(codec.base, query, scratch));
   query_ = scratch;
+  // Rounding both sides adds to a squared distance, mostly where it is about half a unit a dimension: up to a quarter each.
+  slack_ = static_cast<double>(dimensions_) / 4.0;
   if (metric_ != Metric::kInnerProduct) return;
   unit_ *= LargestMagnitude(query, dimensions_) / QueryLimitDot(dimensions_);
   for (std::size_t d = 0; d < dimensions_; ++d) {
@@ -129,24 +132,33 @@ void WalkQuery::PrepareSq4(const WalkCodec& codec, const float* query, std::int8
   std::fill_n(high, bytes, std::int8_t{0});
   nibbles_ = {low, high, bytes, 0.0, 0.0, 0.0};
   if (metric_ == Metric::kInnerProduct) {
-    const double largest = LargestMagnitude(query, dimensions_);
-    if (!(largest > 0.0)) return;
-    const float scale = RoundWeights(
-        dimensions_,
-        [&](std::size_t d) {
-          return static_cast<double>(query[d]) / largest * static_cast<double>(codec.step[d]);
-        },
-        low, high);
-    nibbles_.scale = static_cast<double>(scale);
-    nibbles_.base = kMiddleNibble * nibbles_.scale * (SumOfWeights(low, bytes) + SumOfWeights(high, bytes));
-    for (std::size_t d = 0; d < dimensions_; ++d) {
-      const double centre =
-          static_cast<double>(codec.base.offset[d]) + unit_ * static_cast<double>(codec.centre[d]);
-      constant_ -= static_cast<double>(query[d]) * centre;
-    }
-    unit_ *= largest;
-    return;
+    PrepareSq4Product(codec, query, low, high);
+  } else {
+    PrepareSq4Difference(codec, query, low, high);
   }
+}
+
+/// With u = step * (nibble - 7.5), the negative inner product with offset + unit * (centre + u).
+void WalkQuery::PrepareSq4Product(const WalkCodec& codec, const float* query, std::int8_t* low,
+                                  std::int8_t* high) noexcept {
+  const double largest = LargestMagnitude(query, dimensions_);
+  if (!(largest > 0.0)) return;
+  const auto weight = [&](std::size_t d) {
+    return static_cast<double>(query[d]) / largest * static_cast<double>(codec.step[d]);
+  };
+  nibbles_.scale = static_cast<double>(RoundWeights(dimensions_, weight, low, high));
+  nibbles_.base = kMiddleNibble * nibbles_.scale * SumOfWeights(nibbles_);
+  for (std::size_t d = 0; d < dimensions_; ++d) {
+    const double centre =
+        static_cast<double>(codec.base.offset[d]) + unit_ * static_cast<double>(codec.centre[d]);
+    constant_ -= static_cast<double>(query[d]) * centre;
+  }
+  unit_ *= largest;
+}
+
+/// With r and u from the centre, |r - u|² is |r|² + |u|² - 2 r u, and u is step * (nibble - 7.5).
+void WalkQuery::PrepareSq4Difference(const WalkCodec& codec, const float* query, std::int8_t* low,
+                                     std::int8_t* high) noexcept {
   const double norm_scale = ScaleOf(metric_, query, dimensions_);
   if (!(norm_scale > 0.0)) return;
   const double inverse_unit = 1.0 / unit_;
@@ -156,14 +168,26 @@ void WalkQuery::PrepareSq4(const WalkCodec& codec, const float* query, std::int8
     return std::clamp(difference * inverse_unit - static_cast<double>(codec.centre[d]), -kFarthest,
                       kFarthest);
   };
-  const float scale = RoundWeights(
-      dimensions_, [&](std::size_t d) { return from_centre(d) * static_cast<double>(codec.step[d]); }, low,
-      high);
-  // |r - u|², r and u from the centre, is |r|² + |u|² - 2 r u, and u is step * (nibble - 7.5).
+  const auto weight = [&](std::size_t d) { return from_centre(d) * static_cast<double>(codec.step[d]); };
+  const auto scale = static_cast<double>(RoundWeights(dimensions_, weight, low, high));
   nibbles_.norm_weight = 1.0;
-  nibbles_.scale = 2.0 * static_cast<double>(scale);
-  nibbles_.base = kMiddleNibble * nibbles_.scale * (SumOfWeights(low, bytes) + SumOfWeights(high, bytes));
-  for (std::size_t d = 0; d < dimensions_; ++d) nibbles_.base += from_centre(d) * from_centre(d);
+  nibbles_.scale = 2.0 * scale;
+  nibbles_.base = kMiddleNibble * nibbles_.scale * SumOfWeights(nibbles_);
+  double steps_squared = 0.0;
+  for (std::size_t d = 0; d < dimensions_; ++d) {
+    const double r = from_centre(d);
+    const auto step = static_cast<double>(codec.step[d]);
+    const double rounded =
+        scale * static_cast<double>(d < nibbles_.bytes ? low[d] : high[d - nibbles_.bytes]);
+    // What rounding the weight does to the code of the query itself is taken back, and so to most of its neighbours'.
+    const double own_level = std::clamp(r / step, -kMiddleNibble, kMiddleNibble);
+    nibbles_.base += r * r - 2.0 * (r * step - rounded) * own_level;
+    steps_squared += step * step;
+  }
+  // Squared distances that are 0 in truth: the 8-bit code's rounding, 1/12 a dimension; its product with that of 4 bits and
+  // half a level times the rounding of a weight, of either a deviation of a sixth a dimension.
+  const auto n = static_cast<double>(dimensions_);
+  slack_ = n / 8.0 + kDeviations * std::sqrt(n * scale * scale + steps_squared) / 6.0;
 }
 
 float WalkQuery::Key(const std::uint8_t* code) const noexcept {
@@ -198,7 +222,7 @@ double WalkQuery::LowerBound(float key) const noexcept {
   switch (metric_) {
     case Metric::kL2:
     case Metric::kCosine: {
-      const double distance = std::max(0.0, std::sqrt(std::max(0.0, unrounded)) * unit_ - error_);
+      const double distance = std::max(0.0, std::sqrt(std::max(0.0, unrounded - slack_)) * unit_ - error_);
       return metric_ == Metric::kL2 ? distance * distance : distance * distance / 2.0;
     }
     case Metric::kL1:

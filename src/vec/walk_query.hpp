@@ -57,6 +57,10 @@ class WalkQuery {
  private:
   void PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept;
   void PrepareSq4(const WalkCodec& codec, const float* query, std::int8_t* scratch) noexcept;
+  void PrepareSq4Product(const WalkCodec& codec, const float* query, std::int8_t* low,
+                         std::int8_t* high) noexcept;
+  void PrepareSq4Difference(const WalkCodec& codec, const float* query, std::int8_t* low,
+                            std::int8_t* high) noexcept;
 
   const CodeKernels* kernels_ = nullptr;
   WalkCode code_ = WalkCode::kSq8;
@@ -67,6 +71,7 @@ class WalkQuery {
   // The negative inner product is constant_ + unit_ * key; other distances are unit_ * key, or its root (L2, cosine).
   double unit_ = 0.0;
   double constant_ = 0.0;
+  double slack_ = 0.0;  ///< L2 and cosine: taken from the key, since it adds to what is 0 in truth
   double error_ = 0.0;  ///< of that distance; infinity if not known
 };
 

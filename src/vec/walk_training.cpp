@@ -19,37 +19,55 @@ namespace {
 constexpr std::size_t kQueries = 128;
 constexpr std::size_t kNearest = 10;        // whose depth is asked for
 constexpr std::size_t kMeasured = 50;       // nearest by distance, whose errors count
-constexpr std::size_t kFewestSamples = 20;  // of which nothing can be learnt
-constexpr double kDepthShare = 0.99;
-constexpr std::uint32_t kDeepest = 40;  // four times kNearest: more exact distances cost what 4 bits save
+constexpr std::size_t kCounted = 256;       // nearest by code, up to which the depth is counted
+constexpr std::size_t kFewestSamples = 20;  // fewer say nothing
+constexpr double kDepthShare = 0.9;
+// In a table depths are two to three times those of its sample. More of them cost what 4 bits save.
+constexpr std::uint32_t kDeepest = 24;
 constexpr double kDeviations = 5.0;
+constexpr double kLeftOut =
+    0.02;  // of the moved queries: vectors that 8 bits clip a lot are rare, and near ones of them
+constexpr double kFartherOut = 1.5;  // inner products
 // How many standard deviations the levels may reach to either side.
 constexpr double kReaches[] = {1.5, 2.0, 2.5, 2.75, 3.0, 3.5, 4.5, 6.0};
 // How far a query is moved towards a neighbour, as shares of that distance; 0: the query is the vector itself.
 constexpr double kMoves[] = {0.0, 1.0 / 64, 1.0 / 16, 1.0 / 4, 1.0 / 2};
 
-/// Mean and spread of what was seen, and the largest.
+/// What was seen, and how far beyond it others may lie.
 class Spread {
  public:
-  void Add(double value) noexcept {
-    if (!std::isfinite(value)) return;  // of values so large that true distances overflow
-    ++count_;
-    sum_ += value;
-    squares_ += value * value;
-    largest_ = std::max(largest_, value);
+  void Add(double value) {
+    if (std::isfinite(value))
+      values_.push_back(value);  // not those of vectors so large that true distances overflow
   }
-  [[nodiscard]] double Reach() const noexcept {
-    if (count_ == 0) return 0.0;
-    const double mean = sum_ / static_cast<double>(count_);
-    const double variance = std::max(0.0, squares_ / static_cast<double>(count_) - mean * mean);
-    return std::max(largest_, mean + kDeviations * std::sqrt(variance));
+
+  /// The largest, or kDeviations beyond the mean: of the deviation upwards alone, since that downwards harms nobody.
+  /// left_out: share of the largest that is ignored.
+  [[nodiscard]] double Reach(double left_out) {
+    std::sort(values_.begin(), values_.end());
+    const auto used =
+        values_.size() - static_cast<std::size_t>(left_out * static_cast<double>(values_.size()));
+    if (used == 0) return 0.0;
+    double sum = 0.0;
+    for (std::size_t i = 0; i < used; ++i) sum += values_[i];
+    const double mean = sum / static_cast<double>(used);
+    double squares_above = 0.0;
+    for (std::size_t i = 0; i < used; ++i) {
+      const double above = std::max(0.0, values_[i] - mean);
+      squares_above += above * above;
+    }
+    const double deviation = std::sqrt(2.0 * squares_above / static_cast<double>(used));
+    return std::max(values_[used - 1], mean + kDeviations * deviation);
   }
 
  private:
-  std::size_t count_ = 0;
-  double sum_ = 0.0;
-  double squares_ = 0.0;
-  double largest_ = -std::numeric_limits<double>::infinity();
+  std::vector<double> values_;
+};
+
+/// The ten nearest of a query, by truth and by code. Distances as WalkCodec::error has them.
+struct Ranking {
+  double tenth;                 ///< the true one
+  std::vector<double> by_code;  ///< ascending, kCounted at the most
 };
 
 /// A distance in the units of WalkCodec::error, from one in those of QueryDistance::Key().
@@ -86,7 +104,8 @@ class Trial {
   void CompareMoved(std::size_t sample, std::size_t neighbour);
   [[nodiscard]] double Excess(const WalkQuery& query, float key, double exact,
                               double query_norm) const noexcept;
-  [[nodiscard]] std::uint32_t RankOf(std::size_t sample) const noexcept;
+  void KeepRanking(const WalkQuery& query, double tenth, double query_norm);
+  [[nodiscard]] std::uint32_t Depth(double error) const;
   [[nodiscard]] double Norm(const float* vector) const noexcept;
 
   const base::Span<const float> samples_;
@@ -103,7 +122,7 @@ class Trial {
   std::vector<float> moved_;
   Spread near_;
   std::array<Spread, std::size(kMoves)> moved_excess_;
-  std::vector<std::uint32_t> ranks_;
+  std::vector<Ranking> rankings_;
 };
 
 WalkCodec WithoutError(const WalkCodec& codec) noexcept {
@@ -162,9 +181,21 @@ void Trial::Compare(std::size_t sample) {
   for (std::size_t i = 0; i < measured; ++i) {
     const auto [distance, neighbour] = by_distance_[i];
     near_.Add(Excess(query, keys_[neighbour], distance, norm));
-    if (i < kNearest) ranks_.push_back(RankOf(neighbour));
   }
-  if (measured != 0) CompareMoved(sample, by_distance_[0].second);
+  if (measured < kNearest) return;
+  KeepRanking(query, Additive(codec_.base.metric, by_distance_[kNearest - 1].first, norm), norm);
+  CompareMoved(sample, by_distance_[0].second);
+}
+
+void Trial::KeepRanking(const WalkQuery& query, double tenth, double query_norm) {
+  const std::size_t counted =
+      std::min(keys_.size() - 1, kCounted);  // the last is the query itself, at infinity
+  std::partial_sort(keys_.begin(), keys_.begin() + static_cast<std::ptrdiff_t>(counted), keys_.end());
+  Ranking ranking = {tenth, {}};
+  for (std::size_t i = 0; i < counted; ++i) {
+    ranking.by_code.push_back(Additive(codec_.base.metric, query.LowerBound(keys_[i]), query_norm));
+  }
+  rankings_.push_back(std::move(ranking));
 }
 
 /// The sample has no vectors as near as a full table has.
@@ -187,13 +218,6 @@ double Trial::Excess(const WalkQuery& query, float key, double exact, double que
   return Additive(metric, query.LowerBound(key), query_norm) - Additive(metric, exact, query_norm);
 }
 
-/// Among all but the query itself; 1 is the nearest by code.
-std::uint32_t Trial::RankOf(std::size_t sample) const noexcept {
-  std::uint32_t nearer = 0;
-  for (const float key : keys_) nearer += key < keys_[sample] ? 1U : 0U;
-  return nearer + 1;
-}
-
 double Trial::Norm(const float* vector) const noexcept {
   double sum = 0.0;
   for (std::size_t d = 0; d < dimensions_; ++d)
@@ -202,13 +226,22 @@ double Trial::Norm(const float* vector) const noexcept {
 }
 
 WalkTrial Trial::Result() {
-  if (ranks_.empty()) return {std::numeric_limits<float>::infinity(), 0};
-  double error = near_.Reach();
-  for (const Spread& excess : moved_excess_) error = std::max(error, excess.Reach());
-  const auto place = static_cast<std::ptrdiff_t>(kDepthShare * static_cast<double>(ranks_.size() - 1));
-  std::nth_element(ranks_.begin(), ranks_.begin() + place, ranks_.end());
-  return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()),
-          ranks_[static_cast<std::size_t>(place)]};
+  if (rankings_.empty()) return {std::numeric_limits<float>::infinity(), 0};
+  double error = near_.Reach(0.0);
+  for (Spread& excess : moved_excess_) error = std::max(error, excess.Reach(kLeftOut));
+  if (codec_.base.metric == Metric::kInnerProduct) error *= kFartherOut;
+  return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()), Depth(error)};
+}
+
+std::uint32_t Trial::Depth(double error) const {
+  std::vector<std::uint32_t> depths;
+  for (const Ranking& ranking : rankings_) {
+    const auto end = std::lower_bound(ranking.by_code.begin(), ranking.by_code.end(), ranking.tenth + error);
+    depths.push_back(static_cast<std::uint32_t>(end - ranking.by_code.begin()));
+  }
+  const auto place = static_cast<std::ptrdiff_t>(kDepthShare * static_cast<double>(depths.size() - 1));
+  std::nth_element(depths.begin(), depths.begin() + place, depths.end());
+  return depths[static_cast<std::size_t>(place)];
 }
 
 // ---- 4 bits ----
@@ -226,7 +259,7 @@ struct Levels {
 };
 
 double ToQuarters(double value) noexcept {
-  return std::nearbyint(4.0 * value) / 4.0;
+  return std::floor(4.0 * value) / 4.0;
 }
 
 double SquaredError(const std::vector<Occurrence>& occurrences, Levels levels) noexcept {
@@ -240,25 +273,37 @@ double SquaredError(const std::vector<Occurrence>& occurrences, Levels levels) n
   return sum;
 }
 
+/// Of steps that reach so and so far from the mean, and of some centres for each, those with the least squared error. With
+/// most of them the most frequent code is a level: what most vectors share, as the zeros of sparse ones, must not look
+/// like a difference.
 Levels BestLevels(const std::vector<Occurrence>& occurrences) noexcept {
   double count = 0.0;
   double sum = 0.0;
   double squares = 0.0;
+  Occurrence mode = {0.0, 0.0};
   for (const Occurrence& occurrence : occurrences) {
     count += occurrence.count;
     sum += occurrence.count * occurrence.code;
     squares += occurrence.count * occurrence.code * occurrence.code;
+    if (occurrence.count > mode.count) mode = occurrence;
   }
   const double mean = sum / count;
   const double deviation = std::sqrt(std::max(0.0, squares / count - mean * mean));
-  Levels best = {ToQuarters(mean), 1.0};
+  Levels best = {};
   double least_error = std::numeric_limits<double>::infinity();
   for (const double reach : kReaches) {
-    const Levels levels = {ToQuarters(mean), std::clamp(ToQuarters(deviation * reach / 8.0), 1.0, 16.0)};
-    const double error = SquaredError(occurrences, levels);
-    if (error < least_error) {
-      least_error = error;
-      best = levels;
+    const double step = std::clamp(ToQuarters(deviation * reach / 8.0), 1.0, 16.0);
+    const double level = std::floor((mode.code - mean) / step + 8.0);
+    for (const double shift : {-1.0, 0.0, 1.0}) {
+      const double mode_level = std::clamp(level + shift, 0.0, 15.0);
+      const double centres[] = {mean, mode.code - step * (mode_level - 7.5)};
+      for (const double centre : centres) {
+        const Levels levels = {ToQuarters(centre), step};
+        const double error = SquaredError(occurrences, levels);
+        if (!(error < least_error)) continue;
+        least_error = error;
+        best = levels;
+      }
     }
   }
   return best;

@@ -9,8 +9,8 @@
 
 namespace tandem::vec {
 
-/// Fewer dimensions are always walked on 8-bit codes unless asked otherwise: a code is a few cache lines then, and
-/// what 4 bits save is less than the worse order costs.
+/// Fewer dimensions are always walked on 8-bit codes unless asked otherwise: a code is a few cache lines then, and what
+/// 4 bits save is less than what the exact distances cost that they need in addition.
 constexpr std::uint32_t kLeastDimensionsForSq4 = 512;
 
 /// Why a walk code was chosen. Stored in segments: numbers keep their meaning.
@@ -29,8 +29,9 @@ enum class WalkReason : std::uint8_t {
 /// How well a walk code keeps the distances within the sample.
 struct WalkTrial {
   float error = 0.0F;  ///< for WalkCodec::error; infinity if the sample is too small to tell
-  std::uint32_t depth =
-      0;  ///< 99 % of the ten nearest are among so many nearest by code; 0 if the sample is too small
+  /// Exact distances that the ten nearest cost, at the most, for nine of ten queries: those of all vectors whose lower bound
+  /// is below the tenth distance. Counted up to 256; 0 if the sample is too small.
+  std::uint32_t depth = 0;
 };
 
 struct WalkDecision {
@@ -47,8 +48,9 @@ void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& 
                   float* step);
 
 /// Compares keys of `codec`, whose `error` is ignored, with distances. The error is the largest that was seen, or what
-/// five standard deviations reach beyond the mean, whichever is more; both among the 50 nearest of some 100 vectors of
-/// the sample, and between vectors so near that the sample holds none: a query moved a bit.
+/// five standard deviations reach beyond the mean, whichever is more: among the 50 nearest of some 100 vectors of the
+/// sample, and, without the worst 2 %, between vectors so near that the sample holds none, a query moved a bit.
+/// Inner products: half as much again, since a table's nearest are farther out than those of a sample.
 /// Takes about 50 ms for 8 MB of samples. Throws std::bad_alloc.
 [[nodiscard]] WalkTrial TryWalkCode(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec);
 
