@@ -70,6 +70,12 @@ void CloseAfterStep(const FoldSession& session, Relation index) {
   if (session.may_commit) SPI_commit();
 }
 
+int StepMs(const FoldRequest& request) {
+  if (request.deadline == 0) return kStepMs;
+  const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), request.deadline);
+  return static_cast<int>(Max(1L, Min(static_cast<long>(kStepMs), left_ms)));
+}
+
 // ---- Planning ----
 
 storage::FoldOptions OptionsFor(const FoldSession& session, Relation index) {
@@ -98,16 +104,32 @@ policy::FoldPlan PlanFor(FoldSession* session, const storage::FoldSurvey& survey
   return policy::PlanFold(situation, settings);
 }
 
+/// What there is to fold, and the index, open as for a step; nullptr if it is gone.
+Relation Survey(const FoldSession& session, storage::SurveyJob** survey) {
+  // Inserts look at nothing but the tail; whoever tidies up wants to know who is dead.
+  const bool count_dead = session.request->at_rest || session.request->everything;
+  *survey = nullptr;
+  for (;;) {
+    const Relation index = OpenForStep(session);
+    if (index == nullptr) return nullptr;
+    if (*survey == nullptr) *survey = storage::BeginSurvey(index, count_dead);
+    const storage::SurveyStep step = storage::StepSurvey(*survey, index, StepMs(*session.request));
+    if (step == storage::SurveyStep::kDone) return index;
+    CloseAfterStep(session, index);
+    if (step == storage::SurveyStep::kAbandoned) return nullptr;
+    CHECK_FOR_INTERRUPTS();
+  }
+}
+
 /// Plans, and begins a job in `context`; nullptr, with the outcome reported, if there is none.
 storage::FoldJob* BeginNext(FoldSession* session, MemoryContext context) {
-  const Relation index = OpenForStep(*session);
+  storage::SurveyJob* counted;
+  const Relation index = Survey(*session, &counted);
   if (index == nullptr) {
     session->report.outcome = FoldOutcome::kGone;
     return nullptr;
   }
-  const FoldRequest& request = *session->request;
-  // Inserts look at nothing but the tail; whoever tidies up wants to know who is dead.
-  const storage::FoldSurvey survey = storage::SurveyIndex(index, request.at_rest || request.everything);
+  const storage::FoldSurvey& survey = storage::SurveyOf(counted);
   if (session->tail_bound == 0) session->tail_bound = survey.row_bound;
   const storage::FoldOptions options = OptionsFor(*session, index);
   const policy::FoldPlan plan = PlanFor(session, survey, options);
@@ -147,12 +169,6 @@ void AwaitThreads() {
   (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPauseMs,
                   pg::WaitEvent("TandemBuild"));
   ResetLatch(MyLatch);
-}
-
-int StepMs(const FoldRequest& request) {
-  if (request.deadline == 0) return kStepMs;
-  const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), request.deadline);
-  return static_cast<int>(Max(1L, Min(static_cast<long>(kStepMs), left_ms)));
 }
 
 /// True if the job has published its segment; otherwise the outcome is reported.

@@ -132,6 +132,7 @@ class GraphBuilder::Impl {
   bool LoadBaseNodes(SegmentSource* source, std::uint32_t max_nodes, base::Status* status);
   void KeepBaseRow(base::RowId row, base::HeapTid tid);
 
+  bool PrepareRows(std::uint32_t max_nodes);
   bool HasRoom() const noexcept { return !queue_ || queue_->HasRoom(); }
   void AddRow(base::RowId row, base::HeapTid tid, const float* vector);
   void EndRows();
@@ -144,8 +145,10 @@ class GraphBuilder::Impl {
 
  private:
   void MakeGraph(std::uint32_t max_nodes);
-  void AdoptBase();
+  void BeginAdopting();
+  bool AdoptNodes(std::uint32_t max_nodes);
   void BeginRows();
+  void PrepareAllRows();
   std::uint32_t NodeOfCode();
   const char* DataOfNode(std::uint32_t label) const noexcept;
   void InsertNode(const PendingNode& node);
@@ -174,6 +177,10 @@ class GraphBuilder::Impl {
   BaseLoader base_;
   std::vector<char> data_;  ///< of the row at hand
   std::optional<CodeTable> table_;
+  bool base_loaded_ = false;
+  std::uint32_t adopted_ = 0;    ///< nodes of the base that hnswlib has in full
+  std::uint32_t node_room_ = 0;  ///< nodes of the base and to come
+  std::uint32_t prepared_ = 0;   ///< of these, in id_of_ and table_
   bool rows_began_ = false;
   bool rows_ended_ = false;
 
@@ -205,6 +212,9 @@ base::Status GraphBuilder::BeginBase(SegmentSource* source) {
 }
 bool GraphBuilder::LoadBaseNodes(SegmentSource* source, std::uint32_t max_nodes, base::Status* status) {
   return impl_->LoadBaseNodes(source, max_nodes, status);
+}
+bool GraphBuilder::PrepareRows(std::uint32_t max_nodes) {
+  return impl_->PrepareRows(max_nodes);
 }
 void GraphBuilder::KeepBaseRow(base::RowId row, base::HeapTid tid) {
   impl_->KeepBaseRow(row, tid);
@@ -282,22 +292,30 @@ base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
 bool GraphBuilder::Impl::LoadBaseNodes(SegmentSource* source, std::uint32_t max_nodes, base::Status* status) {
   // From now on hnswlib frees the lists of nodes that have a level.
   hnsw_->cur_element_count = base_.header().nodes;
+  if (base_loaded_) return AdoptNodes(max_nodes);
   if (base_.Load(source, max_nodes, Memory(), status)) return true;
-  if (status->ok()) AdoptBase();
-  return false;
+  if (!status->ok()) return false;
+  base_loaded_ = true;
+  BeginAdopting();
+  return nodes_ > 0;
 }
 
-/// Gives hnswlib what the base does not bring.
-void GraphBuilder::Impl::AdoptBase() {
+void GraphBuilder::Impl::BeginAdopting() {
   nodes_ = base_.header().nodes;
   if (nodes_ == 0) return;
   top_level_ = static_cast<int>(base_.header().max_level);
   hnsw_->enterpoint_node_ = base_.header().entry_node;
   hnsw_->maxlevel_ = top_level_;
-  for (std::uint32_t node = 0; node < nodes_; ++node) {
-    space_->WriteTerm(hnsw_->getDataByInternalId(node));
-    hnsw_->setExternalLabel(node, node);
+}
+
+/// Gives hnswlib what the base does not bring; true while there is more.
+bool GraphBuilder::Impl::AdoptNodes(std::uint32_t max_nodes) {
+  const std::uint32_t end = adopted_ + std::min(max_nodes, nodes_ - adopted_);
+  for (; adopted_ < end; ++adopted_) {
+    space_->WriteTerm(hnsw_->getDataByInternalId(adopted_));
+    hnsw_->setExternalLabel(adopted_, adopted_);
   }
+  return adopted_ < nodes_;
 }
 
 void GraphBuilder::Impl::KeepBaseRow(base::RowId row, base::HeapTid tid) {
@@ -320,18 +338,30 @@ void GraphBuilder::Impl::BeginRows() {
   }
   id_of_.reset(new std::atomic<std::uint32_t>[max_nodes]);
   table_.emplace(max_nodes);
-  for (std::uint32_t node = 0; node < max_nodes; ++node) {
-    id_of_[node].store(node < nodes_ ? node : kNotInserted, std::memory_order_relaxed);
-  }
+  node_room_ = static_cast<std::uint32_t>(max_nodes);
+}
+
+bool GraphBuilder::Impl::PrepareRows(std::uint32_t max_nodes) {
+  if (!rows_began_) BeginRows();
   const auto never = [](std::uint32_t) { return false; };
-  for (std::uint32_t node = 0; node < nodes_; ++node) {
-    const auto* code = reinterpret_cast<const std::uint8_t*>(hnsw_->getDataByInternalId(node));
-    static_cast<void>(table_->FindOrInsert(HashOfCode(code, parameters_.graph.dimensions), node, never));
+  const std::uint32_t end = prepared_ + std::min(max_nodes, node_room_ - prepared_);
+  for (; prepared_ < end; ++prepared_) {
+    const bool is_of_base = prepared_ < nodes_;
+    id_of_[prepared_].store(is_of_base ? prepared_ : kNotInserted, std::memory_order_relaxed);
+    if (!is_of_base) continue;
+    const auto* code = reinterpret_cast<const std::uint8_t*>(hnsw_->getDataByInternalId(prepared_));
+    static_cast<void>(table_->FindOrInsert(HashOfCode(code, parameters_.graph.dimensions), prepared_, never));
   }
+  return prepared_ < node_room_;
+}
+
+void GraphBuilder::Impl::PrepareAllRows() {
+  if (!rows_began_) BeginRows();
+  while (prepared_ < node_room_) static_cast<void>(PrepareRows(node_room_));
 }
 
 void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float* vector) {
-  if (!rows_began_) BeginRows();
+  if (!rows_began_ || prepared_ < node_room_) PrepareAllRows();
   if (cancel_.cancelled()) return;
   if (!vec::IsCodable(parameters_.graph.metric, vector, parameters_.graph.dimensions)) return;
   if (tids_.size() >= parameters_.max_rows) throw std::length_error("more rows than announced");
@@ -378,7 +408,7 @@ void GraphBuilder::Impl::AttachRow(std::uint32_t row, base::HeapTid tid, std::ui
 }
 
 void GraphBuilder::Impl::EndRows() {
-  if (!rows_began_) BeginRows();
+  PrepareAllRows();
   rows_ended_ = true;
   if (queue_) queue_->End();
 }

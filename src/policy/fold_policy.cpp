@@ -161,4 +161,10 @@ FoldPlan PlanFold(const FoldSituation& situation, const FoldSettings& settings) 
   return PlanRebuild(situation, capacity);
 }
 
+bool IsWorthCutting(const FoldReading& reading, std::uint64_t seal_rows) noexcept {
+  const std::uint64_t enough = kCutTails * std::max<std::uint64_t>(seal_rows, 1);
+  return reading.arrived_rows >= enough &&
+         reading.read_rows >= std::max(enough, (kFoldGrowth - 1) * reading.absorbed_rows);
+}
+
 }  // namespace tandem::policy

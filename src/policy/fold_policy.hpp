@@ -55,9 +55,22 @@ constexpr std::uint64_t kFoldGrowth = 4;
 /// At rest a segment has at least so many times the rows of all later ones together.
 constexpr std::uint64_t kRestRatio = 8;
 /// A segment of which more nodes are dead is built anew.
-constexpr std::uint64_t kRebuildDeadPercent = 20;
+constexpr std::uint64_t kRebuildDeadPercent = 25;
 /// A graph of which more nodes are dead is not the base of another.
-constexpr std::uint64_t kBaseDeadPercent = 10;
+constexpr std::uint64_t kBaseDeadPercent = 15;
+
+/// How far a fold of a tail has come.
+struct FoldReading {
+  std::uint64_t absorbed_rows = 0;  ///< of the segments that it replaces
+  std::uint64_t read_rows = 0;      ///< of the tail, so far
+  std::uint64_t arrived_rows = 0;   ///< appended since it began
+};
+/// So many times seal_rows must have been read, and have arrived, before a fold is cut.
+constexpr std::uint64_t kCutTails = 4;
+/// True if the fold had better end with what it has read: where rows come as fast as they are folded, each would take longer
+/// than the one before, and none of its rows would be in a graph before its end. The result still is kFoldGrowth times as large
+/// as what it replaces.
+[[nodiscard]] bool IsWorthCutting(const FoldReading& reading, std::uint64_t seal_rows) noexcept;
 
 /// The next thing to do, most urgent first: fold the tail, merge at rest, rebuild. Carried out again and again it ends
 /// with worth_it = false. README.md has the rules and what they cost.

@@ -56,6 +56,8 @@ const char* CodecName(graph::Codec codec) {
 
 const char* PhaseName(storage::FoldPhase phase) {
   switch (phase) {
+    case storage::FoldPhase::kCounting:
+      return "counting rows";
     case storage::FoldPhase::kSampling:
       return "sampling vectors";
     case storage::FoldPhase::kLoadingGraph:

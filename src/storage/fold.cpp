@@ -4,7 +4,6 @@
 
 #include "storage/fold.hpp"
 
-#include <chrono>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -14,6 +13,7 @@
 #include "pg/stop_point.hpp"
 #include "storage/head_range.hpp"
 #include "storage/segment_reader.hpp"
+#include "storage/step_budget.hpp"
 
 extern "C" {
 #include "common/pg_prng.h"
@@ -24,8 +24,6 @@ extern "C" {
 namespace tandem::storage {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Between two looks at the clock: some 0.1 ms each.
 constexpr uint32 kNodesAtOnce = 1024;
@@ -58,7 +56,8 @@ struct FoldJob {
   uint64 replaced_end_row;  ///< rows from here on are the tail's
   uint64 end_row;
   uint64 sealed_rows;  ///< of the manifest that the job began with
-  uint64 live_rows;    ///< in [first_row, end_row) when the job began; later only fewer
+  uint64 tail_rows;    ///< kCounting: live rows of the tail still to be found, if there are so many
+  uint64 live_rows;    ///< in [first_row, end_row) when they were counted; later only fewer
   bool has_base;
   uint64 base_first_row;
   uint64 base_end_row;
@@ -68,7 +67,8 @@ struct FoldJob {
   FoldPhase phase;
   bool base_begun;
   bool base_loaded;    ///< its graph is; its rows are still to be kept
-  uint64 next_row;     ///< kLoadingGraph: to be kept; kReadingRows: to be read
+  bool rows_prepared;  ///< the builder is ready for rows
+  uint64 next_row;     ///< kCounting: to be counted; kLoadingGraph: to be kept; kReadingRows: to be read
   uint64 next_sample;  ///< of `samples`
   uint64 samples;
   pg_prng_state random;
@@ -146,22 +146,8 @@ void NewBuilder(FoldJob* job) {
 
 // ---- Beginning ----
 
-/// The end of a tail's first `rows` live rows: the next live row, or `bound`.
-uint64 EndOfTail(Relation index, const DirectoryView& view, uint64 first, uint64 bound, uint64 rows) {
-  uint64 alive = 0;
-  uint64 end = bound;
-  auto* heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
-  for (uint64 row = first; row < bound && alive <= rows;) {
-    row = VisitPageOfHeads(index, view, row, bound, heads, [&](uint64 at, const RowHead& head) {
-      if (IsAlive(head) && ++alive == rows + 1) end = at;
-    });
-  }
-  pfree(heads);
-  return end;
-}
-
-/// Which rows, and which segments they replace.
-void SetRange(FoldJob* job, Relation index, const FoldSurvey& survey, const policy::FoldPlan& plan) {
+/// Which rows, and which segments they replace. Where the tail's part ends is counted later.
+void SetRange(FoldJob* job, const FoldSurvey& survey, const policy::FoldPlan& plan) {
   const Manifest& manifest = *survey.manifest;
   job->sealed_rows = manifest.root.sealed_rows;
   job->replaced_first = plan.first;
@@ -171,8 +157,8 @@ void SetRange(FoldJob* job, Relation index, const FoldSurvey& survey, const poli
   job->end_row = job->replaced_end_row;
   if (!plan.tail) return;
   Assert(plan.end == survey.segment_count);
-  const uint64 bound = Min(Min(survey.row_bound, job->options.tail_bound), job->first_row + kMaxSpan);
-  job->end_row = EndOfTail(index, *job->view, job->sealed_rows, bound, plan.tail_rows);
+  job->end_row = Min(Min(survey.row_bound, job->options.tail_bound), job->first_row + kMaxSpan);
+  job->tail_rows = plan.tail_rows;
 }
 
 /// A base must have been built the same way. Its blocks are copied: the survey goes before the job does.
@@ -195,6 +181,7 @@ void Start(FoldJob* job) {
   job->phase = job->has_base ? FoldPhase::kLoadingGraph : FoldPhase::kSampling;
   job->base_begun = false;
   job->base_loaded = false;
+  job->rows_prepared = false;
   job->next_row = job->first_row;
   job->next_sample = 0;
   const std::size_t wanted = pg::Guard([job] { return job->builder->MaxSamples(); });
@@ -216,11 +203,9 @@ FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& surve
   job->view = CopyDirectory(DirectoryWith(index, survey.row_bound));
   job->incarnation = job->view->incarnation;
   job->version = survey.manifest->root.version;
-  SetRange(job, index, survey, plan);
+  SetRange(job, survey, plan);
   if (plan.base != policy::FoldPlan::kNoBase) SetBase(job, *survey.manifest, plan.base);
-  VisitHeadRange(index, *job->view, job->first_row, job->end_row, [job](uint64 /*row*/, const RowHead& head) {
-    if (IsAlive(head)) job->live_rows++;
-  });
+  job->next_row = job->first_row;
   job->strategy = GetAccessStrategy(BAS_BULKREAD);
   job->vector = static_cast<float*>(palloc(job->view->row_bytes));
   job->heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
@@ -231,7 +216,6 @@ FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& surve
   MemoryContextRegisterResetCallback(context, callback);
   job->next_running = running_jobs;
   running_jobs = job;
-  Start(job);
   MemoryContextSwitchTo(old_context);
   return job;
 }
@@ -240,9 +224,34 @@ void EndFold(FoldJob* job) {
   MemoryContextDelete(job->context);
 }
 
-// ---- Sampling ----
+// ---- Counting ----
 
 namespace {
+
+/// Up to the tail's last row that is wanted: the part to be folded ends at the live row that follows it.
+void CountPage(FoldJob* job, Relation index) {
+  const auto count = [job](uint64 row, const RowHead& head) {
+    if (row >= job->end_row || !IsAlive(head)) return;
+    if (row >= job->replaced_end_row && job->tail_rows-- == 0)
+      job->end_row = row;
+    else
+      job->live_rows++;
+  };
+  job->next_row = VisitPageOfHeads(index, *job->view, job->next_row, job->end_row, job->heads, count);
+}
+
+FoldStep Count(FoldJob* job, Relation index, const StepBudget& budget) {
+  while (job->next_row < job->end_row) {
+    CountPage(job, index);
+    if (budget.IsSpent()) return FoldStep::kContinue;
+  }
+  const MemoryContext old_context = MemoryContextSwitchTo(job->context);
+  Start(job);
+  MemoryContextSwitchTo(old_context);
+  return FoldStep::kContinue;
+}
+
+// ---- Sampling ----
 
 /// A random row of the next of as many equal parts of the range as samples are wanted: random, and in ascending order. Rows
 /// that are dead serve as well: they came from the same data, and to look at heads would double the cost.
@@ -253,7 +262,7 @@ uint64 NextSampleRow(FoldJob* job) {
   return job->first_row + begin + pg_prng_uint64(&job->random) % (end - begin);
 }
 
-FoldStep Sample(FoldJob* job, Relation index, Clock::time_point until) {
+FoldStep Sample(FoldJob* job, Relation index, const StepBudget& budget) {
   RowReader reader;
   OpenRows(&reader, index, job->view, job->vector, job->strategy);
   reader.read_ahead = false;
@@ -261,7 +270,7 @@ FoldStep Sample(FoldJob* job, Relation index, Clock::time_point until) {
     const float* vector = ReadVector(&reader, NextSampleRow(job));
     pg::Guard([job, vector] { job->builder->AddSample(vector); });
     job->next_sample++;
-    if (Clock::now() >= until) break;
+    if (budget.IsSpent()) break;
   }
   CloseRows(&reader);
   if (job->next_sample < job->samples) return FoldStep::kContinue;
@@ -274,7 +283,7 @@ FoldStep Sample(FoldJob* job, Relation index, Clock::time_point until) {
 // ---- The base ----
 
 /// Loads more nodes; true while there are more. A failed status, or a stale reader, means that the base is damaged.
-bool LoadNodes(FoldJob* job, BlobReader* reader, Clock::time_point until, base::Status* status) {
+bool LoadNodes(FoldJob* job, BlobReader* reader, const StepBudget& budget, base::Status* status) {
   BlobSource source(reader);
   // ReadBlob() may jump out of the builder: hazard rule of SegmentSource.
   if (!job->base_begun) {
@@ -286,7 +295,7 @@ bool LoadNodes(FoldJob* job, BlobReader* reader, Clock::time_point until, base::
     const bool more = pg::Guard(
         [job, &source, status] { return job->builder->LoadBaseNodes(&source, kNodesAtOnce, status); });
     if (!more) return false;
-    if (Clock::now() >= until) break;
+    if (budget.IsSpent()) break;
   }
   return true;
 }
@@ -304,14 +313,14 @@ FoldStep GiveUpBase(FoldJob* job, Relation index, const char* problem) {
 }
 
 /// Keeps the base's rows that are alive: heads alone are read.
-FoldStep KeepBaseRows(FoldJob* job, Relation index, Clock::time_point until) {
+FoldStep KeepBaseRows(FoldJob* job, Relation index, const StepBudget& budget) {
   do {
     const auto keep = [job](uint64 row, const RowHead& head) {
       if (!IsAlive(head)) return;
       pg::Guard([&] { job->builder->KeepBaseRow(base::RowId{row}, TidOf(head)); });
     };
     job->next_row = VisitPageOfHeads(index, *job->view, job->next_row, job->base_end_row, job->heads, keep);
-  } while (job->next_row < job->base_end_row && Clock::now() < until);
+  } while (job->next_row < job->base_end_row && !budget.IsSpent());
   if (job->next_row < job->base_end_row) return FoldStep::kContinue;
   job->next_row = job->first_row;
   job->phase = FoldPhase::kReadingRows;
@@ -319,12 +328,12 @@ FoldStep KeepBaseRows(FoldJob* job, Relation index, Clock::time_point until) {
   return FoldStep::kContinue;
 }
 
-FoldStep LoadBase(FoldJob* job, Relation index, Clock::time_point until) {
-  if (job->base_loaded) return KeepBaseRows(job, index, until);
+FoldStep LoadBase(FoldJob* job, Relation index, const StepBudget& budget) {
+  if (job->base_loaded) return KeepBaseRows(job, index, budget);
   BlobReader reader;
   OpenBlob(&reader, index, job->incarnation, job->base, nullptr);
   base::Status status;
-  const bool more = LoadNodes(job, &reader, until, &status);
+  const bool more = LoadNodes(job, &reader, budget, &status);
   CloseBlob(&reader);
   if (reader.stale) return GiveUpBase(job, index, "a page belongs to something else");
   if (!status.ok()) return GiveUpBase(job, index, status.message());
@@ -343,9 +352,10 @@ void ReadHeadsAround(FoldJob* job, Relation index, uint64 row) {
 }
 
 /// Hands rows on until the time is up, the threads have enough, or no row is left.
-void HandRows(FoldJob* job, Relation index, RowReader* reader, Clock::time_point until) {
+void HandRows(FoldJob* job, Relation index, RowReader* reader, const StepBudget& budget) {
   const uint64 clock_mask = job->options.threads > 0 ? kRowsAtOnce - 1 : 0;
-  uint64 heads_page = ~uint64{0};
+  constexpr uint64 kNoPage = ~uint64{0};
+  uint64 heads_page = kNoPage;
   for (; job->next_row < job->end_row; job->next_row++) {
     const uint64 row = job->next_row;
     if (job->has_base && row >= job->base_first_row && row < job->base_end_row) {
@@ -353,6 +363,8 @@ void HandRows(FoldJob* job, Relation index, RowReader* reader, Clock::time_point
       continue;
     }
     if (row / kHeadsPerPage != heads_page) {
+      // Where all are dead, this is the only look at the clock.
+      if (heads_page != kNoPage && budget.IsSpent()) return;
       ReadHeadsAround(job, index, row);
       heads_page = row / kHeadsPerPage;
     }
@@ -361,7 +373,7 @@ void HandRows(FoldJob* job, Relation index, RowReader* reader, Clock::time_point
     if (!job->builder->HasRoom()) return;
     const float* vector = ReadVector(reader, row);
     pg::Guard([&] { job->builder->AddRow(base::RowId{row}, TidOf(head), vector); });
-    if ((row & clock_mask) == 0 && Clock::now() >= until) {
+    if ((row & clock_mask) == 0 && budget.IsSpent()) {
       job->next_row++;
       return;
     }
@@ -374,10 +386,19 @@ void EndReading(FoldJob* job) {
   job->phase = FoldPhase::kBuilding;
 }
 
-FoldStep ReadRows(FoldJob* job, Relation index, Clock::time_point until) {
+/// Hashes what the base brought; true when done.
+bool PrepareRows(FoldJob* job, const StepBudget& budget) {
+  do {
+    job->rows_prepared = !pg::Guard([job] { return job->builder->PrepareRows(kNodesAtOnce); });
+  } while (!job->rows_prepared && !budget.IsSpent());
+  return job->rows_prepared;
+}
+
+FoldStep ReadRows(FoldJob* job, Relation index, const StepBudget& budget) {
+  if (!job->rows_prepared && !PrepareRows(job, budget)) return FoldStep::kContinue;
   RowReader reader;
   OpenRows(&reader, index, job->view, job->vector, job->strategy);
-  HandRows(job, index, &reader, until);
+  HandRows(job, index, &reader, budget);
   CloseRows(&reader);
   if (job->next_row < job->end_row) return job->builder->HasRoom() ? FoldStep::kContinue : FoldStep::kWait;
   EndReading(job);
@@ -406,7 +427,7 @@ void CopyImage(void* state, uint64 offset, uint32 bytes, char* to) {
 }
 static_assert(sizeof(graph::SegmentHeader) <= kBlobPageBytes, "the header is supplied with the first page");
 
-FoldStep WritePages(FoldJob* job, Relation index, Clock::time_point until) {
+FoldStep WritePages(FoldJob* job, Relation index, const StepBudget& budget) {
   const MemoryContext old_context = MemoryContextSwitchTo(job->context);
   if (job->writer == nullptr) {
     BlobWriter* writer = BeginBlobs(index);
@@ -416,7 +437,7 @@ FoldStep WritePages(FoldJob* job, Relation index, Clock::time_point until) {
   bool more;
   do {
     more = WriteBlobPages(job->writer, index, kPagesAtOnce, CopyImage, job);
-  } while (more && Clock::now() < until);
+  } while (more && !budget.IsSpent());
   MemoryContextSwitchTo(old_context);
   if (!more) job->phase = FoldPhase::kPublishing;
   return FoldStep::kContinue;
@@ -471,18 +492,20 @@ bool StillHolds(const FoldJob& job, Relation index) {
 FoldStep StepFold(FoldJob* job, Relation index, int budget_ms) {
   if (job->phase == FoldPhase::kDone) return FoldStep::kPublished;
   if (!StillHolds(*job, index)) return FoldStep::kAbandoned;
-  const Clock::time_point until = Clock::now() + std::chrono::milliseconds(budget_ms);
+  const StepBudget budget(budget_ms);
   switch (job->phase) {
+    case FoldPhase::kCounting:
+      return Count(job, index, budget);
     case FoldPhase::kSampling:
-      return Sample(job, index, until);
+      return Sample(job, index, budget);
     case FoldPhase::kLoadingGraph:
-      return LoadBase(job, index, until);
+      return LoadBase(job, index, budget);
     case FoldPhase::kReadingRows:
-      return ReadRows(job, index, until);
+      return ReadRows(job, index, budget);
     case FoldPhase::kBuilding:
       return AwaitThreads(job);
     case FoldPhase::kWriting:
-      return WritePages(job, index, until);
+      return WritePages(job, index, budget);
     case FoldPhase::kPublishing:
       return PublishSegment(job, index);
     case FoldPhase::kDone:
@@ -503,6 +526,14 @@ bool CutFold(FoldJob* job) {
     return false;
   job->end_row = job->next_row;
   return true;
+}
+
+policy::FoldReading ReadingOf(const FoldJob* job) {
+  policy::FoldReading reading;
+  reading.absorbed_rows = job->replaced_end_row - job->first_row;
+  if (job->phase == FoldPhase::kReadingRows && job->next_row > job->replaced_end_row)
+    reading.read_rows = job->next_row - job->replaced_end_row;
+  return reading;
 }
 
 uint64 SealedAfter(const FoldJob* job) {

@@ -5,9 +5,10 @@
 // A job goes on in steps, so that its caller can let go of the relation in between: a background worker holds no lock,
 // no transaction and no snapshot while threads compute; a session simply loops.
 //
-//   kSampling ─► kReadingRows ─► kBuilding ─► kWriting ─► kPublishing ─► kDone
-//   kLoadingGraph ─┘    a base that cannot be loaded: back to kSampling, without it
+//   kCounting ─► kSampling ─► kReadingRows ─► kBuilding ─► kWriting ─► kPublishing ─► kDone
+//           └► kLoadingGraph ─┘    a base that cannot be loaded: back to kSampling, without it
 //
+//   kCounting       row heads tell how many rows are alive, and where the part of the tail ends that is to be folded
 //   kSampling       vectors of random rows train the quantiser
 //   kLoadingGraph   instead: the graph of a segment is taken over with its quantiser, then its rows that are alive
 //   kReadingRows    all other rows that are alive are handed to the build threads, or computed on by the step itself
@@ -40,6 +41,7 @@ struct FoldOptions {
 struct FoldJob;
 
 enum class FoldPhase : uint32 {
+  kCounting,
   kSampling,
   kLoadingGraph,
   kReadingRows,
@@ -59,7 +61,7 @@ enum class FoldStep {
 struct FoldProgress {
   FoldPhase phase;
   uint64 rows_done;   ///< rows in the graph, those of the base included
-  uint64 rows_total;  ///< live rows that the segment is made of
+  uint64 rows_total;  ///< live rows that the segment is made of, as far as they are counted
 };
 
 /// What PlanFold() wants to know, counted from the row heads and the manifest. Builder lock required, so that it stays true.
@@ -72,14 +74,26 @@ struct FoldSurvey {
   uint32 dimensions;
   vec::Metric metric;
 };
-/// In the current memory context. count_dead: read all row heads (8 bytes a row); else dead = 0 and tail_rows counts dead ones too.
-[[nodiscard]] FoldSurvey SurveyIndex(Relation index, bool count_dead);
+struct SurveyJob;
+/// In the current memory context. count_dead: all row heads will be read (8 bytes a row); else dead = 0 and tail_rows counts dead
+/// ones too.
+[[nodiscard]] SurveyJob* BeginSurvey(Relation index, bool count_dead);
+
+enum class SurveyStep {
+  kContinue,   ///< call again
+  kDone,       ///< see SurveyOf()
+  kAbandoned,  ///< the index was rebuilt
+};
+/// Reads heads for at most about `budget_ms`. AccessShareLock must be held on `index`, which may be a new opening of the same index.
+[[nodiscard]] SurveyStep StepSurvey(SurveyJob* job, Relation index, int budget_ms);
+/// The job's memory.
+[[nodiscard]] const FoldSurvey& SurveyOf(const SurveyJob* job);
 
 /// Rows of the surveyed index that a build within options.build_memory_bytes takes.
 [[nodiscard]] uint64 RowsThatFit(const FoldSurvey& survey, const FoldOptions& options);
 
 /// The job's memory is a child of `parent`; deleting it, or EndFold(), stops the threads. Builder lock required until then.
-/// Reads the heads of the rows that the plan names. The survey is not needed afterwards.
+/// The survey is not needed afterwards.
 [[nodiscard]] FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& survey,
                                  const policy::FoldPlan& plan, const FoldOptions& options);
 /// Does at most about `budget_ms` of work on pages. Locks AccessShare (RowExclusive when it writes) must be held on `index`, which may be a new
@@ -89,6 +103,8 @@ struct FoldSurvey {
 /// Reads no more rows: the segment ends where reading has come, and becomes visible that much sooner. False, with nothing
 /// changed, if it cannot: rows of segments that it replaces are not read yet, or not one row is.
 [[nodiscard]] bool CutFold(FoldJob* job);
+/// What policy::IsWorthCutting() asks, in row ids; read_rows = 0 while the tail is not being read. arrived_rows is the caller's.
+[[nodiscard]] policy::FoldReading ReadingOf(const FoldJob* job);
 /// Row ids below this are sealed once the job is published.
 [[nodiscard]] uint64 SealedAfter(const FoldJob* job);
 void EndFold(FoldJob* job);

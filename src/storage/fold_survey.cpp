@@ -6,41 +6,88 @@
 
 #include "graph/graph_builder.hpp"
 #include "storage/head_range.hpp"
+#include "storage/step_budget.hpp"
 
 namespace tandem::storage {
 
-static uint64 CountAlive(Relation index, const DirectoryView& view, uint64 first, uint64 end) {
-  uint64 alive = 0;
-  VisitHeadRange(index, view, first, end, [&alive](uint64 /*row*/, const RowHead& head) {
-    if (IsAlive(head)) alive++;
-  });
-  return alive;
+struct SurveyJob {
+  FoldSurvey survey;
+  const DirectoryView* view;
+  uint64 next_row;  ///< heads before it are read; row_bound: no more to read
+  uint32 segment;   ///< the one that next_row lies in; segment_count: the tail
+  uint64 alive;     ///< in it, so far
+  RowHead* heads;   ///< scratch
+};
+
+namespace {
+
+/// Segments partition [0, sealed_rows); the tail follows.
+uint64 EndOfPart(const SurveyJob& job) {
+  const FoldSurvey& survey = job.survey;
+  return job.segment < survey.segment_count ? survey.manifest->segments[job.segment].end_row
+                                            : survey.row_bound;
 }
 
-FoldSurvey SurveyIndex(Relation index, bool count_dead) {
-  FoldSurvey survey = {};
-  survey.manifest = ReadManifest(index);
-  survey.row_bound = CountRows(index, kHeadStream);
-  const DirectoryView* view = CopyDirectory(DirectoryWith(index, survey.row_bound));
-  survey.dimensions = view->dimensions;
-  survey.metric = view->metric;
-  const uint64 sealed_rows = survey.manifest->root.sealed_rows;
-  survey.tail_rows = survey.row_bound - Min(sealed_rows, survey.row_bound);
-  if (count_dead) survey.tail_rows = CountAlive(index, *view, sealed_rows, survey.row_bound);
-  survey.segment_count = survey.manifest->segment_count;
-  survey.segments =
-      static_cast<policy::SegmentWeight*>(palloc((survey.segment_count + 1) * sizeof(policy::SegmentWeight)));
-  for (uint32 i = 0; i < survey.segment_count; i++) {
-    const SegmentInfo& info = survey.manifest->segments[i];
-    policy::SegmentWeight weight = {info.rows, 0, info.end_row - info.first_row, info.nodes};
-    if (count_dead) {
-      // Rows that are alive but not codable are in no graph; where there are some, so many dead ones are not noticed.
-      const uint64 alive = CountAlive(index, *view, info.first_row, info.end_row);
-      weight.dead = info.rows - Min(info.rows, alive);
-    }
-    survey.segments[i] = weight;
+/// Rows that are alive but not codable are in no graph; where there are some, so many dead ones are not noticed.
+void EndPart(SurveyJob* job) {
+  FoldSurvey* survey = &job->survey;
+  if (job->segment == survey->segment_count) {
+    survey->tail_rows = job->alive;
+  } else {
+    policy::SegmentWeight* weight = &survey->segments[job->segment];
+    weight->dead = weight->rows - Min(weight->rows, job->alive);
   }
-  return survey;
+  job->segment++;
+  job->alive = 0;
+}
+
+/// Heads of one page, of one segment or of the tail.
+void CountPage(SurveyJob* job, Relation index) {
+  job->next_row = VisitPageOfHeads(index, *job->view, job->next_row, EndOfPart(*job), job->heads,
+                                   [job](uint64 /*row*/, const RowHead& head) {
+                                     if (IsAlive(head)) job->alive++;
+                                   });
+}
+
+}  // namespace
+
+SurveyJob* BeginSurvey(Relation index, bool count_dead) {
+  auto* job = static_cast<SurveyJob*>(palloc0(sizeof(SurveyJob)));
+  FoldSurvey* survey = &job->survey;
+  survey->manifest = ReadManifest(index);
+  survey->row_bound = CountRows(index, kHeadStream);
+  job->view = CopyDirectory(DirectoryWith(index, survey->row_bound));
+  survey->dimensions = job->view->dimensions;
+  survey->metric = job->view->metric;
+  survey->tail_rows = survey->row_bound - Min(survey->manifest->root.sealed_rows, survey->row_bound);
+  survey->segment_count = survey->manifest->segment_count;
+  survey->segments = static_cast<policy::SegmentWeight*>(
+      palloc((survey->segment_count + 1) * sizeof(policy::SegmentWeight)));
+  for (uint32 i = 0; i < survey->segment_count; i++) {
+    const SegmentInfo& info = survey->manifest->segments[i];
+    survey->segments[i] = {info.rows, 0, info.end_row - info.first_row, info.nodes};
+  }
+  job->next_row = count_dead ? 0 : survey->row_bound;
+  job->segment = count_dead ? 0 : survey->segment_count + 1;
+  job->heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
+  return job;
+}
+
+SurveyStep StepSurvey(SurveyJob* job, Relation index, int budget_ms) {
+  const StepBudget budget(budget_ms);
+  MetaPage meta;
+  ReadMeta(index, &meta);
+  if (meta.incarnation != job->view->incarnation) return SurveyStep::kAbandoned;
+  while (job->segment <= job->survey.segment_count) {
+    if (job->next_row < EndOfPart(*job)) CountPage(job, index);
+    if (job->next_row >= EndOfPart(*job)) EndPart(job);
+    if (budget.IsSpent()) break;
+  }
+  return job->segment <= job->survey.segment_count ? SurveyStep::kContinue : SurveyStep::kDone;
+}
+
+const FoldSurvey& SurveyOf(const SurveyJob* job) {
+  return job->survey;
 }
 
 uint64 RowsThatFit(const FoldSurvey& survey, const FoldOptions& options) {

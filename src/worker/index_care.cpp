@@ -46,6 +46,8 @@ constexpr int kThreadNiceness = 5;
 struct Care {
   WatchedIndex* watched;
   MemoryContext context;
+  storage::SurveyJob* survey;  ///< what there is to do, as far as it is known; nullptr: nothing yet
+  uint64 requested_rows;       ///< RequestedFold(), asked for before rows were counted
   storage::FoldJob* job;
   bool is_builder;  ///< holds the builder lock
   char name[NAMEDATALEN];
@@ -95,17 +97,18 @@ void LeaveBuilder(Care* care) {
 
 /// Row heads are counted from the time VACUUM has marked some until all is done about them, and for requests, which must
 /// know whether rows are waiting.
-storage::FoldSurvey Survey(WatchedIndex* watched, Relation index, bool requested) {
+void BeginSurvey(Care* care, Relation index) {
+  WatchedIndex* watched = care->watched;
   storage::MetaPage meta;
   storage::ReadMeta(index, &meta);
-  const storage::FoldSurvey survey =
-      storage::SurveyIndex(index, requested || meta.dead_rows != watched->settled_dead_rows);
-  if (watched->surveyed && survey.row_bound != watched->row_bound)
-    watched->changed_at = GetCurrentTimestamp();
+  care->requested_rows = shmem::RequestedFold(watched->index);
+  care->survey =
+      storage::BeginSurvey(index, care->requested_rows != 0 || meta.dead_rows != watched->settled_dead_rows);
+  const uint64 row_bound = storage::SurveyOf(care->survey).row_bound;
+  if (watched->surveyed && row_bound != watched->row_bound) watched->changed_at = GetCurrentTimestamp();
   watched->surveyed = true;
-  watched->row_bound = survey.row_bound;
+  watched->row_bound = row_bound;
   watched->dead_rows = meta.dead_rows;
-  return survey;
 }
 
 void Settle(WatchedIndex* watched) {
@@ -173,20 +176,19 @@ void LookAtFlat(Care* care, Relation index) {
   watched->look_at = RestAt(*watched);
 }
 
-/// Plans, and begins the job if there is something to do.
-void LookAtGraphs(Care* care, Relation index, am::Strategy strategy) {
-  MemoryContextSwitchTo(care->context);  // the job may use what the survey found
+/// Plans with what the survey has found, and begins the job if there is something to do.
+void PlanAndBegin(Care* care, Relation index) {
   WatchedIndex* watched = care->watched;
-  const uint64 requested = shmem::RequestedFold(watched->index);
-  const storage::FoldSurvey survey = Survey(watched, index, requested != 0);
+  const storage::FoldSurvey& survey = storage::SurveyOf(care->survey);
   const uint64 sealed_rows = survey.manifest->root.sealed_rows;
   shmem::ReportTail(watched->index, sealed_rows, survey.tail_rows);
   policy::FoldSituation situation;
   situation.segments = {survey.segments, survey.segment_count};
   situation.tail_rows = survey.tail_rows;
-  situation.everything = requested > sealed_rows;
+  situation.everything = care->requested_rows > sealed_rows;
   // The tail of hnsw_inline is its inserts' to fold; the worker merges what they leave.
-  if (strategy == am::Strategy::kHnswInline && !situation.everything) situation.tail_rows = 0;
+  const bool is_inline = am::StrategyOf(index) == am::Strategy::kHnswInline;
+  if (is_inline && !situation.everything) situation.tail_rows = 0;
   const storage::FoldOptions options = OptionsFor(index);
   const policy::FoldPlan plan =
       Plan(watched, SettingsFor(survey, options), situation, survey.manifest->retired_count > 0);
@@ -198,28 +200,55 @@ void LookAtGraphs(Care* care, Relation index, am::Strategy strategy) {
   shmem::ReportBuildStart(watched->index, storage::ProgressOf(care->job).rows_total);
 }
 
-/// A job if there is one to do; otherwise the index is settled, gone, or look_at is set.
-void Look(Care* care) {
+/// One step of looking at an index with graphs. True when it is done.
+bool LookAtGraphs(Care* care, Relation index) {
+  MemoryContextSwitchTo(care->context);  // the job may use what the survey found
+  if (care->survey == nullptr) BeginSurvey(care, index);
+  switch (storage::StepSurvey(care->survey, index, kStepMs)) {
+    case storage::SurveyStep::kContinue:
+      return false;
+    case storage::SurveyStep::kDone:
+      PlanAndBegin(care, index);
+      return true;
+    case storage::SurveyStep::kAbandoned:
+      break;
+  }
+  care->watched->look_at = In(kLockedPauseMs);
+  return true;
+}
+
+/// One step of a look. True when it is done: there is a job, or the index is settled, gone, or look_at is set.
+bool StepLook(Care* care) {
   WatchedIndex* watched = care->watched;
   const Relation index = OpenForStep(care);
   if (index == nullptr) {
     watched->look_at = In(kLockedPauseMs);
-    return;
+    return true;
   }
+  bool done = true;
   strlcpy(care->name, RelationGetRelationName(index), NAMEDATALEN);
   const am::Strategy strategy = am::StrategyOf(index);
   if (!am::HasGraphs(strategy) && storage::ReadManifestRoot(index).version == 0) {
     watched->settled = true;
-  } else if (!storage::TryLockBuilder(watched->index)) {
+  } else if (!care->is_builder && !storage::TryLockBuilder(watched->index)) {
     watched->look_at = In(kBuilderBusyMs);
   } else {
     care->is_builder = true;
     if (am::HasGraphs(strategy))
-      LookAtGraphs(care, index, strategy);
+      done = LookAtGraphs(care, index);
     else
       LookAtFlat(care, index);
   }
   CloseAfterStep(care, index);
+  return done;
+}
+
+/// Heads of many rows are counted in steps, so that no command waits for it.
+void Look(Care* care) {
+  while (!StepLook(care)) {
+    ServeInterrupts();
+    pg::StopPoint("worker-between-looks");
+  }
 }
 
 // ---- Building ----
@@ -228,6 +257,23 @@ enum class BuildEnd { kPublished, kAbandoned };
 
 void Pause(int pause_ms) {
   SleepUntil(In(pause_ms), pg::WaitEvent("TandemWorkerBuild"));
+}
+
+/// Ends a fold of a tail early that grows as fast as it is folded.
+void CutIfWorthIt(Care* care, Relation index) {
+  policy::FoldReading reading = storage::ReadingOf(care->job);
+  if (reading.read_rows == 0) return;
+  const uint64 rows = storage::CountRows(index, storage::kHeadStream);
+  reading.arrived_rows = rows - Min(rows, care->watched->row_bound);
+  const auto seal_rows = static_cast<uint64>(pg::CurrentSettings().seal_rows);
+  if (policy::IsWorthCutting(reading, seal_rows)) (void)storage::CutFold(care->job);
+}
+
+storage::FoldStep StepJob(Care* care, Relation index) {
+  if (!am::HasGraphs(am::StrategyOf(index))) return storage::FoldStep::kAbandoned;
+  const storage::FoldStep step = storage::StepFold(care->job, index, kStepMs);
+  if (step == storage::FoldStep::kContinue || step == storage::FoldStep::kWait) CutIfWorthIt(care, index);
+  return step;
 }
 
 /// Steps until the job has ended one way or the other.
@@ -247,9 +293,7 @@ BuildEnd Build(Care* care) {
       continue;
     }
     give_up_at = In(kGiveUpMs);
-    const storage::FoldStep step = am::HasGraphs(am::StrategyOf(index))
-                                       ? storage::StepFold(care->job, index, kStepMs)
-                                       : storage::FoldStep::kAbandoned;
+    const storage::FoldStep step = StepJob(care, index);
     CloseAfterStep(care, index);
     const storage::FoldProgress progress = storage::ProgressOf(care->job);
     shmem::ReportBuildProgress(care->watched->index, static_cast<uint32>(progress.phase), progress.rows_done,
