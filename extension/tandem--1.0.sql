@@ -448,13 +448,13 @@ COMMENT ON FUNCTION tandem_rows(regclass) IS 'row heads of a tandem index: heap 
 
 CREATE FUNCTION tandem_segments(index regclass,
 		OUT segment_id bigint, OUT first_row bigint, OUT end_row bigint, OUT rows bigint, OUT nodes bigint,
-		OUT bytes bigint, OUT m integer, OUT ef_construction integer, OUT codec text,
+		OUT bytes bigint, OUT m integer, OUT ef_construction integer, OUT codec text, OUT codec_reason text,
 		OUT built_at timestamp with time zone)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION tandem_segments(regclass) IS
-	'graph segments of a tandem index: row ids from first_row to before end_row, of which rows were alive at built_at';
+	'graph segments of a tandem index: row ids from first_row to before end_row, of which rows were alive at built_at; codec: what searches walk on, and why';
 
 -- What the views show of one index; NULL, and no row, if it is locked or gone.
 

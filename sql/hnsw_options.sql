@@ -32,11 +32,30 @@ DROP TABLE passing;
 
 -- Codecs.
 CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'fp16');
-CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'sq4');
-CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'float32');
-CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'auto');
-SELECT m, ef_construction, codec FROM tandem_segments('items_v');
+CREATE INDEX items_v ON items USING tandem (v vector_l1_ops) WITH (strategy = 'hnsw_inline', codec = 'sq4');
+CREATE INDEX items_v ON items USING tandem (v vector_l1_ops) WITH (strategy = 'hnsw_inline', codec = 'auto');
+SELECT codec, codec_reason FROM tandem_segments('items_v');
+-- ALTER INDEX is not asked: the graphs of such an index have 8 bits.
+ALTER INDEX items_v SET (codec = 'sq4');
+REINDEX INDEX items_v;
+SELECT codec FROM tandem_segments('items_v');
+SELECT * FROM tandem_verify('items_v', true);
 DROP INDEX items_v;
+CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'auto');
+SELECT m, ef_construction, codec, codec_reason FROM tandem_segments('items_v');
+-- A graph that grows keeps its codec, unless another one is asked for.
+ALTER INDEX items_v SET (codec = 'sq4');
+INSERT INTO items SELECT i, pseudo_vector(i, 3) FROM generate_series(301, 330) AS i;
+CALL tandem_build('items_v');
+SELECT rows, codec, codec_reason FROM tandem_segments('items_v');
+ALTER INDEX items_v RESET (codec);
+INSERT INTO items SELECT i, pseudo_vector(i, 3) FROM generate_series(331, 350) AS i;
+CALL tandem_build('items_v');
+SELECT rows, codec, codec_reason FROM tandem_segments('items_v');
+SELECT * FROM tandem_verify('items_v', true);
+DROP INDEX items_v;
+DELETE FROM items WHERE id > 300;
+VACUUM items;
 
 -- Bounds of m and ef_construction, and that graphs are built with them.
 CREATE INDEX items_v ON items USING tandem (v vector_l2_ops)

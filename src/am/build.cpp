@@ -42,7 +42,9 @@ storage::IndexShape ShapeOf(Relation index) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("column does not have dimensions"),
                     errhint("Give the column's type its number of dimensions, as in vector(3), or index an "
                             "expression that casts to one.")));
-  return {MetricOf(index), static_cast<uint32>(dimensions)};
+  const vec::Metric metric = MetricOf(index);
+  CheckOptionsWithMetric(index, metric);
+  return {metric, static_cast<uint32>(dimensions)};
 }
 
 void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/,

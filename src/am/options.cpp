@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "access/reloptions.h"
+#include "catalog/index.h"
 }
 
 namespace tandem::am {
@@ -29,11 +30,11 @@ relopt_enum_elt_def strategy_values[] = {
     {nullptr, 0},
 };
 
-enum Codec : int { kCodecAuto, kCodecFloat32, kCodecFp16, kCodecSq8, kCodecSq4 };
-
 relopt_enum_elt_def codec_values[] = {
-    {"auto", kCodecAuto}, {"float32", kCodecFloat32}, {"fp16", kCodecFp16},
-    {"sq8", kCodecSq8},   {"sq4", kCodecSq4},         {nullptr, 0},
+    {"auto", static_cast<int>(graph::CodecChoice::kAuto)},
+    {"sq8", static_cast<int>(graph::CodecChoice::kSq8)},
+    {"sq4", static_cast<int>(graph::CodecChoice::kSq4)},
+    {nullptr, 0},
 };
 
 void RejectWithFlat(const char* name, int value) {
@@ -56,12 +57,7 @@ void CheckTogether(const IndexOptions& options) {
       return;
     case Strategy::kHnswBatch:
     case Strategy::kHnswInline:
-      if (options.codec == kUnset || options.codec == kCodecAuto || options.codec == kCodecSq8) return;
-      ereport(
-          ERROR,
-          (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-           errmsg("codec \"%s\" is not available yet", codec_values[options.codec].string_val),
-           errhint("Use codec = 'auto' or 'sq8': results are ordered by full precision with any codec.")));
+      return;
   }
 }
 
@@ -89,7 +85,7 @@ void RegisterIndexOptions() {
   add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf,
                     kMaxEf, kLock);
   add_enum_reloption(option_kind, "codec", "How vectors are encoded in graph segments.", codec_values, kUnset,
-                     "Valid values are \"auto\", \"float32\", \"fp16\", \"sq8\" and \"sq4\".", kLock);
+                     "Valid values are \"auto\", \"sq8\" and \"sq4\".", kLock);
 }
 
 bytea* ParseIndexOptions(Datum reloptions, bool validate) {
@@ -120,13 +116,27 @@ static int ValueOf(int option, int if_unset, int least, int most) {
   return option == kUnset ? if_unset : Max(least, Min(option, most));
 }
 
+static graph::CodecChoice ChoiceOf(const IndexOptions& options) {
+  const bool known = options.codec >= 0 && options.codec <= static_cast<int>(graph::CodecChoice::kSq4);
+  return known ? static_cast<graph::CodecChoice>(options.codec) : graph::CodecChoice::kAuto;
+}
+
 GraphOptions GraphOptionsOf(Relation index) {
   const IndexOptions* options = OptionsOf(index);
-  if (options == nullptr) return {pg::kDefaultM, pg::kDefaultEfConstruction};
+  if (options == nullptr) return {pg::kDefaultM, pg::kDefaultEfConstruction, graph::CodecChoice::kAuto};
   const int m = ValueOf(options->m, pg::kDefaultM, kMinM, kMaxM);
   const int ef_construction =
       ValueOf(options->ef_construction, pg::kDefaultEfConstruction, kMinEfConstruction, kMaxEf);
-  return {static_cast<uint32>(m), static_cast<uint32>(ef_construction)};
+  return {static_cast<uint32>(m), static_cast<uint32>(ef_construction), ChoiceOf(*options)};
+}
+
+void CheckOptionsWithMetric(Relation index, vec::Metric metric) {
+  // TRUNCATE and REINDEX build indexes that exist: these keep working (with 8-bit codes) whatever ALTER INDEX has set.
+  if (metric != vec::Metric::kL1 || ReindexIsProcessingIndex(RelationGetRelid(index))) return;
+  if (GraphOptionsOf(index).codec != graph::CodecChoice::kSq4) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("codec \"sq4\" does not apply to distance L1"),
+           errhint("Use codec = 'auto' or 'sq8': results are ordered by full precision with any codec.")));
 }
 
 storage::FoldOptions FoldOptionsOf(Relation index) {
@@ -134,6 +144,7 @@ storage::FoldOptions FoldOptionsOf(Relation index) {
   storage::FoldOptions options = {};
   options.m = graph.m;
   options.ef_construction = graph.ef_construction;
+  options.codec = graph.codec;
   options.build_memory_bytes = static_cast<uint64>(pg::CurrentSettings().build_memory_kb) * 1024;
   options.tail_bound = ~uint64{0};
   return options;

@@ -45,6 +45,7 @@ void RegisterIndexOptions();
 struct GraphOptions {
   uint32 m;
   uint32 ef_construction;
+  graph::CodecChoice codec;
 };
 /// With defaults in place of what was not given, whatever the strategy.
 [[nodiscard]] GraphOptions GraphOptionsOf(Relation index);
@@ -52,6 +53,9 @@ struct GraphOptions {
 /// What a fold of the index, by whomever, is to be built with: the options above and tandem.build_memory. On this very process,
 /// however long the tail.
 [[nodiscard]] storage::FoldOptions FoldOptionsOf(Relation index);
+
+/// An error if the index is being created with options that do not go with its metric.
+void CheckOptionsWithMetric(Relation index, vec::Metric metric);
 
 /// Candidates that a search of the index keeps: the session's tandem.ef_search, else the index's, else
 /// pg::kDefaultEfSearch.

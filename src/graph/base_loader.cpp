@@ -8,8 +8,25 @@
 #include "graph/node_data.hpp"
 
 namespace tandem::graph {
+namespace {
 
-base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& parameters, float* offsets) {
+bool IsWhatIsWanted(CodecChoice choice, const SegmentHeader& header) noexcept {
+  const auto code = static_cast<vec::WalkCode>(header.codec);
+  switch (choice) {
+    case CodecChoice::kAuto:
+      return true;
+    case CodecChoice::kSq8:
+      return code == vec::WalkCode::kSq8;
+    case CodecChoice::kSq4:
+      return code == vec::WalkCode::kSq4;
+  }
+  return false;
+}
+
+}  // namespace
+
+base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& parameters, float* offsets,
+                               float* walk) {
   source->Read(0, sizeof header_, &header_);
   const GraphParameters& graph = parameters.graph;
   const bool ours = header_.metric == static_cast<std::uint8_t>(graph.metric) &&
@@ -18,7 +35,9 @@ base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& par
   if (const char* problem = ProblemOf(header_); problem != nullptr) return Error(problem);
   if (!ours) return Error("another shape than this index");
   first_row_ = parameters.first_row;
+  if (!IsWhatIsWanted(parameters.codec, header_)) return Error("another codec than is wanted");
   source->Read(header_.offsets_at, header_.dimensions * sizeof(float), offsets);
+  if (WalkFloats(header_) > 0) source->Read(header_.walk_at, WalkFloats(header_) * sizeof(float), walk);
   stage_ = header_.nodes > 0 ? Stage::kRecords : Stage::kLoaded;
   return {};
 }

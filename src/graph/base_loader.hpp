@@ -17,8 +17,10 @@ class BaseLoader {
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
   static constexpr std::size_t kReadBytes = std::size_t{256} << 10;  ///< read at once
 
-  /// Reads header and offsets; kCorrupted if they contradict themselves or `parameters`.
-  [[nodiscard]] base::Status Begin(SegmentSource* source, const BuildParameters& parameters, float* offsets);
+  /// Reads header, offsets (dimensions floats), and centres and steps (`walk`: room for 2 * dimensions floats); kCorrupted if they
+  /// contradict themselves or `parameters`.
+  [[nodiscard]] base::Status Begin(SegmentSource* source, const BuildParameters& parameters, float* offsets,
+                                   float* walk);
   [[nodiscard]] const SegmentHeader& header() const noexcept { return header_; }
 
   /// Loads up to `max_nodes` nodes, upper nodes or rows more into memory for header().nodes ids. True while there are more.

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -144,6 +145,7 @@ class GraphBuilder::Impl {
   const SegmentImage& image() const noexcept { return image_; }
 
  private:
+  void ChooseCodec();
   void MakeGraph(std::uint32_t max_nodes);
   void BeginAdopting();
   bool AdoptNodes(std::uint32_t max_nodes);
@@ -163,10 +165,12 @@ class GraphBuilder::Impl {
   const std::size_t data_bytes_;
   base::CancelToken cancel_;  ///< the queue's, too
 
-  // The quantiser.
+  // The codec.
   std::optional<vec::ScalarQuantizerTrainer> trainer_;
   std::vector<float> offsets_;
-  vec::ScalarQuantizer quantizer_;
+  std::vector<float> walk_;  ///< centres, then steps, of 4-bit codes
+  vec::WalkCodec codec_;
+  CodecReason codec_reason_ = CodecReason::kAsked;
 
   // The graph.
   std::optional<CodeSpace> space_;
@@ -254,6 +258,7 @@ GraphBuilder::Impl::Impl(const BuildParameters& parameters)
       data_bytes_(NodeDataBytes(parameters.graph.metric, parameters.graph.dimensions)),
       trainer_(std::in_place, parameters.graph.metric, parameters.graph.dimensions),
       offsets_(parameters.graph.dimensions),
+      walk_(2 * std::size_t{parameters.graph.dimensions}),
       data_(data_bytes_) {
   if (parameters_.graph.m > kMaxM) throw std::invalid_argument("m is too large");
   if (parameters_.max_rows >= kMaxNodes) throw std::length_error("too many rows for one segment");
@@ -265,14 +270,31 @@ GraphBuilder::Impl::Impl(const BuildParameters& parameters)
 }
 
 void GraphBuilder::Impl::FinishTraining() {
-  quantizer_ = {parameters_.graph.metric, parameters_.graph.dimensions, 1.0F, offsets_.data()};
-  quantizer_.step = trainer_->Train(offsets_.data());
+  codec_.base = {parameters_.graph.metric, parameters_.graph.dimensions, 1.0F, offsets_.data()};
+  codec_.base.step = trainer_->Train(offsets_.data());
+  ChooseCodec();
   trainer_.reset();
   MakeGraph(static_cast<std::uint32_t>(parameters_.max_rows));
 }
 
+void GraphBuilder::Impl::ChooseCodec() {
+  const std::size_t dimensions = parameters_.graph.dimensions;
+  codec_.error = std::numeric_limits<float>::infinity();
+  const bool is_l1 = parameters_.graph.metric == vec::Metric::kL1;
+  if (parameters_.codec == CodecChoice::kAuto)
+    codec_reason_ = is_l1 ? CodecReason::kMetric : CodecReason::kDimensions;
+  if (parameters_.codec != CodecChoice::kSq4) return;
+  if (is_l1) throw std::invalid_argument("4-bit codes for L1");
+  // 16 levels over all that an 8-bit code can be.
+  std::fill_n(walk_.begin(), dimensions, 127.5F);
+  std::fill_n(walk_.begin() + static_cast<std::ptrdiff_t>(dimensions), dimensions, 16.0F);
+  codec_.code = vec::WalkCode::kSq4;
+  codec_.centre = walk_.data();
+  codec_.step = walk_.data() + dimensions;
+}
+
 void GraphBuilder::Impl::MakeGraph(std::uint32_t max_nodes) {
-  space_.emplace(quantizer_);
+  space_.emplace(codec_.base);
   tids_.reserve(parameters_.max_rows);
   node_of_.reserve(parameters_.max_rows);
   hnsw_ = std::make_unique<Hnsw>(&*space_, std::max(max_nodes, 1U), parameters_.graph.m,
@@ -282,9 +304,11 @@ void GraphBuilder::Impl::MakeGraph(std::uint32_t max_nodes) {
 // ---- the base ----
 
 base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
-  if (base::Status status = base_.Begin(source, parameters_, offsets_.data()); !status.ok()) return status;
+  if (base::Status status = base_.Begin(source, parameters_, offsets_.data(), walk_.data()); !status.ok())
+    return status;
   trainer_.reset();
-  quantizer_ = {parameters_.graph.metric, parameters_.graph.dimensions, base_.header().step, offsets_.data()};
+  codec_ = WalkCodecOf(base_.header(), offsets_.data(), walk_.data());
+  codec_reason_ = static_cast<CodecReason>(base_.header().codec_reason);
   MakeGraph(base_.header().nodes);
   return {};
 }
@@ -365,7 +389,7 @@ void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float*
   if (cancel_.cancelled()) return;
   if (!vec::IsCodable(parameters_.graph.metric, vector, parameters_.graph.dimensions)) return;
   if (tids_.size() >= parameters_.max_rows) throw std::length_error("more rows than announced");
-  vec::EncodeVector(quantizer_, vector, reinterpret_cast<std::uint8_t*>(data_.data()));
+  vec::EncodeVector(codec_.base, vector, reinterpret_cast<std::uint8_t*>(data_.data()));
   AttachRow(RelativeRow(row), tid, NodeOfCode());
 }
 
@@ -455,8 +479,9 @@ void GraphBuilder::Impl::LayOut() {
     static_cast<void>(ConnectUnreached(graph.memory, nodes_, graph.entry_id, parameters_.graph.m, cancel_));
     if (cancel_.cancelled()) return;
   }
-  graph.offsets = offsets_.data();
-  graph.step = quantizer_.step;
+  graph.codec = codec_;
+  graph.walk = walk_.data();
+  graph.codec_reason = codec_reason_;
   image_.LayOut(parameters_, graph, std::move(tids_), node_of_);
   std::vector<std::uint32_t>().swap(node_of_);
 }

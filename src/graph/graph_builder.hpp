@@ -18,8 +18,16 @@ struct GraphParameters {
   std::uint32_t ef_construction = 128;
 };
 
+/// What searches will walk the graph on (vec/walk_query.hpp).
+enum class CodecChoice : std::uint8_t {
+  kAuto,  ///< 4 bits where they gain something and do as well on the sample, else 8
+  kSq8,
+  kSq4,  ///< not for L1
+};
+
 struct BuildParameters {
   GraphParameters graph;
+  CodecChoice codec = CodecChoice::kAuto;
   std::uint64_t first_row = 0;  ///< the segment's row ids, all within 2^32 - 2 of each other
   std::uint64_t end_row = 0;
   std::uint64_t max_rows = 0;  ///< at most so many rows will be added, those of the base included
@@ -58,8 +66,8 @@ class GraphBuilder {
   void AddSample(const float* vector);
   void FinishTraining();
 
-  /// Takes the base's quantiser and graph shape. base_first_row etc. come from its header; its row ids lie within ours.
-  /// Returns kCorrupted if header and parameters contradict each other.
+  /// Takes the base's quantiser, walk codec and graph shape. base_first_row etc. come from its header; its row ids lie within
+  /// ours. Returns kCorrupted if header and parameters contradict each other, a codec asked for by name included.
   [[nodiscard]] base::Status BeginBase(SegmentSource* source);
   /// Loads up to `max_nodes` more nodes, or parts of them; true while there are more. `source` is used during the call only. At
   /// the end rows are sorted at once, 0.1 s a million.

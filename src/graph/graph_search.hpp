@@ -23,7 +23,7 @@
 #include "base/span.hpp"
 #include "graph/prefetch.hpp"
 #include "graph/segment_layout.hpp"
-#include "vec/scalar_quantizer.hpp"
+#include "vec/walk_query.hpp"
 
 namespace tandem::graph {
 
@@ -51,6 +51,11 @@ inline void KeysOf(const vec::CodeQuery& query, const std::uint8_t* const* codes
   for (std::size_t i = 0; i < count; ++i) keys[i] = query.Key(codes[i]);
 }
 
+inline void KeysOf(const vec::WalkQuery& query, const std::uint8_t* const* codes, std::size_t count,
+                   float* keys) noexcept {
+  query.Keys(codes, count, keys);
+}
+
 /// Reader: gives access to the segment's parts. What is in memory comes at once; what is not, from pages.
 ///   In memory, in the form of chunk_layout.hpp, or nullptr. Cheap, never fails; stays until the call of GraphSearch ends.
 ///     const char* Record(std::uint32_t node)               2 m links, kEndOfLinks ends | walk code
@@ -75,7 +80,8 @@ class GraphSearch {
     query_ = query;
     ef_ = std::max(ef, 1U);
     link_bytes_ = 2 * header->m * static_cast<std::uint32_t>(sizeof(std::uint32_t));
-    walk_bytes_ = (header->code_bytes + 3) / 4 * 4;
+    walk_bytes_ = static_cast<std::uint32_t>(
+        vec::WalkCodeBytes(static_cast<vec::WalkCode>(header->codec), header->dimensions));
     beam_ = beam > 0 ? beam : BeamFor(link_bytes_ + walk_bytes_);
     stage_ = Stage::kStarted;
     ForgetSeen();

@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 
 namespace tandem::graph {
 namespace {
@@ -20,7 +21,7 @@ void SegmentChecker::Run(SegmentSource* source, std::uint64_t bytes, SegmentProb
   sink_state_ = state;
   problems_ = 0;
   if (!CheckHeader(bytes)) return;
-  CheckOffsets();
+  CheckCodec();
   CheckRecords();
   CheckUpperNodes();
   CheckUpperLinks();
@@ -48,18 +49,25 @@ bool SegmentChecker::CheckHeader(std::uint64_t bytes) {
   return true;
 }
 
-void SegmentChecker::CheckOffsets() {
-  const float* offsets = nullptr;
-  for (std::uint64_t first = 0; first < header_.dimensions;) {
-    const std::uint64_t count =
-        ReadSome(header_.offsets_at, first, header_.dimensions, sizeof(float), &offsets);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      if (!std::isfinite(offsets[i])) {
-        Report(header_.offsets_at + (first + i) * sizeof(float), "offset of dimension %llu is not finite",
-               static_cast<unsigned long long>(first + i + 1));
-      }
+void SegmentChecker::CheckCodec() {
+  constexpr float kAny = std::numeric_limits<float>::lowest();
+  CheckFloats(header_.offsets_at, header_.dimensions, kAny, "offset");
+  if (header_.walk_at == 0) return;
+  CheckFloats(header_.walk_at, header_.dimensions, kAny, "centre");
+  CheckFloats(header_.walk_at + header_.dimensions * sizeof(float), header_.dimensions,
+              std::numeric_limits<float>::min(), "step");
+}
+
+void SegmentChecker::CheckFloats(std::uint64_t at, std::uint64_t count, float least, const char* what) {
+  const float* floats = nullptr;
+  for (std::uint64_t first = 0; first < count && !enough();) {
+    const std::uint64_t read = ReadSome(at, first, count, sizeof(float), &floats);
+    for (std::uint64_t i = 0; i < read; ++i) {
+      if (std::isfinite(floats[i]) && floats[i] >= least) continue;
+      Report(at + (first + i) * sizeof(float), "%s of dimension %llu is out of range", what,
+             static_cast<unsigned long long>(first + i + 1));
     }
-    first += count;
+    first += read;
   }
 }
 

@@ -11,7 +11,7 @@ namespace tandem::graph {
 /// Takes one problem. offset: of the wrong bytes in the segment, or ~0 if the problem has no single place.
 using SegmentProblemSink = void (*)(void* state, std::uint64_t offset, const char* problem);
 
-/// Header plausible and within `bytes`; links within bounds, no node linked to itself, no repeated link; upper nodes
+/// Header plausible and within `bytes`; offsets, centres and steps finite; links within bounds, no node linked to itself, no repeated link; upper nodes
 /// ascending; every node reachable over level 0 from the entry or an upper node (kUnreachableShare may not be: HNSW does not
 /// promise all); row starts ascending, each row in range and once; TIDs ascending, with the rows of the row section.
 /// After kMaxProblems it stops. Memory: a few bytes a node. Throws std::bad_alloc; source and sink may leave by longjmp, so
@@ -22,7 +22,9 @@ class SegmentChecker {
 
  private:
   [[nodiscard]] bool CheckHeader(std::uint64_t bytes);
-  void CheckOffsets();
+  void CheckCodec();
+  /// `count` floats at `at`, each finite and at least `least`.
+  void CheckFloats(std::uint64_t at, std::uint64_t count, float least, const char* what);
   void CheckRecords();
   void CheckUpperNodes();
   void CheckUpperLinks();

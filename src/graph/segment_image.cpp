@@ -85,13 +85,15 @@ void SegmentImage::FillHeader(const BuildParameters& parameters) {
   header_.magic = kSegmentMagic;
   header_.version = kSegmentVersion;
   header_.metric = static_cast<std::uint8_t>(shape.metric);
-  header_.codec = static_cast<std::uint8_t>(Codec::kSq8);
+  header_.codec = static_cast<std::uint8_t>(graph_.codec.code);
   header_.dimensions = shape.dimensions;
   header_.m = shape.m;
   header_.ef_construction = shape.ef_construction;
   header_.code_bytes = shape.dimensions;
   header_.record_bytes = RecordBytes(shape.m, shape.dimensions);
-  header_.step = graph_.step;
+  header_.step = graph_.codec.base.step;
+  header_.walk_error = graph_.codec.error;
+  header_.codec_reason = static_cast<std::uint32_t>(graph_.codec_reason);
   header_.nodes = graph_.nodes;
   header_.entry_node = graph_.nodes > 0 ? NodeOf(graph_.entry_id) : kEndOfLinks;
   header_.max_level = graph_.max_level;
@@ -115,7 +117,8 @@ void SegmentImage::Read(std::uint64_t offset, std::size_t bytes, char* to) const
     CopySection(wanted, at, section.data(), section.size() * sizeof section[0]);
   };
   CopySection(wanted, 0, &header_, sizeof header_);
-  CopySection(wanted, header_.offsets_at, graph_.offsets, header_.dimensions * sizeof(float));
+  CopySection(wanted, header_.offsets_at, graph_.codec.base.offset, header_.dimensions * sizeof(float));
+  CopySection(wanted, header_.walk_at, graph_.walk, WalkFloats(header_) * sizeof(float));
   copy(header_.upper_nodes_at, upper_nodes_);
   copy(header_.row_starts_at, row_starts_);
   copy(header_.rows_at, rows_);

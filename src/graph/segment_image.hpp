@@ -17,8 +17,9 @@ struct BuiltGraph {
   std::uint32_t nodes = 0;
   std::uint32_t entry_id = 0;  ///< if nodes > 0
   std::uint32_t max_level = 0;
-  const float* offsets = nullptr;
-  float step = 1.0F;
+  vec::WalkCodec codec;
+  const float* walk = nullptr;  ///< for kSq4: codec.centre, and behind it codec.step
+  CodecReason codec_reason = CodecReason::kAsked;
 };
 
 class SegmentImage {

@@ -8,7 +8,29 @@ namespace {
 
 constexpr std::uint64_t kSectionAlignment = 8;
 
+const char* ProblemOfCodec(const SegmentHeader& header) noexcept {
+  const auto code = static_cast<vec::WalkCode>(header.codec);
+  const bool four_bits = code == vec::WalkCode::kSq4;
+  if (code != vec::WalkCode::kSq8 && !four_bits) return "unknown codec";
+  if (four_bits && static_cast<vec::Metric>(header.metric) == vec::Metric::kL1) return "4-bit codec for L1";
+  if (!(header.walk_error >= 0.0F)) return "wrong error of codes";  // infinity: not known
+  if (header.codec_reason >= kCodecReasons) return "unknown reason for the codec";
+  return nullptr;
+}
+
 }  // namespace
+
+vec::WalkCodec WalkCodecOf(const SegmentHeader& header, const float* offsets, const float* walk) noexcept {
+  vec::WalkCodec codec;
+  codec.code = static_cast<vec::WalkCode>(header.codec);
+  codec.base = {static_cast<vec::Metric>(header.metric), header.dimensions, header.step, offsets};
+  codec.error = header.walk_error;
+  if (codec.code == vec::WalkCode::kSq4) {
+    codec.centre = walk;
+    codec.step = walk + header.dimensions;
+  }
+  return codec;
+}
 
 void PlaceSections(SegmentHeader* header, bool row_starts) noexcept {
   std::uint64_t end = sizeof(SegmentHeader);
@@ -19,6 +41,7 @@ void PlaceSections(SegmentHeader* header, bool row_starts) noexcept {
   };
   const std::uint64_t nodes = header->nodes;
   header->offsets_at = place(header->dimensions * sizeof(float));
+  header->walk_at = WalkFloats(*header) > 0 ? place(WalkFloats(*header) * sizeof(float)) : 0;
   header->records_at = place(nodes * header->record_bytes);
   header->upper_nodes_at = place(header->upper_nodes * sizeof(UpperNode));
   header->upper_links_at = place(std::uint64_t{header->upper_lists} * header->m * sizeof(std::uint32_t));
@@ -31,8 +54,8 @@ void PlaceSections(SegmentHeader* header, bool row_starts) noexcept {
 const char* ProblemOf(const SegmentHeader& header) noexcept {
   if (header.magic != kSegmentMagic) return "wrong magic number";
   if (header.version != kSegmentVersion) return "unknown version";
-  if (header.codec != static_cast<std::uint8_t>(Codec::kSq8)) return "unknown codec";
   if (header.metric < 1 || header.metric > 4) return "unknown metric";
+  if (const char* problem = ProblemOfCodec(header); problem != nullptr) return problem;
   if (header.m < 2 || header.m > kMaxM) return "m out of range";
   if (header.dimensions == 0 || header.code_bytes != header.dimensions ||
       header.record_bytes != RecordBytes(header.m, header.code_bytes)) {

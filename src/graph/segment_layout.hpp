@@ -1,8 +1,9 @@
 #pragma once
-// The frozen form of a graph, version 1: one run of bytes, laid over pages by storage/. Little-endian, as built.
+// The frozen form of a graph, version 2: one run of bytes, laid over pages by storage/. Little-endian, as built.
 //
 //   SegmentHeader
 //   offsets of the quantiser      float32[dimensions]
+//   centres and steps             float32[dimensions] each, only if the walk codec is kSq4
 //   records                       nodes * record_bytes:  uint32 link[2 m], ended by kNoNode if fewer | code | padding to 4
 //   upper nodes                   UpperNode[upper_nodes], ascending by node
 //   upper links                   uint32[m] a level: ordinals into the upper nodes, ended by kNoNode if fewer
@@ -10,29 +11,39 @@
 //   rows                          uint32[rows]: row id - first_row, node after node
 //   TIDs                          TidEntry[rows], ascending by TID
 //
-// Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
+// Codes here have 8 bits, whatever the walk codec: graphs grow on them, and walk codes are made of them when a segment is
+// brought into memory. Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
 // A node without rows is one whose rows all died: it keeps the graph connected until the next rebuild.
 
 #include <cstdint>
 
 #include "base/ids.hpp"
 #include "vec/metric.hpp"
+#include "vec/walk_query.hpp"
 
 namespace tandem::graph {
 
 constexpr std::uint32_t kSegmentMagic = 0x47455354;  // "TSEG"
-constexpr std::uint16_t kSegmentVersion = 1;
+constexpr std::uint16_t kSegmentVersion = 2;
 constexpr std::uint32_t kEndOfLinks = ~std::uint32_t{0};
 constexpr std::uint32_t kMaxM = 100;
 constexpr std::uint32_t kMaxNodes = std::uint32_t{1} << 31;  // searches keep a mark in the highest bit
 
-enum class Codec : std::uint8_t { kSq8 = 1 };
+/// Why a segment has the walk codec that it has.
+enum class CodecReason : std::uint32_t {
+  kAsked = 0,       ///< by name
+  kMetric = 1,      ///< auto: 8 bits, since L1 has no others
+  kDimensions = 2,  ///< auto: 8 bits, since there are too few dimensions for 4 to gain anything
+  kSampleFar = 3,   ///< auto: 8 bits, since 4 did worse on the sample
+  kSampleNear = 4,  ///< auto: 4 bits, since they do as well on the sample
+};
+constexpr std::uint32_t kCodecReasons = 5;
 
 struct SegmentHeader {
   std::uint32_t magic;
   std::uint16_t version;
   std::uint8_t metric;  ///< vec::Metric
-  std::uint8_t codec;   ///< Codec
+  std::uint8_t codec;   ///< vec::WalkCode
   std::uint32_t dimensions;
   std::uint32_t m;
   std::uint32_t ef_construction;
@@ -45,10 +56,13 @@ struct SegmentHeader {
   std::uint32_t entry_node;   ///< kEndOfLinks if nodes == 0
   std::uint32_t entry_upper;  ///< its ordinal among the upper nodes; kEndOfLinks if it has level 0
   std::uint32_t max_level;
-  std::uint64_t first_row;  ///< row ids [first_row, end_row) are this segment's
+  float walk_error;            ///< vec::WalkCodec::error
+  std::uint32_t codec_reason;  ///< CodecReason
+  std::uint64_t first_row;     ///< row ids [first_row, end_row) are this segment's
   std::uint64_t end_row;
   std::uint64_t rows;  ///< rows in the graph: those that were alive and codable when it was built
   std::uint64_t offsets_at;
+  std::uint64_t walk_at;  ///< centres, then steps; 0 if the walk codec has none
   std::uint64_t records_at;
   std::uint64_t upper_nodes_at;
   std::uint64_t upper_links_at;
@@ -57,7 +71,7 @@ struct SegmentHeader {
   std::uint64_t tids_at;
   std::uint64_t bytes;  ///< of the whole segment
 };
-static_assert(sizeof(SegmentHeader) == 144, "on-disk format");
+static_assert(sizeof(SegmentHeader) == 160, "on-disk format");
 
 /// Levels 1 … level of a node: lists first_list … first_list + level - 1.
 struct UpperNode {
@@ -92,6 +106,15 @@ class SegmentSource {
 [[nodiscard]] constexpr std::uint32_t RecordBytes(std::uint32_t m, std::uint32_t code_bytes) noexcept {
   return 2 * m * static_cast<std::uint32_t>(sizeof(std::uint32_t)) + (code_bytes + 3) / 4 * 4;
 }
+
+/// Floats of the section of centres and steps.
+[[nodiscard]] constexpr std::uint32_t WalkFloats(const SegmentHeader& header) noexcept {
+  return header.codec == static_cast<std::uint8_t>(vec::WalkCode::kSq4) ? 2 * header.dimensions : 0;
+}
+
+/// Of a segment whose header has been checked. offsets: dimensions floats; walk: WalkFloats() floats. Both must outlive it.
+[[nodiscard]] vec::WalkCodec WalkCodecOf(const SegmentHeader& header, const float* offsets,
+                                         const float* walk) noexcept;
 
 /// Fills in every *_at and `bytes` from the counts. row_starts: whether that section exists.
 void PlaceSections(SegmentHeader* header, bool row_starts) noexcept;

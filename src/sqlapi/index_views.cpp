@@ -46,10 +46,28 @@ const char* MetricName(vec::Metric metric) {
   return "unknown";
 }
 
-const char* CodecName(graph::Codec codec) {
+const char* CodecName(vec::WalkCode codec) {
   switch (codec) {
-    case graph::Codec::kSq8:
+    case vec::WalkCode::kSq8:
       return "sq8";
+    case vec::WalkCode::kSq4:
+      return "sq4";
+  }
+  return "unknown";
+}
+
+const char* CodecReasonName(graph::CodecReason reason) {
+  switch (reason) {
+    case graph::CodecReason::kAsked:
+      return "asked for";
+    case graph::CodecReason::kMetric:
+      return "L1 has no other";
+    case graph::CodecReason::kDimensions:
+      return "few dimensions";
+    case graph::CodecReason::kSampleFar:
+      return "a sample was found worse with fewer bits";
+    case graph::CodecReason::kSampleNear:
+      return "a sample was found as well with fewer bits";
   }
   return "unknown";
 }
@@ -263,7 +281,8 @@ void ReturnSegment(ReturnSetInfo* result, const storage::SegmentInfo& segment) {
       Int64GetDatum(BytesOfBlob(segment.bytes)),
       Int32GetDatum(static_cast<int32>(segment.m)),
       Int32GetDatum(static_cast<int32>(segment.ef_construction)),
-      CStringGetTextDatum(CodecName(static_cast<graph::Codec>(segment.codec))),
+      CStringGetTextDatum(CodecName(static_cast<vec::WalkCode>(segment.codec))),
+      CStringGetTextDatum(CodecReasonName(static_cast<graph::CodecReason>(segment.codec_reason))),
       TimestampTzGetDatum(segment.built_at),
   };
   bool nulls[lengthof(values)] = {};

@@ -114,6 +114,13 @@ graph::GraphParameters ShapeOf(const FoldJob& job) {
   return shape;
 }
 
+/// Options that do not go together with the metric can still be set by ALTER INDEX, which nobody asks us about.
+graph::CodecChoice ChoiceOf(const FoldJob& job) {
+  const graph::CodecChoice choice = job.options.codec;
+  const bool possible = choice != graph::CodecChoice::kSq4 || job.view->metric != vec::Metric::kL1;
+  return possible ? choice : graph::CodecChoice::kSq8;
+}
+
 /// The job's context goes, and the builder in its child context has gone. Frees no memory of contexts.
 void Forget(void* arg) {
   auto* job = static_cast<FoldJob*>(arg);
@@ -135,6 +142,7 @@ void DropBuilder(FoldJob* job) {
 void NewBuilder(FoldJob* job) {
   graph::BuildParameters parameters;
   parameters.graph = ShapeOf(*job);
+  parameters.codec = ChoiceOf(*job);
   parameters.first_row = job->first_row;
   parameters.end_row = job->end_row;
   parameters.max_rows = job->live_rows;
@@ -161,10 +169,22 @@ void SetRange(FoldJob* job, const FoldSurvey& survey, const policy::FoldPlan& pl
   job->tail_rows = plan.tail_rows;
 }
 
+bool IsCodedAs(const SegmentInfo& info, graph::CodecChoice choice) {
+  switch (choice) {
+    case graph::CodecChoice::kAuto:
+      return true;
+    case graph::CodecChoice::kSq8:
+      return info.codec == static_cast<uint16>(vec::WalkCode::kSq8);
+    case graph::CodecChoice::kSq4:
+      return info.codec == static_cast<uint16>(vec::WalkCode::kSq4);
+  }
+  return false;
+}
+
 /// A base must have been built the same way. Its blocks are copied: the survey goes before the job does.
 void SetBase(FoldJob* job, const Manifest& manifest, uint32 base) {
   const SegmentInfo& info = manifest.segments[base];
-  if (info.m != job->options.m || info.codec != static_cast<uint32>(graph::Codec::kSq8)) return;
+  if (info.m != job->options.m || !IsCodedAs(info, ChoiceOf(*job))) return;
   job->has_base = true;
   job->base_first_row = info.first_row;
   job->base_end_row = info.end_row;
@@ -455,6 +475,7 @@ SegmentInfo DescribeSegment(const FoldJob& job, const BlobRef& blob) {
   info.m = header.m;
   info.ef_construction = header.ef_construction;
   info.codec = header.codec;
+  info.codec_reason = static_cast<uint16>(header.codec_reason);
   info.built_at = GetCurrentTimestamp();
   return info;
 }

@@ -25,6 +25,7 @@
 
 #include "storage/manifest.hpp"
 
+#include "graph/graph_builder.hpp"
 #include "policy/fold_policy.hpp"
 
 namespace tandem::storage {
@@ -32,7 +33,8 @@ namespace tandem::storage {
 struct FoldOptions {
   uint32 m;
   uint32 ef_construction;
-  unsigned threads;  ///< 0: steps compute by themselves
+  graph::CodecChoice codec;  ///< kSq4 is kSq8 where the metric has no 4-bit codes
+  unsigned threads;          ///< 0: steps compute by themselves
   int nice;
   uint64 build_memory_bytes;
   uint64 tail_bound;  ///< fold no row id from here on; ~0: none

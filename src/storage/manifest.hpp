@@ -33,7 +33,8 @@ struct SegmentInfo {
   uint64 rows;  ///< in its graph when it was built
   uint32 m;
   uint32 ef_construction;
-  uint32 codec;         ///< graph::Codec
+  uint16 codec;         ///< vec::WalkCode
+  uint16 codec_reason;  ///< graph::CodecReason
   uint32 first_extent;  ///< index into the manifest's blocks
   int64 built_at;       ///< TimestampTz
 };

@@ -232,11 +232,42 @@ TEST(GraphBuilder, TakesABaseThatFitsOnly) {
   for (const auto& change : std::vector<void (*)(BuildParameters*)>{
            [](BuildParameters* p) { p->graph.metric = vec::Metric::kL1; },
            [](BuildParameters* p) { p->graph.dimensions = 13; }, [](BuildParameters* p) { p->graph.m = 8; },
+           [](BuildParameters* p) { p->codec = CodecChoice::kSq4; },
            [](BuildParameters* p) { p->first_row = 1; }, [](BuildParameters* p) { p->end_row = 299; }}) {
     BuildParameters wrong = fits;
     change(&wrong);
     EXPECT_EQ(TryBase(&base, wrong).kind(), base::ErrorKind::kCorrupted);
   }
+}
+
+TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
+  BuildParameters parameters = Parameters(vec::Metric::kL2, 12, 300);
+  parameters.codec = CodecChoice::kSq4;
+  const Dataset data(12, 400, 8);
+  MemorySegment base = Build(parameters, data);
+  EXPECT_EQ(base.header().codec, static_cast<std::uint8_t>(vec::WalkCode::kSq4));
+  ASSERT_NE(base.header().walk_at, 0U);
+
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 12, 400));
+  ASSERT_TRUE(builder.BeginBase(&base).ok());
+  base::Status status;
+  while (builder.LoadBaseNodes(&base, 1'000, &status)) {
+  }
+  for (std::uint64_t row = 0; row < 300; ++row)
+    builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  AddRows(&builder, data, 300, 400);
+  ASSERT_TRUE(builder.Finish().ok());
+  MemorySegment grown(builder);
+  EXPECT_TRUE(ProblemsOf(&grown).empty());
+  EXPECT_EQ(grown.header().codec, base.header().codec);
+  EXPECT_EQ(grown.header().codec_reason, base.header().codec_reason);
+  EXPECT_EQ(grown.header().walk_error, base.header().walk_error);
+  const auto* of_base = base.At<float>(base.header().walk_at);
+  const auto* of_grown = grown.At<float>(grown.header().walk_at);
+  EXPECT_TRUE(std::equal(of_base, of_base + 24, of_grown));
+
+  parameters.codec = CodecChoice::kSq8;
+  EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kCorrupted);
 }
 
 // Bytes that a checksum should have caught must end in an error, not in memory that is not ours.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -150,7 +151,7 @@ TEST(SegmentChecker, FindsWrongHeaders) {
   // Not every change of a header contradicts it: ef_construction and the range of rows say nothing about the rest.
   const std::vector<std::pair<std::size_t, std::uint32_t>> changes = {
       {offsetof(SegmentHeader, magic), 1},
-      {offsetof(SegmentHeader, version), 2},
+      {offsetof(SegmentHeader, version), 1},
       {offsetof(SegmentHeader, metric), 9},
       {offsetof(SegmentHeader, dimensions), 10},
       {offsetof(SegmentHeader, m), 6},
@@ -163,6 +164,10 @@ TEST(SegmentChecker, FindsWrongHeaders) {
       {offsetof(SegmentHeader, entry_node), 5'000},
       {offsetof(SegmentHeader, entry_upper), 5'000},
       {offsetof(SegmentHeader, max_level), 0},
+      {offsetof(SegmentHeader, walk_error), 0xBF800000},  // -1
+      {offsetof(SegmentHeader, walk_error), 0x7FC00000},  // NaN
+      {offsetof(SegmentHeader, codec_reason), kCodecReasons},
+      {offsetof(SegmentHeader, walk_at), 160},
       {offsetof(SegmentHeader, end_row), 3},
       {offsetof(SegmentHeader, rows), 401},
       {offsetof(SegmentHeader, records_at), 8},
@@ -178,6 +183,34 @@ TEST(SegmentChecker, FindsWrongHeaders) {
   ExpectProblem(&shorter, 0, "bytes, but there are");
   shorter.bytes().resize(100);
   ExpectProblem(&shorter, 0, "has no header");
+}
+
+// Broken once by not reading the section: nothing is found.
+TEST(SegmentChecker, FindsWrongCodecs) {
+  BuildParameters parameters = Parameters(vec::Metric::kL2, 9, 50);
+  parameters.codec = CodecChoice::kSq4;
+  const MemorySegment good = Build(parameters, Dataset(9, 50, 1));
+  const SegmentHeader& header = good.header();
+  MemorySegment segment = good;
+  ASSERT_TRUE(ProblemsOf(&segment).empty());
+
+  const std::uint64_t centre = header.walk_at + 2 * sizeof(float);
+  Put<float>(&segment, centre, std::numeric_limits<float>::quiet_NaN());
+  ExpectProblem(&segment, centre, "centre of dimension 3 is out of range");
+
+  segment = good;
+  const std::uint64_t step = header.walk_at + (9 + 8) * sizeof(float);
+  Put<float>(&segment, step, 0.0F);
+  ExpectProblem(&segment, step, "step of dimension 9 is out of range");
+
+  for (const int codec : {0, 1, 3}) {
+    segment = good;
+    Put<std::uint8_t>(&segment, offsetof(SegmentHeader, codec), static_cast<std::uint8_t>(codec));
+    ExpectProblem(&segment, 0, "segment header: ");
+  }
+  segment = good;
+  Put<std::uint8_t>(&segment, offsetof(SegmentHeader, metric), static_cast<std::uint8_t>(vec::Metric::kL1));
+  ExpectProblem(&segment, 0, "4-bit codec for L1");
 }
 
 TEST(SegmentChecker, StopsAfterSomeProblems) {
