@@ -253,6 +253,193 @@ TEST_P(EveryCodeKernelSet, EncodesTheWholeRangeOfFloats) {
   EXPECT_EQ(code[3], 0);
 }
 
+// ---- 4 bits ----
+
+/// A code, and the levels that 4 bits of it have.
+struct NibbleInputs {
+  Codes code;
+  std::vector<float> centre;
+  std::vector<float> step;
+
+  NibbleInputs(std::size_t n, std::uint32_t seed) : code(RandomCodes(n, seed)), centre(n), step(n) {
+    std::mt19937 random(seed);
+    for (float& value : centre) value = static_cast<float>(random() % 1'021) / 4.0F;
+    for (float& value : step) value = 1.0F + static_cast<float>(random() % 61) / 4.0F;
+  }
+};
+
+std::uint8_t NibbleReference(double x, double step) {
+  return static_cast<std::uint8_t>(std::clamp(std::floor(x / step + 8.0), 0.0, 15.0));
+}
+
+Codes NibblesReference(const NibbleInputs& inputs, std::size_t n) {
+  const std::size_t bytes = NibbleBytes(n);
+  Codes nibbles(bytes + sizeof(float));
+  double norm = 0.0;
+  for (std::size_t d = 0; d < 2 * bytes; ++d) {
+    std::uint8_t nibble = 8;
+    if (d < n) {
+      const double x = inputs.code[d] - static_cast<double>(inputs.centre[d]);
+      const auto step = static_cast<double>(inputs.step[d]);
+      nibble = NibbleReference(x, step);
+      const double u = step * (nibble - 7.5);
+      norm += u * u - (u - x) * (u - x);  // sixteenths: exact
+    }
+    nibbles[d % bytes] = static_cast<std::uint8_t>(nibbles[d % bytes] | nibble << (d < bytes ? 0 : 4));
+  }
+  const auto rounded = static_cast<float>(norm);
+  std::memcpy(nibbles.data() + bytes, &rounded, sizeof rounded);
+  return nibbles;
+}
+
+/// Lengths around every register, and long ones.
+std::vector<std::size_t> NibbleLengths() {
+  std::vector<std::size_t> lengths;
+  for (std::size_t n = 1; n <= 300; ++n) lengths.push_back(n);
+  for (const std::size_t n : {384U, 511U, 768U, 784U, 1'023U, 1'100U}) lengths.push_back(n);
+  return lengths;
+}
+
+TEST_P(EveryCodeKernelSet, MakesNibblesOfEveryLengthAndTouchesNoByteOutside) {
+  const NibbleInputs inputs(kLongest, 31);
+  const GuardedPages code(1);
+  const GuardedPages centre(2);
+  const GuardedPages step(2);
+  const GuardedPages to(1);
+  for (const std::size_t n : NibbleLengths()) {
+    const Codes expected = NibblesReference(inputs, n);
+    const Codes poison(expected.size(), 0xA5);
+    std::uint8_t* at_the_end = to.AtTheEnd(poison.data(), poison.size());
+    kernels_.make_nibbles(code.AtTheEnd(inputs.code.data(), n), centre.AtTheEnd(inputs.centre.data(), n),
+                          step.AtTheEnd(inputs.step.data(), n), n, at_the_end);
+    ASSERT_EQ(Codes(at_the_end, at_the_end + expected.size()), expected) << n;
+    std::uint8_t* at_the_beginning = to.AtTheBeginning(poison.data(), poison.size());
+    kernels_.make_nibbles(code.AtTheBeginning(inputs.code.data(), n),
+                          centre.AtTheBeginning(inputs.centre.data(), n),
+                          step.AtTheBeginning(inputs.step.data(), n), n, at_the_beginning);
+    ASSERT_EQ(Codes(at_the_beginning, at_the_beginning + expected.size()), expected) << n;
+  }
+}
+
+TEST_P(EveryCodeKernelSet, AddsUpNormTermsOfTheLargestDimension) {
+  NibbleInputs inputs(kLargestDimension, 32);
+  const auto expect_equal = [&] {
+    Codes nibbles(NibbleBytes(kLargestDimension) + sizeof(float));
+    kernels_.make_nibbles(inputs.code.data(), inputs.centre.data(), inputs.step.data(), kLargestDimension,
+                          nibbles.data());
+    EXPECT_EQ(nibbles, NibblesReference(inputs, kLargestDimension));
+  };
+  expect_equal();
+  for (const std::uint8_t code : {std::uint8_t{0}, std::uint8_t{255}}) {
+    for (const float centre : {0.0F, 127.75F, 255.0F}) {
+      for (const float step : {1.0F, 16.0F}) {
+        std::fill(inputs.code.begin(), inputs.code.end(), code);
+        std::fill(inputs.centre.begin(), inputs.centre.end(), centre);
+        std::fill(inputs.step.begin(), inputs.step.end(), step);
+        expect_equal();
+      }
+    }
+  }
+}
+
+/// Weights for both halves, and codes with their norm terms.
+struct NibblePairs {
+  std::vector<std::int8_t> low;
+  std::vector<std::int8_t> high;
+  std::vector<Codes> codes;
+
+  NibblePairs(std::size_t n, std::uint32_t seed) : low(NibbleBytes(n)), high(NibbleBytes(n)) {
+    std::mt19937 random(seed);
+    for (auto* weights : {&low, &high}) {
+      for (std::int8_t& weight : *weights)
+        weight = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+    }
+    for (std::uint32_t i = 0; i < 3; ++i) codes.push_back(NibblesReference(NibbleInputs(n, seed + i), n));
+  }
+
+  [[nodiscard]] NibbleQuery Query(double norm_weight) const {
+    return {low.data(), high.data(), low.size(), 1e5 / 3.0, norm_weight, static_cast<double>(0.37F)};
+  }
+
+  [[nodiscard]] float Key(const NibbleQuery& query, const Codes& code) const {
+    double dot = 0.0;
+    for (std::size_t i = 0; i < low.size(); ++i) dot += low[i] * (code[i] & 15) + high[i] * (code[i] >> 4);
+    float norm = 0.0F;
+    std::memcpy(&norm, code.data() + low.size(), sizeof norm);
+    return static_cast<float>(query.base + query.norm_weight * static_cast<double>(norm) - query.scale * dot);
+  }
+};
+
+TEST_P(EveryCodeKernelSet, ComparesQueriesWithNibblesToTheBitAndReadsNoByteOutside) {
+  const GuardedPages low(1);
+  const GuardedPages high(1);
+  const GuardedPages code(1);
+  for (const std::size_t n : NibbleLengths()) {
+    const NibblePairs pairs(n, static_cast<std::uint32_t>(n));
+    for (const double norm_weight : {0.0, 1.0}) {
+      NibbleQuery query = pairs.Query(norm_weight);
+      const float expected = pairs.Key(query, pairs.codes[0]);
+      for (const bool at_the_end : {false, true}) {
+        const auto place = [&](const GuardedPages& pages, const auto& bytes) {
+          return at_the_end ? pages.AtTheEnd(bytes.data(), bytes.size())
+                            : pages.AtTheBeginning(bytes.data(), bytes.size());
+        };
+        query.low = place(low, pairs.low);
+        query.high = place(high, pairs.high);
+        const std::uint8_t* placed = place(code, pairs.codes[0]);
+        float key = 0.0F;
+        kernels_.query_nibbles(query, &placed, 1, &key);
+        ASSERT_EQ(test::Bits(key), test::Bits(expected)) << n;
+      }
+    }
+  }
+}
+
+TEST_P(EveryCodeKernelSet, ComparesQueriesWithNibblesAtTheLimits) {
+  for (const std::size_t n : {1U, 64U, 128U, 16'000U}) {
+    NibblePairs pairs(n, 5);
+    for (const std::int8_t weight : {std::int8_t{-127}, std::int8_t{127}}) {
+      std::fill(pairs.low.begin(), pairs.low.end(), weight);
+      std::fill(pairs.high.begin(), pairs.high.end(), weight);
+      std::fill_n(pairs.codes[0].begin(), NibbleBytes(n), std::uint8_t{0xFF});
+      const NibbleQuery query = pairs.Query(1.0);
+      const std::uint8_t* code = pairs.codes[0].data();
+      float key = 0.0F;
+      kernels_.query_nibbles(query, &code, 1, &key);
+      EXPECT_EQ(test::Bits(key), test::Bits(pairs.Key(query, pairs.codes[0])));
+    }
+  }
+}
+
+TEST_P(EveryCodeKernelSet, ComparesWithManyCodesAsWithOne) {
+  for (const std::size_t n : {5U, 31U, 33U, 128U, 300U}) {
+    const Inputs inputs(n, 41);
+    const Codes codes[] = {inputs.a, inputs.b, RandomCodes(n, 42)};
+    const std::uint8_t* places[] = {codes[2].data(), codes[0].data(), codes[2].data(), codes[1].data()};
+    const NibblePairs pairs(n, 43);
+    const std::uint8_t* nibbles[] = {pairs.codes[1].data(), pairs.codes[0].data(), pairs.codes[2].data(),
+                                     pairs.codes[1].data()};
+    const NibbleQuery query = pairs.Query(1.0);
+    float together[4][5];
+    std::fill(&together[0][0], &together[0][0] + 20, -7.0F);
+    kernels_.query_l2_squared(inputs.far.data(), places, 4, n, together[0]);
+    kernels_.query_l1(inputs.far.data(), places, 4, n, together[1]);
+    kernels_.query_dot(inputs.q.data(), places, 4, n, together[2]);
+    kernels_.query_nibbles(query, nibbles, 4, together[3]);
+    for (std::size_t i = 0; i < 4; ++i) {
+      float alone[4];
+      kernels_.query_l2_squared(inputs.far.data(), places + i, 1, n, &alone[0]);
+      kernels_.query_l1(inputs.far.data(), places + i, 1, n, &alone[1]);
+      kernels_.query_dot(inputs.q.data(), places + i, 1, n, &alone[2]);
+      kernels_.query_nibbles(query, nibbles + i, 1, &alone[3]);
+      for (std::size_t k = 0; k < 4; ++k) {
+        EXPECT_EQ(test::Bits(alone[k]), test::Bits(together[k][i]));
+        EXPECT_EQ(together[k][4], -7.0F);
+      }
+    }
+  }
+}
+
 TEST(CodeKernelSets, AgreeToTheBit) {
   const std::size_t n = 1'543;
   const Inputs inputs(n, 21);

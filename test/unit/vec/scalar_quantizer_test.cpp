@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "unit/vec/quantised.hpp"
 #include "unit/vec/reference.hpp"
 
 namespace tandem::vec {
@@ -19,106 +20,15 @@ namespace {
 // offset that is not a whole number of steps below the smallest value, the query clamped to 0 … 255, cosine vectors not
 // normalised, offsets left out of CodeTerm(), offsets not scaled there.
 
+using test::Gaussian;
 using test::RandomVector;
+using test::Trained;
+using test::Uniform;
+using test::Vectors;
 
 constexpr float kHuge = 3.4e38F;
 constexpr float kTiniest = std::numeric_limits<float>::denorm_min();
 constexpr Metric kMetrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1};
-
-/// Rows of equal length, end to end.
-struct Vectors {
-  std::uint32_t dimensions;
-  std::vector<float> values;
-
-  [[nodiscard]] std::size_t size() const { return values.size() / dimensions; }
-  [[nodiscard]] const float* operator[](std::size_t i) const { return values.data() + i * dimensions; }
-  [[nodiscard]] float* operator[](std::size_t i) { return values.data() + i * dimensions; }
-};
-
-Vectors Uniform(std::size_t count, std::uint32_t dimensions, std::uint32_t seed, float low = -1.0F,
-                float high = 1.0F) {
-  return {dimensions, RandomVector(count * dimensions, seed, low, high)};
-}
-
-Vectors Gaussian(std::size_t count, std::uint32_t dimensions, std::uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  Vectors vectors{dimensions, std::vector<float>(count * dimensions)};
-  for (float& value : vectors.values) value = normal(random);
-  return vectors;
-}
-
-/// A quantiser with its offsets and the codes of the vectors that it was trained on.
-struct Trained {
-  std::vector<float> offset;
-  ScalarQuantizer quantizer;
-  std::vector<std::uint8_t> codes;
-
-  Trained(Metric metric, const Vectors& vectors) : offset(vectors.dimensions) {
-    ScalarQuantizerTrainer trainer(metric, vectors.dimensions);
-    for (std::size_t i = 0; i < vectors.size(); ++i) trainer.Add(vectors[i]);
-    const float step = trainer.Train(offset.data());
-    quantizer = {metric, vectors.dimensions, step, offset.data()};
-    codes.resize(vectors.values.size());
-    for (std::size_t i = 0; i < vectors.size(); ++i) {
-      if (IsCodable(metric, vectors[i], vectors.dimensions)) EncodeVector(quantizer, vectors[i], Code(i));
-    }
-  }
-  Trained(const Trained&) = delete;
-  Trained& operator=(const Trained&) = delete;
-
-  [[nodiscard]] std::uint8_t* Code(std::size_t i) { return codes.data() + i * quantizer.dimensions; }
-
-  [[nodiscard]] double Decode(const std::uint8_t* code, std::uint32_t d) const {
-    return static_cast<double>(offset[d]) + static_cast<double>(quantizer.step) * code[d];
-  }
-
-  [[nodiscard]] double SquaredError(const Vectors& vectors) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < vectors.size(); ++i) {
-      for (std::uint32_t d = 0; d < vectors.dimensions; ++d) {
-        const double error = static_cast<double>(vectors[i][d]) - Decode(Code(i), d);
-        sum += error * error;
-      }
-    }
-    return sum;
-  }
-};
-
-/// Prepares a query and hands out its keys.
-class Keys {
- public:
-  Keys(const Trained& trained, const float* query)
-      : scratch_(trained.quantizer.dimensions), query_(trained.quantizer, query, scratch_.data()) {}
-  [[nodiscard]] float operator()(const std::uint8_t* code) const { return query_.Key(code); }
-
- private:
-  std::vector<std::int16_t> scratch_;
-  CodeQuery query_;
-};
-
-/// Share of the `count` nearest by exact distance that are among the 2 * `count` nearest by code.
-double RecallOfCodes(Metric metric, const Vectors& vectors, const Vectors& queries, std::size_t count) {
-  Trained trained(metric, vectors);
-  std::size_t found = 0;
-  for (std::size_t q = 0; q < queries.size(); ++q) {
-    const QueryDistance exact(metric, queries[q], vectors.dimensions);
-    const Keys keys(trained, queries[q]);
-    std::vector<std::pair<double, std::size_t>> by_distance;
-    std::vector<std::pair<float, std::size_t>> by_key;
-    for (std::size_t i = 0; i < vectors.size(); ++i) {
-      by_distance.emplace_back(exact.Key(vectors[i]), i);
-      by_key.emplace_back(keys(trained.Code(i)), i);
-    }
-    std::sort(by_distance.begin(), by_distance.end());
-    std::sort(by_key.begin(), by_key.end());
-    for (std::size_t i = 0; i < count; ++i) {
-      found += std::any_of(by_key.begin(), by_key.begin() + static_cast<std::ptrdiff_t>(2 * count),
-                           [&](const auto& pair) { return pair.second == by_distance[i].second; });
-    }
-  }
-  return static_cast<double>(found) / static_cast<double>(count * queries.size());
-}
 
 // ---- Training ----
 
@@ -264,9 +174,9 @@ TEST(ScalarQuantizerTrainer, SurvivesEveryExtreme) {
                                 {-kHuge, kHuge, 0},
                                 {kTiniest, -kTiniest, 0},
                                 {1e-38F, 1e20F, -1}}) {
-        const Keys keys(trained, query.data());
+        const test::PreparedQuery prepared({WalkCode::kSq8, trained.quantizer}, query.data());
         for (std::size_t i = 0; i < vectors.size(); ++i) {
-          EXPECT_TRUE(std::isfinite(keys(trained.Code(i))));
+          EXPECT_TRUE(std::isfinite(prepared->Key(trained.Code(i))));
           const float term = distance.CodeTerm(trained.Code(i));
           EXPECT_TRUE(std::isfinite(term));
           EXPECT_TRUE(std::isfinite(
@@ -398,123 +308,6 @@ TEST(CodeDistance, NeedsNoTermButForInnerProducts) {
     const CodeDistance distance(trained.quantizer);
     EXPECT_EQ(distance.CodeTerm(trained.Code(3)), 0.0F);
     EXPECT_EQ(distance(trained.Code(3), 0.0F, trained.Code(3), 0.0F), 0.0F);
-  }
-}
-
-// ---- Queries ----
-
-TEST(CodeQuery, KeepsL2DistancesWithinTheRoundingOfBothSides) {
-  constexpr std::uint32_t kDimensions = 96;
-  const Vectors vectors = Uniform(300, kDimensions, 11);
-  const Vectors queries = Uniform(20, kDimensions, 12, -2.0F, 2.0F);  // half of each beyond the range
-  Trained trained(Metric::kL2, vectors);
-  const auto step = static_cast<double>(trained.quantizer.step);
-  for (std::size_t q = 0; q < queries.size(); ++q) {
-    const Keys keys(trained, queries[q]);
-    for (std::size_t i = 0; i < vectors.size(); ++i) {
-      double exact = 0.0;
-      for (std::uint32_t d = 0; d < kDimensions; ++d) {
-        const double difference = static_cast<double>(queries[q][d]) - trained.Decode(trained.Code(i), d);
-        exact += difference * difference;
-      }
-      const double by_key = std::sqrt(static_cast<double>(keys(trained.Code(i)))) * step;
-      EXPECT_NEAR(by_key, std::sqrt(exact), 0.5 * step * std::sqrt(kDimensions) * 1.001);
-    }
-  }
-}
-
-TEST(CodeQuery, KeepsL1DistancesWithinTheRounding) {
-  constexpr std::uint32_t kDimensions = 96;
-  const Vectors vectors = Uniform(300, kDimensions, 13);
-  const Vectors queries = Uniform(20, kDimensions, 14, -20.0F, 20.0F);
-  Trained trained(Metric::kL1, vectors);
-  const auto step = static_cast<double>(trained.quantizer.step);
-  for (std::size_t q = 0; q < queries.size(); ++q) {
-    const Keys keys(trained, queries[q]);
-    for (std::size_t i = 0; i < vectors.size(); ++i) {
-      double exact = 0.0;
-      for (std::uint32_t d = 0; d < kDimensions; ++d) {
-        exact += std::fabs(static_cast<double>(queries[q][d]) - trained.Decode(trained.Code(i), d));
-      }
-      const double by_key = static_cast<double>(keys(trained.Code(i))) * step;
-      EXPECT_NEAR(by_key, exact, 0.5 * step * kDimensions * 1.001 + 1e-6 * exact);
-    }
-  }
-}
-
-TEST(CodeQuery, IsExactOnIntegers) {
-  Vectors pixels{784, test::RandomBytes(std::size_t{100} * 784, 15)};
-  pixels[0][0] = 0.0F;
-  pixels[1][0] = 255.0F;
-  Trained l2(Metric::kL2, pixels);
-  Trained l1(Metric::kL1, pixels);
-  for (std::size_t q = 0; q < 10; ++q) {
-    const Keys l2_keys(l2, pixels[q]);
-    const Keys l1_keys(l1, pixels[q]);
-    for (std::size_t i = 0; i < pixels.size(); ++i) {
-      EXPECT_EQ(l2_keys(l2.Code(i)), Kernels().l2_squared(pixels[q], pixels[i], 784));
-      EXPECT_EQ(l1_keys(l1.Code(i)), Kernels().l1(pixels[q], pixels[i], 784));
-    }
-  }
-}
-
-TEST(CodeQuery, FindsTheNearestUnderEveryMetric) {
-  const Vectors vectors = Gaussian(2'000, 32, 16);
-  const Vectors queries = Gaussian(50, 32, 17);
-  for (const Metric metric : kMetrics) EXPECT_GE(RecallOfCodes(metric, vectors, queries, 10), 0.999);
-}
-
-TEST(CodeQuery, FindsTheNearestWithOffsetsAndScalesThatDiffer) {
-  Vectors vectors = Gaussian(2'000, 32, 18);
-  Vectors queries = Gaussian(50, 32, 19);
-  for (Vectors* set : {&vectors, &queries}) {
-    for (std::size_t i = 0; i < set->size(); ++i) {
-      for (std::uint32_t d = 0; d < 32; ++d) {
-        (*set)[i][d] = (*set)[i][d] * (1.0F + static_cast<float>(d % 5)) + static_cast<float>(d) - 16.0F;
-      }
-      (*set)[i][8] *= 10.0F;  // an outlier dimension, which the distances depend on too
-    }
-  }
-  for (const Metric metric : kMetrics) EXPECT_GE(RecallOfCodes(metric, vectors, queries, 10), 0.95);
-}
-
-TEST(CodeQuery, FindsTheNearestFromFarOutside) {
-  const Vectors vectors = Gaussian(2'000, 32, 20);
-  Vectors queries = Gaussian(50, 32, 21);
-  for (float& value : queries.values) value = 4.0F * value;
-  for (const Metric metric : {Metric::kL2, Metric::kL1}) {
-    EXPECT_GE(RecallOfCodes(metric, vectors, queries, 10), 0.99);
-  }
-}
-
-TEST(CodeQuery, DoesNotOverflowAtTheLargestDimension) {
-  constexpr std::uint32_t kDimensions = 16'000;
-  const Vectors vectors = Uniform(4, kDimensions, 22);
-  for (const Metric metric : kMetrics) {
-    Trained trained(metric, vectors);
-    for (const float value : {-1e6F, 1e6F, kHuge, -kHuge}) {
-      const std::vector<float> query(kDimensions, value);
-      const Keys keys(trained, query.data());
-      std::vector<std::uint8_t> none(kDimensions, 0);
-      std::vector<std::uint8_t> all(kDimensions, 255);
-      if (metric == Metric::kCosine && std::fabs(value) == kHuge) {
-        EXPECT_EQ(keys(none.data()), keys(all.data()));
-      } else if (value > 0.0F) {
-        EXPECT_GT(keys(none.data()), keys(all.data())) << "the sum wrapped around";
-      } else {
-        EXPECT_LT(keys(none.data()), keys(all.data())) << "the sum wrapped around";
-      }
-    }
-  }
-}
-
-TEST(CodeQuery, GivesEqualKeysWithoutADirectionUnderCosine) {
-  const Vectors vectors = Gaussian(50, 16, 23);
-  Trained trained(Metric::kCosine, vectors);
-  for (const float value : {0.0F, kHuge}) {
-    const std::vector<float> query(16, value);
-    const Keys keys(trained, query.data());
-    for (std::size_t i = 0; i < vectors.size(); ++i) EXPECT_EQ(keys(trained.Code(i)), keys(trained.Code(0)));
   }
 }
 

@@ -1,0 +1,443 @@
+#include "vec/walk_query.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "unit/vec/quantised.hpp"
+#include "unit/vec/reference.hpp"
+#include "vec/walk_training.hpp"
+
+namespace tandem::vec {
+namespace {
+
+using test::Bits;
+using test::Gaussian;
+using test::PreparedQuery;
+using test::Trained;
+using test::Uniform;
+using test::Vectors;
+
+constexpr float kHuge = 3.4e38F;
+constexpr float kTiniest = std::numeric_limits<float>::denorm_min();
+constexpr float kUnknown = std::numeric_limits<float>::infinity();
+constexpr Metric kMetrics[] = {Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1};
+
+// ---- 8 bits ----
+
+/// Share of the `count` nearest by exact distance that are among the 2 * `count` nearest by code.
+double RecallOfSq8(Metric metric, const Vectors& vectors, const Vectors& queries, std::size_t count) {
+  Trained trained(metric, vectors);
+  std::size_t found = 0;
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    const QueryDistance exact(metric, queries[q], vectors.dimensions);
+    const PreparedQuery query({WalkCode::kSq8, trained.quantizer}, queries[q]);
+    std::vector<std::pair<double, std::size_t>> by_distance;
+    std::vector<std::pair<float, std::size_t>> by_key;
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      by_distance.emplace_back(exact.Key(vectors[i]), i);
+      by_key.emplace_back(query->Key(trained.Code(i)), i);
+    }
+    std::sort(by_distance.begin(), by_distance.end());
+    std::sort(by_key.begin(), by_key.end());
+    for (std::size_t i = 0; i < count; ++i) {
+      found += std::any_of(by_key.begin(), by_key.begin() + static_cast<std::ptrdiff_t>(2 * count),
+                           [&](const auto& pair) { return pair.second == by_distance[i].second; });
+    }
+  }
+  return static_cast<double>(found) / static_cast<double>(count * queries.size());
+}
+
+TEST(WalkQuerySq8, KeepsL2DistancesWithinTheRoundingOfBothSides) {
+  constexpr std::uint32_t kDimensions = 96;
+  const Vectors vectors = Uniform(300, kDimensions, 11);
+  const Vectors queries = Uniform(20, kDimensions, 12, -2.0F, 2.0F);  // half of each beyond the range
+  Trained trained(Metric::kL2, vectors);
+  const auto step = static_cast<double>(trained.quantizer.step);
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    const PreparedQuery keys({WalkCode::kSq8, trained.quantizer}, queries[q]);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      double exact = 0.0;
+      for (std::uint32_t d = 0; d < kDimensions; ++d) {
+        const double difference = static_cast<double>(queries[q][d]) - trained.Decode(trained.Code(i), d);
+        exact += difference * difference;
+      }
+      const double by_key = std::sqrt(static_cast<double>(keys->Key(trained.Code(i)))) * step;
+      EXPECT_NEAR(by_key, std::sqrt(exact), 0.5 * step * std::sqrt(kDimensions) * 1.001);
+    }
+  }
+}
+
+TEST(WalkQuerySq8, KeepsL1DistancesWithinTheRounding) {
+  constexpr std::uint32_t kDimensions = 96;
+  const Vectors vectors = Uniform(300, kDimensions, 13);
+  const Vectors queries = Uniform(20, kDimensions, 14, -20.0F, 20.0F);
+  Trained trained(Metric::kL1, vectors);
+  const auto step = static_cast<double>(trained.quantizer.step);
+  for (std::size_t q = 0; q < queries.size(); ++q) {
+    const PreparedQuery keys({WalkCode::kSq8, trained.quantizer}, queries[q]);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      double exact = 0.0;
+      for (std::uint32_t d = 0; d < kDimensions; ++d) {
+        exact += std::fabs(static_cast<double>(queries[q][d]) - trained.Decode(trained.Code(i), d));
+      }
+      const double by_key = static_cast<double>(keys->Key(trained.Code(i))) * step;
+      EXPECT_NEAR(by_key, exact, 0.5 * step * kDimensions * 1.001 + 1e-6 * exact);
+    }
+  }
+}
+
+TEST(WalkQuerySq8, IsExactOnIntegers) {
+  Vectors pixels{784, test::RandomBytes(std::size_t{100} * 784, 15)};
+  pixels[0][0] = 0.0F;
+  pixels[1][0] = 255.0F;
+  Trained l2(Metric::kL2, pixels);
+  Trained l1(Metric::kL1, pixels);
+  for (std::size_t q = 0; q < 10; ++q) {
+    const PreparedQuery l2_keys({WalkCode::kSq8, l2.quantizer}, pixels[q]);
+    const PreparedQuery l1_keys({WalkCode::kSq8, l1.quantizer}, pixels[q]);
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      EXPECT_EQ(l2_keys->Key(l2.Code(i)), Kernels().l2_squared(pixels[q], pixels[i], 784));
+      EXPECT_EQ(l1_keys->Key(l1.Code(i)), Kernels().l1(pixels[q], pixels[i], 784));
+    }
+  }
+}
+
+TEST(WalkQuerySq8, FindsTheNearestUnderEveryMetric) {
+  const Vectors vectors = Gaussian(2'000, 32, 16);
+  const Vectors queries = Gaussian(50, 32, 17);
+  for (const Metric metric : kMetrics) EXPECT_GE(RecallOfSq8(metric, vectors, queries, 10), 0.999);
+}
+
+TEST(WalkQuerySq8, FindsTheNearestWithOffsetsAndScalesThatDiffer) {
+  Vectors vectors = Gaussian(2'000, 32, 18);
+  Vectors queries = Gaussian(50, 32, 19);
+  for (Vectors* set : {&vectors, &queries}) {
+    for (std::size_t i = 0; i < set->size(); ++i) {
+      for (std::uint32_t d = 0; d < 32; ++d) {
+        (*set)[i][d] = (*set)[i][d] * (1.0F + static_cast<float>(d % 5)) + static_cast<float>(d) - 16.0F;
+      }
+      (*set)[i][8] *= 10.0F;  // an outlier dimension, which the distances depend on too
+    }
+  }
+  for (const Metric metric : kMetrics) EXPECT_GE(RecallOfSq8(metric, vectors, queries, 10), 0.95);
+}
+
+TEST(WalkQuerySq8, FindsTheNearestFromFarOutside) {
+  const Vectors vectors = Gaussian(2'000, 32, 20);
+  Vectors queries = Gaussian(50, 32, 21);
+  for (float& value : queries.values) value = 4.0F * value;
+  for (const Metric metric : {Metric::kL2, Metric::kL1}) {
+    EXPECT_GE(RecallOfSq8(metric, vectors, queries, 10), 0.99);
+  }
+}
+
+TEST(WalkQuerySq8, DoesNotOverflowAtTheLargestDimension) {
+  constexpr std::uint32_t kDimensions = 16'000;
+  const Vectors vectors = Uniform(4, kDimensions, 22);
+  for (const Metric metric : kMetrics) {
+    Trained trained(metric, vectors);
+    for (const float value : {-1e6F, 1e6F, kHuge, -kHuge}) {
+      const std::vector<float> query(kDimensions, value);
+      const PreparedQuery keys({WalkCode::kSq8, trained.quantizer}, query.data());
+      std::vector<std::uint8_t> none(kDimensions, 0);
+      std::vector<std::uint8_t> all(kDimensions, 255);
+      if (metric == Metric::kCosine && std::fabs(value) == kHuge) {
+        EXPECT_EQ(keys->Key(none.data()), keys->Key(all.data()));
+      } else if (value > 0.0F) {
+        EXPECT_GT(keys->Key(none.data()), keys->Key(all.data())) << "the sum wrapped around";
+      } else {
+        EXPECT_LT(keys->Key(none.data()), keys->Key(all.data())) << "the sum wrapped around";
+      }
+    }
+  }
+}
+
+TEST(WalkQuerySq8, GivesEqualKeysWithoutADirectionUnderCosine) {
+  const Vectors vectors = Gaussian(50, 16, 23);
+  Trained trained(Metric::kCosine, vectors);
+  for (const float value : {0.0F, kHuge}) {
+    const std::vector<float> query(16, value);
+    const PreparedQuery keys({WalkCode::kSq8, trained.quantizer}, query.data());
+    for (std::size_t i = 0; i < vectors.size(); ++i)
+      EXPECT_EQ(keys->Key(trained.Code(i)), keys->Key(trained.Code(0)));
+  }
+}
+
+// ---- Both codes ----
+
+/// A set of vectors with its walk codes.
+struct Walkable {
+  Trained trained;
+  std::vector<float> centre;
+  std::vector<float> step;
+  WalkCodec codec;
+  std::vector<std::uint8_t> codes;
+
+  Walkable(Metric metric, WalkCode code, const Vectors& vectors)
+      : trained(metric, vectors), centre(vectors.dimensions), step(vectors.dimensions) {
+    TrainNibbles(trained.trainer, trained.quantizer, centre.data(), step.data());
+    codec = {code, trained.quantizer, centre.data(), step.data(), 0.0F};
+    codec.error = TryWalkCode(trained.trainer, codec).error;
+    codes.resize(vectors.size() * Bytes());
+    for (std::size_t i = 0; i < vectors.size(); ++i)
+      MakeWalkCode(codec, trained.Code(i), codes.data() + i * Bytes());
+  }
+
+  [[nodiscard]] std::size_t Bytes() const { return WalkCodeBytes(codec.code, codec.base.dimensions); }
+  [[nodiscard]] const std::uint8_t* Code(std::size_t i) const { return codes.data() + i * Bytes(); }
+  [[nodiscard]] std::size_t size() const { return codes.size() / Bytes(); }
+};
+
+/// Every pair of metric and code that there is.
+std::vector<std::pair<Metric, WalkCode>> Kinds() {
+  std::vector<std::pair<Metric, WalkCode>> kinds;
+  for (const Metric metric : kMetrics) {
+    kinds.emplace_back(metric, WalkCode::kSq8);
+    if (metric != Metric::kL1) kinds.emplace_back(metric, WalkCode::kSq4);
+  }
+  return kinds;
+}
+
+TEST(WalkCode, IsAMultipleOfFourBytesLong) {
+  for (std::size_t n = 1; n <= 16'000; ++n) {
+    const std::size_t sq8 = WalkCodeBytes(WalkCode::kSq8, n);
+    const std::size_t sq4 = WalkCodeBytes(WalkCode::kSq4, n);
+    ASSERT_EQ(sq8 % 4, 0U);
+    ASSERT_TRUE(sq8 >= n && sq8 < n + 4);
+    ASSERT_EQ(sq4 % 4, 0U);
+    ASSERT_TRUE(2 * (sq4 - 4) >= n && 2 * (sq4 - 4) < n + 8);
+    ASSERT_GE(WalkQuery::ScratchBytes(n), n * sizeof(std::int16_t));
+    ASSERT_EQ(WalkQuery::ScratchBytes(n) % 64, 0U);
+  }
+}
+
+TEST(WalkCode, OfEightBitsIsTheCodePaddedWithZeros) {
+  const std::vector<std::uint8_t> code = {1, 2, 3, 4, 5};
+  const std::vector<float> offset(5);
+  std::vector<std::uint8_t> walk_code(8, 0xA5);
+  MakeWalkCode({WalkCode::kSq8, {Metric::kL1, 5, 1.0F, offset.data()}}, code.data(), walk_code.data());
+  EXPECT_EQ(walk_code, (std::vector<std::uint8_t>{1, 2, 3, 4, 5, 0, 0, 0}));
+}
+
+TEST(WalkQuery, GivesTheSameKeysOneByOneAndTogether) {
+  for (const std::uint32_t dimensions : {1U, 2U, 3U, 5U, 8U, 31U, 64U, 65U, 100U, 127U, 257U, 768U, 1'543U}) {
+    const Vectors vectors = Gaussian(19, dimensions, dimensions);
+    for (const auto& [metric, code] : Kinds()) {
+      const Walkable walkable(metric, code, vectors);
+      std::vector<const std::uint8_t*> codes;
+      for (std::size_t i = 0; i < walkable.size(); ++i)
+        codes.push_back(walkable.Code(walkable.size() - 1 - i));
+      for (std::size_t q = 0; q < 5; ++q) {
+        const PreparedQuery query(walkable.codec, vectors[q]);
+        std::vector<float> keys(codes.size() + 1, -7.0F);
+        query->Keys(codes.data(), codes.size(), keys.data());
+        for (std::size_t i = 0; i < codes.size(); ++i) ASSERT_EQ(Bits(keys[i]), Bits(query->Key(codes[i])));
+        ASSERT_EQ(keys.back(), -7.0F);
+        query->Keys(nullptr, 0, nullptr);
+      }
+    }
+  }
+}
+
+/// Broken once by forgetting the centre in the constant of inner products.
+TEST(WalkQuery, BoundsDistancesFromBelow) {
+  for (const std::uint32_t dimensions : {1U, 2U, 7U, 100U, 387U}) {
+    const Vectors vectors = Gaussian(400, dimensions, 31 + dimensions);
+    const Vectors others = Gaussian(20, dimensions, 77 + dimensions);
+    for (const auto& [metric, code] : Kinds()) {
+      const Walkable walkable(metric, code, vectors);
+      ASSERT_TRUE(std::isfinite(walkable.codec.error));
+      std::size_t violations = 0;
+      for (std::size_t q = 0; q < 2 * others.size(); ++q) {
+        const float* vector = q < others.size() ? others[q] : vectors[q];
+        const PreparedQuery query(walkable.codec, vector);
+        const QueryDistance exact(metric, vector, dimensions);
+        for (std::size_t i = 0; i < walkable.size(); ++i) {
+          violations += query->LowerBound(query->Key(walkable.Code(i))) > exact.Key(vectors[i]) ? 1U : 0U;
+        }
+      }
+      // Only what is among the nearest must keep the bound, but in these sets everything nearly does.
+      EXPECT_LE(violations, 2 * others.size() * walkable.size() / 500)
+          << dimensions << " dimensions, metric " << static_cast<int>(metric) << ", code "
+          << static_cast<int>(code);
+    }
+  }
+}
+
+/// The bound is of use only if it is near: within a tenth of the distance in many dimensions.
+TEST(WalkQuery, BoundsDistancesTightly) {
+  constexpr std::uint32_t kDimensions = 512;
+  const Vectors vectors = Gaussian(400, kDimensions, 51);
+  const Vectors queries = Gaussian(20, kDimensions, 52);
+  for (const WalkCode code : {WalkCode::kSq8, WalkCode::kSq4}) {
+    for (const Metric metric : {Metric::kL2, Metric::kCosine}) {
+      const Walkable walkable(metric, code, vectors);
+      for (std::size_t q = 0; q < queries.size(); ++q) {
+        const PreparedQuery query(walkable.codec, queries[q]);
+        const QueryDistance exact(metric, queries[q], kDimensions);
+        for (std::size_t i = 0; i < walkable.size(); ++i) {
+          EXPECT_GE(query->LowerBound(query->Key(walkable.Code(i))),
+                    (code == WalkCode::kSq8 ? 0.96 : 0.8) * exact.Key(vectors[i]));
+        }
+      }
+    }
+  }
+}
+
+TEST(WalkQuery, BoundsAscendWithKeys) {
+  const Vectors vectors = Gaussian(200, 40, 61);
+  for (const auto& [metric, code] : Kinds()) {
+    const Walkable walkable(metric, code, vectors);
+    const PreparedQuery query(walkable.codec, vectors[3]);
+    std::vector<float> keys = {-1e30F, -1.0F, -kTiniest, 0.0F, kTiniest, 1.0F, 1e30F};
+    for (std::size_t i = 0; i < walkable.size(); ++i) keys.push_back(query->Key(walkable.Code(i)));
+    std::sort(keys.begin(), keys.end());
+    for (std::size_t i = 1; i < keys.size(); ++i) {
+      EXPECT_LE(query->LowerBound(keys[i - 1]), query->LowerBound(keys[i]));
+    }
+  }
+}
+
+TEST(WalkQuery, BoundsNothingIfTheErrorIsNotKnown) {
+  const Vectors vectors = Gaussian(200, 16, 62);
+  for (const auto& [metric, code] : Kinds()) {
+    Walkable walkable(metric, code, vectors);
+    walkable.codec.error = kUnknown;
+    const PreparedQuery query(walkable.codec, vectors[0]);
+    EXPECT_EQ(query->LowerBound(query->Key(walkable.Code(1))), -std::numeric_limits<double>::infinity());
+  }
+}
+
+TEST(WalkQuery, BoundsNothingWithoutADirectionUnderCosine) {
+  const Vectors vectors = Gaussian(100, 16, 63);
+  for (const WalkCode code : {WalkCode::kSq8, WalkCode::kSq4}) {
+    const Walkable walkable(Metric::kCosine, code, vectors);
+    for (const float value : {0.0F, kHuge}) {
+      const std::vector<float> nowhere(16, value);
+      const PreparedQuery query(walkable.codec, nowhere.data());
+      for (std::size_t i = 0; i < walkable.size(); ++i) {
+        EXPECT_EQ(query->Key(walkable.Code(i)), query->Key(walkable.Code(0)));
+        EXPECT_EQ(query->LowerBound(query->Key(walkable.Code(i))), -std::numeric_limits<double>::infinity());
+      }
+    }
+  }
+}
+
+TEST(WalkQuery, SurvivesEveryExtreme) {
+  const std::vector<std::vector<float>> values = {{0, 0, 0, 0, 0},
+                                                  {1, 1, 1, 1, 1},
+                                                  {1e30F, -1e30F, 1e30F, 0, 1},
+                                                  {kHuge, -kHuge, 0, 0, 1},
+                                                  {kTiniest, 0, 0, 0, 0},
+                                                  {1e-30F, -1e-30F, 0, 0, 0},
+                                                  {1, 2, 3, 4, 5},
+                                                  {kHuge, kHuge, kHuge, kHuge, kHuge}};
+  for (const std::size_t count : {0U, 1U, 2U, 60U}) {
+    for (const auto& kind : Kinds()) {
+      for (const auto& value : values) {
+        Vectors vectors{5, {}};
+        for (std::size_t i = 0; i < count; ++i) {
+          vectors.values.insert(vectors.values.end(), value.begin(), value.end());
+          if (count == 60U) vectors.values.back() *= static_cast<float>(i) / 60.0F;
+        }
+        const Walkable walkable(kind.first, kind.second, vectors);
+        EXPECT_FALSE(std::isnan(walkable.codec.error));
+        for (const auto& from : values) {
+          const PreparedQuery query(walkable.codec, from.data());
+          for (std::size_t i = 0; i < walkable.size(); ++i) {
+            const float key = query->Key(walkable.Code(i));
+            EXPECT_FALSE(std::isnan(key));
+            EXPECT_FALSE(std::isnan(query->LowerBound(key)));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(WalkQuery, WorksAtTheLargestDimension) {
+  constexpr std::uint32_t kDimensions = 16'000;
+  const Vectors vectors = Gaussian(8, kDimensions, 64);
+  for (const auto& [metric, code] : Kinds()) {
+    const Walkable walkable(metric, code, vectors);
+    for (std::size_t q = 0; q < 3; ++q) {
+      const PreparedQuery query(walkable.codec, vectors[q]);
+      for (std::size_t i = 0; i < walkable.size(); ++i) {
+        if (i == q) continue;
+        EXPECT_LT(query->Key(walkable.Code(q)), query->Key(walkable.Code(i)));
+      }
+    }
+  }
+}
+
+// ---- 4 bits ----
+
+/// The definition: |r - u|² - |u - x|², r the query and x the 8-bit code from the centre, u what is left of x.
+TEST(WalkQuerySq4, KeepsSquaredDistancesButForTheRoundingOfWeights) {
+  for (const std::uint32_t dimensions : {3U, 8U, 60U, 129U, 700U}) {
+    const Vectors vectors = Gaussian(100, dimensions, 71);
+    Walkable walkable(Metric::kL2, WalkCode::kSq4, vectors);
+    const auto unit = static_cast<double>(walkable.codec.base.step);
+    for (std::size_t q = 0; q < 10; ++q) {
+      const PreparedQuery query(walkable.codec, vectors[q]);
+      for (std::size_t i = 0; i < vectors.size(); ++i) {
+        const std::uint8_t* code = walkable.Code(i);
+        double expected = 0.0;
+        double largest_weight = 0.0;
+        for (std::uint32_t d = 0; d < dimensions; ++d) {
+          const auto centre = static_cast<double>(walkable.centre[d]);
+          const auto step = static_cast<double>(walkable.step[d]);
+          const std::size_t bytes = NibbleBytes(dimensions);
+          const int nibble = d < bytes ? code[d] & 15 : code[d - bytes] >> 4;
+          const double r =
+              (static_cast<double>(vectors[q][d]) - static_cast<double>(walkable.trained.offset[d])) / unit -
+              centre;
+          const double u = step * (nibble - 7.5);
+          const double x = walkable.trained.Code(i)[d] - centre;
+          expected += (r - u) * (r - u) - (u - x) * (u - x);
+          largest_weight = std::max(largest_weight, std::fabs(r * step));
+        }
+        // Rounding a weight by half of a 127th, times the difference of levels.
+        const double allowed = 2.0 * largest_weight / 254.0 * 15.0 * std::sqrt(dimensions) * 2.0;
+        EXPECT_NEAR(static_cast<double>(query->Key(code)), expected, allowed + 1e-6 * std::fabs(expected));
+      }
+    }
+  }
+}
+
+TEST(WalkQuerySq4, FindsTheNearestAmongTwiceAsManyInManyDimensions) {
+  const Vectors vectors = Gaussian(1'000, 512, 72);
+  const Vectors queries = Gaussian(20, 512, 73);
+  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kInnerProduct}) {
+    const Walkable walkable(metric, WalkCode::kSq4, vectors);
+    std::size_t found = 0;
+    for (std::size_t q = 0; q < queries.size(); ++q) {
+      const PreparedQuery query(walkable.codec, queries[q]);
+      const QueryDistance exact(metric, queries[q], 512);
+      std::vector<std::pair<double, std::size_t>> by_distance;
+      std::vector<std::pair<float, std::size_t>> by_key;
+      for (std::size_t i = 0; i < vectors.size(); ++i) {
+        by_distance.emplace_back(exact.Key(vectors[i]), i);
+        by_key.emplace_back(query->Key(walkable.Code(i)), i);
+      }
+      std::sort(by_distance.begin(), by_distance.end());
+      std::sort(by_key.begin(), by_key.end());
+      for (std::size_t i = 0; i < 10; ++i) {
+        found += std::any_of(by_key.begin(), by_key.begin() + 20,
+                             [&](const auto& pair) { return pair.second == by_distance[i].second; });
+      }
+    }
+    EXPECT_GE(found, 195U) << "metric " << static_cast<int>(metric);
+  }
+}
+
+}  // namespace
+}  // namespace tandem::vec
