@@ -1,8 +1,10 @@
 // The router: which way a search goes, and the merging of its sources.
 //
-//   sources   one stream of re-ranked batches per segment, and the tail, scanned exactly
+//   sources   one stream of batches per segment, and the tail, scanned exactly
 //   merge     the source with the nearest candidate delivers it; one whose batch is used up gets its next batch before the
 //             merge goes on, so within what the graphs deliver rows come in order
+//   re-rank   a batch comes ascending by code. A candidate's true distance is computed when the merge cannot go on without
+//             it: when no nearer one is known than what the code allows this one to be
 //   exact     the whole flat relation, behind the last row returned. A search begins so where that is cheaper, and turns
 //             into it when its graphs are used up (rows that no graph reaches, NaN distances and NULL vectors are left),
 //             get dearer than it, need more than work_mem, or have become unreadable
@@ -24,7 +26,7 @@
 #include "pg/stop_point.hpp"
 #include "policy/search_policy.hpp"
 #include "storage/row_access.hpp"
-#include "vec/scalar_quantizer.hpp"
+#include "vec/walk_query.hpp"
 
 extern "C" {
 #include "utils/float.h"
@@ -40,6 +42,10 @@ enum class Mode : unsigned char { kGraph, kExact, kDone };
 // everything does, would take a twentieth of the time of computing their distances at 768 dimensions.
 constexpr std::size_t kTailBatch = 128;
 
+// Vectors that are asked for ahead of re-ranking: what a core can have under way, and is likely to need.
+constexpr std::size_t kAheadBytes = 6144;
+constexpr std::size_t kLeastAhead = 2;
+
 /// What a source does when its batch is used up.
 enum class Tactic : unsigned char {
   kNextBatch,
@@ -47,16 +53,23 @@ enum class Tactic : unsigned char {
   kCut,    ///< nothing: max_scan_tuples is reached
 };
 
-/// One segment as a source. Rows of a batch are sorted by their true distance.
+/// One segment as a source. Its batch holds, in this order: a heap of the `ready` rows whose true distance is known and that
+/// were not delivered yet, the nearest on top; unused places; from `rough` on rows ascending by the lower bound of their
+/// distance, which is their key.
 struct GraphStream {
   SegmentScan* scan;
+  vec::WalkQuery query;
   graph::SearchCounters counters_before;  ///< the search's when it was lent to us
   policy::Candidate* batch;
   std::size_t batch_room;
   std::size_t batch_size;
-  std::size_t batch_next;
-  bool started;  ///< had its first batch
+  std::size_t ready;
+  std::size_t rough;
+  std::size_t asked;  ///< rows before it were asked for in memory
+  bool started;       ///< had its first batch
   bool ended;
+
+  [[nodiscard]] bool IsUsedUp() const { return ready == 0 && rough == batch_size; }
 };
 
 /// Row ids that were returned and that an exact pass may meet again: in relaxed order all of them, in strict order those
@@ -82,6 +95,7 @@ struct Search {
   GraphStream* streams;
   uint32 stream_count;
   storage::RowReader vectors;  ///< for re-ranking
+  std::size_t vectors_ahead;   ///< so many are asked for before one is compared
   double batch_cost;           ///< of one batch of one segment, in the policy's units
   double exact_cost;
   double spent;              ///< on batches after the first
@@ -146,38 +160,47 @@ static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) 
   return true;
 }
 
-/// Fills the batch with the rows at `nodes`, without keys.
+/// Fills the batch with the rows at `nodes`.
 static bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
   SegmentReader& reader = stream->scan->reader;
+  stream->batch_size = stream->ready = stream->rough = stream->asked = 0;
   for (const graph::FoundNode& found : nodes) {
+    const policy::OrderedKey bound = policy::ToOrderedKey(stream->query.LowerBound(found.key));
     const auto rows = reader.RowsOf(found.node);
     if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
-    for (uint32 i = rows.first; i < rows.end; i++) stream->batch[stream->batch_size++].row = reader.RowAt(i);
+    for (uint32 i = rows.first; i < rows.end; i++)
+      stream->batch[stream->batch_size++] = {bound, reader.RowAt(i)};
   }
   return true;
 }
 
-/// Gives every row of the batch its true distance and sorts. Dead rows are dropped when they are returned, like all others:
-/// looking at forty heads for ten rows would cost more than some distances for nothing.
-static void ReRank(Search* search, GraphStream* stream) {
-  const vec::QueryDistance& distance = *storage::ViewOf(search->flat).distance;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < stream->batch_size; i++) {
-    const base::RowId row = stream->batch[i].row;
-    const double key = distance.Key(storage::ReadVector(&search->vectors, base::ToIndex(row)));
-    // NaN sorts behind all rows of all sources: only the exact scan knows where that is.
-    if (likely(!std::isnan(key))) stream->batch[kept++] = {policy::ToOrderedKey(key), row};
-  }
-  storage::CloseRows(&search->vectors);
-  search->report.re_ranked += stream->batch_size;
-  stream->batch_size = kept;
-  std::sort(stream->batch, stream->batch + kept);
+/// Of a heap whose top is the nearest.
+static bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
+  return b < a;
+}
+
+/// Computes the true distance of the stream's next row. Dead rows are dropped when they are returned, like all others:
+/// looking at heads before it is known whose are wanted would cost more than some distances for nothing.
+static void ReRankNext(Search* search, GraphStream* stream) {
+  // Vectors lie anywhere: several are on their way while one is compared.
+  const std::size_t ahead = Min(stream->rough + search->vectors_ahead, stream->batch_size);
+  for (stream->asked = Max(stream->asked, stream->rough); stream->asked < ahead; stream->asked++)
+    storage::PrefetchRow(search->vectors, base::ToIndex(stream->batch[stream->asked].row));
+  const base::RowId row = stream->batch[stream->rough++].row;
+  const double key =
+      storage::ViewOf(search->flat).distance->Key(storage::ReadVector(&search->vectors, base::ToIndex(row)));
+  search->report.re_ranked++;
+  // NaN sorts behind all rows of all sources: only the exact scan knows where that is.
+  if (unlikely(std::isnan(key))) return;
+  stream->batch[stream->ready++] = {policy::ToOrderedKey(key), row};
+  std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
 }
 
 // ---- Turning exact ----
 
 /// Lets go of the segments.
 static void CloseStreams(Search* search) {
+  storage::CloseRows(&search->vectors);
   for (uint32 i = 0; i < search->stream_count; i++) {
     const GraphStream& stream = search->streams[i];
     if (stream.scan == nullptr) continue;
@@ -246,7 +269,7 @@ static Tactic NextTactic(const Search& search) {
 static bool FetchBatch(Search* search, GraphStream* stream) {
   SegmentScan* scan = stream->scan;
   stream->started = true;
-  stream->batch_size = stream->batch_next = 0;
+  stream->batch_size = 0;
   while (stream->batch_size == 0 && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
     EnterSegments(&scan, 1);
@@ -255,7 +278,6 @@ static bool FetchBatch(Search* search, GraphStream* stream) {
     search->report.chunks_loaded += LeaveSegments(&scan, 1);
     if (scan->reader.stale() || !is_collected) return false;
     stream->ended = nodes.empty();
-    ReRank(search, stream);
     // Nodes whose rows are all dead: the walk goes on, at its price.
     if (stream->batch_size > 0 || stream->ended) continue;
     search->spent += search->batch_cost;
@@ -300,29 +322,69 @@ static bool MayTurnExact(const Search& search) {
   return search.order != pg::IterativeScan::kOff && search.report.cut == 0 && ExactPassFits(search);
 }
 
+/// Gives every stream that is used up its next batch. False: the search is exact from here on.
+static bool RefillStreams(Search* search) {
+  for (uint32 i = 0; i < search->stream_count; i++) {
+    GraphStream* stream = &search->streams[i];
+    while (stream->IsUsedUp() && !stream->ended)
+      if (!RefillStream(search, stream)) return false;
+  }
+  return true;
+}
+
+/// The nearest row whose distance is known, and the stream it is from: nullptr if that is the tail. False if there is none.
+static bool FindNearest(const Search& search, policy::Candidate* nearest, GraphStream** from) {
+  *from = nullptr;
+  bool found = storage::PeekFlatCandidate(search.flat, nearest);
+  for (uint32 i = 0; i < search.stream_count; i++) {
+    GraphStream* stream = &search.streams[i];
+    if (stream->ready == 0 || (found && !(stream->batch[0] < *nearest))) continue;
+    *nearest = stream->batch[0];
+    *from = stream;
+    found = true;
+  }
+  return found;
+}
+
+/// The stream whose next row by code may be the nearest of all; nullptr if all are re-ranked.
+static GraphStream* FindNearestRough(const Search& search) {
+  GraphStream* nearest = nullptr;
+  for (uint32 i = 0; i < search.stream_count; i++) {
+    GraphStream* stream = &search.streams[i];
+    if (stream->rough == stream->batch_size) continue;
+    if (nearest == nullptr || stream->batch[stream->rough].key < nearest->batch[nearest->rough].key)
+      nearest = stream;
+  }
+  return nearest;
+}
+
+static void TakeFrom(Search* search, GraphStream* stream) {
+  if (stream == nullptr) {
+    storage::TakeFlatCandidate(search->flat);
+    return;
+  }
+  std::pop_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  stream->ready--;
+}
+
 /// Finds the source with the nearest candidate and takes it. False: all sources have ended, or the search turned exact.
 static bool TakeNearest(Search* search, policy::Candidate* nearest) {
   GraphStream* from = nullptr;
-  bool graphs_ended = true;
-  bool found = storage::PeekFlatCandidate(search->flat, nearest);
-  for (uint32 i = 0; i < search->stream_count; i++) {
-    GraphStream* stream = &search->streams[i];
-    while (stream->batch_next == stream->batch_size && !stream->ended)
-      if (!RefillStream(search, stream)) return false;
-    if (stream->batch_next == stream->batch_size) continue;
-    graphs_ended = false;
-    const policy::Candidate& candidate = stream->batch[stream->batch_next];
-    if (found && !(candidate < *nearest)) continue;
-    *nearest = candidate;
-    from = stream;
-    found = true;
+  bool found;
+  for (;;) {
+    if (!RefillStreams(search)) return false;
+    found = FindNearest(*search, nearest, &from);
+    GraphStream* rough = FindNearestRough(*search);
+    // A row as far as the nearest may have the smaller id.
+    if (rough == nullptr || (found && nearest->key < rough->batch[rough->rough].key)) break;
+    ReRankNext(search, rough);
   }
+  storage::CloseRows(&search->vectors);
+  bool graphs_ended = true;
+  for (uint32 i = 0; i < search->stream_count; i++) graphs_ended &= search->streams[i].IsUsedUp();
   // Once the graphs have nothing left, what they did not reach may lie before the rest of the tail.
   if (graphs_ended && MayTurnExact(*search)) return false;
-  if (from != nullptr)
-    from->batch_next++;
-  else if (found)
-    storage::TakeFlatCandidate(search->flat);
+  if (found) TakeFrom(search, from);
   return found;
 }
 
@@ -378,14 +440,21 @@ bool NextSearchRow(Search* search, storage::ScanRow* row) {
 
 // ---- Starting and ending ----
 
+static void* PallocAligned(std::size_t bytes) {
+  return reinterpret_cast<void*>(TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(bytes + PG_CACHE_LINE_SIZE)));
+}
+
 /// Opens one segment. False if it cannot be read any more.
 static bool OpenStream(Search* search, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
                        const float* query, uint32 ef, GraphStream* stream) {
   stream->scan = BeginSegmentScan(search->index, manifest, segment);
   if (stream->scan == nullptr) return false;
   const storage::SegmentHead& head = stream->scan->cached->head;
-  auto* scratch = static_cast<int16*>(palloc(head.header.dimensions * sizeof(int16)));
-  const vec::CodeQuery code_query(head.codec.base, query, scratch);
+  vec::WalkCodec codec = head.codec;
+  if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
+  auto* scratch = static_cast<int16*>(PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions)));
+  stream->query = vec::WalkQuery(codec, query, scratch);
+  const vec::CodeQuery code_query(codec.base, query, scratch);
   pg::Guard([&] { stream->scan->search->Start(&head.header, code_query, ef); });
   stream->counters_before = stream->scan->search->counters();
   return ReserveBatch(search, stream, ef);
@@ -405,6 +474,7 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   storage::OpenRows(&search->vectors, search->index, view.directory,
                     static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
   search->vectors.read_ahead = false;
+  search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
   search->streams = static_cast<GraphStream*>(palloc0(manifest.segment_count * sizeof(GraphStream)));
   for (uint32 i = 0; i < manifest.segment_count; i++) {
     search->stream_count = i + 1;

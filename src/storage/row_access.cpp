@@ -4,6 +4,8 @@
 
 #include "storage/row_access.hpp"
 
+#include "graph/prefetch.hpp"
+
 extern "C" {
 #include "access/xlog.h"
 }
@@ -100,6 +102,18 @@ const float* ReadVector(RowReader* reader, uint64 row) {
     copied += part;
   }
   return reader->scratch;
+}
+
+void PrefetchRow(const RowReader& reader, uint64 row) {
+  const uint64 first = row * reader.view->row_bytes;
+  const auto page = static_cast<uint32>(first / kPayloadBytes);
+  const auto offset = static_cast<uint32>(first % kPayloadBytes);
+  const Buffer* recent = RecentVectorBuffer(reader.index, page);
+  if (recent == nullptr || *recent <= 0) return;
+  pg::PrefetchBufferDescriptor(*recent);
+  const Page held = BufferGetPage(*recent);
+  __builtin_prefetch(Trailer(held));
+  graph::Prefetch(Payload(held) + offset, Min(reader.view->row_bytes, kPayloadBytes - offset));
 }
 
 void CloseRows(RowReader* reader) {

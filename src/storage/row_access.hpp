@@ -40,6 +40,9 @@ void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, floa
               BufferAccessStrategy strategy);
 /// Valid until the next call. Checks for interrupts at every page.
 [[nodiscard]] const float* ReadVector(RowReader* reader, uint64 row);
+/// Asks for a row's vector, and what has to be looked at to pin it, in memory: a hint, for rows that are read soon and in no
+/// order. Does nothing for a page whose buffer is not remembered.
+void PrefetchRow(const RowReader& reader, uint64 row);
 /// Lets go of the page; the reader can be used again.
 void CloseRows(RowReader* reader);
 
