@@ -194,6 +194,7 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   if (unlikely(std::isnan(key))) return;
   stream->batch[stream->ready++] = {policy::ToOrderedKey(key), row};
   std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  storage::PrefetchRowHead(search->index, base::ToIndex(row));
 }
 
 // ---- Turning exact ----

@@ -71,7 +71,9 @@ void ReadMeta(Relation index, MetaPage* meta) {
 }
 
 RootView ReadRoot(Relation index) {
-  const Buffer buffer = ReadPage(index, 0);
+  const auto* cache = static_cast<const IndexCache*>(index->rd_amcache);
+  const Buffer buffer = ReadPage(index, 0, cache != nullptr ? cache->recent_meta : InvalidBuffer);
+  if (index->rd_amcache != nullptr) static_cast<IndexCache*>(index->rd_amcache)->recent_meta = buffer;
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   const Page page = BufferGetPage(buffer);
   CheckMeta(index, page);
@@ -122,15 +124,24 @@ static std::size_t DirectoryBytes(const DirectoryView& directory) {
   return offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber);
 }
 
-/// A cache with that directory, no hints, and room to remember the buffers of `recent_pages` pages: one chunk, as the
-/// relation cache demands of what it frees.
+/// Pages that the heads of the rows of `vector_pages` pages take, and a few more.
+static uint32 HeadPagesFor(const DirectoryView& directory, uint32 vector_pages) {
+  const uint64 rows = static_cast<uint64>(vector_pages) * kPayloadBytes / directory.row_bytes;
+  return vector_pages == 0 ? 0 : static_cast<uint32>(rows / kHeadsPerPage) + 2;
+}
+
+/// A cache with that directory, no hints, and room to remember the buffers of `recent_pages` vector pages and of the pages with
+/// their heads: one chunk, as the relation cache demands of what it frees.
 static IndexCache* NewIndexCache(Relation index, const DirectoryView& directory, uint32 recent_pages) {
+  const uint32 recent_heads = HeadPagesFor(directory, recent_pages);
   const std::size_t directory_bytes = DirectoryBytes(directory);
   const std::size_t recent_offset = MAXALIGN(offsetof(IndexCache, directory) + directory_bytes);
   auto* cache = static_cast<IndexCache*>(MemoryContextAllocExtended(
-      index->rd_indexcxt, recent_offset + recent_pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+      index->rd_indexcxt, recent_offset + (std::size_t{recent_pages} + recent_heads) * sizeof(Buffer),
+      MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   std::memcpy(static_cast<void*>(&cache->directory), &directory, directory_bytes);
   cache->recent_pages = recent_pages;
+  cache->recent_heads = recent_heads;
   cache->recent_offset = static_cast<uint32>(recent_offset);
   return cache;
 }
@@ -140,9 +151,12 @@ static void CopyHints(IndexCache* to, const IndexCache& from) {
   to->known_blocks = from.known_blocks;
   std::memcpy(to->tail_page, from.tail_page, sizeof to->tail_page);
   std::memcpy(to->tail_found, from.tail_found, sizeof to->tail_found);
+  to->recent_meta = from.recent_meta;
   to->recent_head = from.recent_head;
   to->recent_vector = from.recent_vector;
   std::memcpy(RecentBuffers(to), RecentBuffers(&from), from.recent_pages * sizeof(Buffer));
+  std::memcpy(RecentBuffers(to) + to->recent_pages, RecentBuffers(&from) + from.recent_pages,
+              from.recent_heads * sizeof(Buffer));
 }
 
 IndexCache* GetIndexCache(Relation index) {
@@ -413,12 +427,23 @@ void AddFreeExtents(Relation index, uint64 incarnation, const BlockNumber* first
 
 // ---- The tail ----
 
+/// True if the file has the block. Asks the file system only about blocks that are not known: a file never gets shorter while
+/// the cache lives.
+static bool FileHasBlock(Relation index, IndexCache* cache, BlockNumber block) {
+  if (likely(block < cache->known_blocks)) return true;
+  cache->known_blocks = RelationGetNumberOfBlocks(index);
+  return block < cache->known_blocks;
+}
+
 /// Rows on page `page` of a heads stream; 0 for a page that does not exist yet.
-static uint32 CountOnPage(Relation index, const DirectoryView& view, Stream stream, uint32 page,
-                          BlockNumber file_blocks) {
+static uint32 CountOnPage(Relation index, Stream stream, uint32 page) {
+  IndexCache* cache = GetIndexCache(index);
+  const DirectoryView& view = cache->directory;
   const BlockNumber block = view.BlockOf(stream, page);
-  if (block == InvalidBlockNumber || block >= file_blocks) return 0;
-  const Buffer buffer = ReadPage(index, block);
+  if (block == InvalidBlockNumber || !FileHasBlock(index, cache, block)) return 0;
+  const bool is_tail = stream == kHeadStream && page == cache->tail_page[stream];
+  const Buffer buffer = ReadPage(index, block, is_tail ? cache->recent_head : InvalidBuffer);
+  if (is_tail) cache->recent_head = buffer;
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   const Page head_page = BufferGetPage(buffer);
   uint32 count = 0;
@@ -442,21 +467,20 @@ static uint32 ExtentsHandedOut(Relation index, Stream stream) {
 
 void FindTail(Relation index, Stream stream) {
   IndexCache* cache = GetIndexCache(index);
-  const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
   for (;;) {
     // Pages fill in order, so "page n is in use" is true up to the tail and false beyond: gallop, then halve.
     const DirectoryView& view = cache->directory;
     const uint32 known = view.PagesKnown(stream);
     uint32 in_use = cache->tail_page[stream];
     uint32 step = 1;
-    while (in_use + step < known && CountOnPage(index, view, stream, in_use + step, file_blocks) > 0) {
+    while (in_use + step < known && CountOnPage(index, stream, in_use + step) > 0) {
       in_use += step;
       step *= 2;
     }
     uint32 empty = Min(in_use + step, known);
     while (empty - in_use > 1 && empty > in_use) {
       const uint32 middle = in_use + (empty - in_use) / 2;
-      if (CountOnPage(index, view, stream, middle, file_blocks) > 0)
+      if (CountOnPage(index, stream, middle) > 0)
         in_use = middle;
       else
         empty = middle;
@@ -465,20 +489,26 @@ void FindTail(Relation index, Stream stream) {
     cache->tail_found[stream] = true;
     // Only when the last page of the last known extent is full can there be extents we have not heard of. An
     // append that failed to get an extent leaves the hint beyond them.
-    if (in_use + 1 < known ||
-        (in_use < known && CountOnPage(index, view, stream, in_use, file_blocks) < kHeadsPerPage))
-      return;
+    if (in_use + 1 < known || (in_use < known && CountOnPage(index, stream, in_use) < kHeadsPerPage)) return;
     if (ExtentsHandedOut(index, stream) == view.streams[stream].extents) return;
     cache = ReloadIndexCache(index);
   }
 }
 
+/// Rows up to and on the page where the tail was seen last.
+static uint64 CountToTail(Relation index, Stream stream) {
+  const uint32 page = GetIndexCache(index)->tail_page[stream];
+  return static_cast<uint64>(page) * kHeadsPerPage + CountOnPage(index, stream, page);
+}
+
 uint64 CountRows(Relation index, Stream stream) {
+  if (GetIndexCache(index)->tail_found[stream]) {
+    // Pages fill in order: there is nothing behind one that is neither empty nor full.
+    const uint64 rows = CountToTail(index, stream);
+    if (rows % kHeadsPerPage != 0) return rows;
+  }
   FindTail(index, stream);
-  const IndexCache* cache = GetIndexCache(index);
-  const uint32 page = cache->tail_page[stream];
-  const uint32 count = CountOnPage(index, cache->directory, stream, page, RelationGetNumberOfBlocks(index));
-  return static_cast<uint64>(page) * kHeadsPerPage + count;
+  return CountToTail(index, stream);
 }
 
 }  // namespace tandem::storage

@@ -49,10 +49,12 @@ struct IndexCache {
   BlockNumber known_blocks;    ///< the file has at least so many blocks
   uint32 tail_page[kStreams];  ///< heads streams: a page at or before the last one in use
   bool tail_found[kStreams];   ///< tail_page was looked for, not merely zero
-  Buffer recent_head;          ///< buffers last seen to hold the tail pages
+  Buffer recent_meta;          ///< buffer last seen to hold the meta page
+  Buffer recent_head;          ///< … and the tail pages
   Buffer recent_vector;
-  uint32 recent_pages;      ///< entries behind recent_offset; see RecentVectorBuffer()
-  uint32 recent_offset;     ///< bytes from the start of this struct to Buffer[recent_pages]
+  uint32 recent_pages;      ///< vector pages whose buffers there is room for behind recent_offset
+  uint32 recent_heads;      ///< then head pages; see RecentVectorBuffer() and RecentHeadBuffer()
+  uint32 recent_offset;     ///< bytes from the start of this struct to Buffer[recent_pages + recent_heads]
   DirectoryView directory;  ///< last: variable length
 };
 
@@ -113,9 +115,9 @@ void EnsureBlock(Relation index, BlockNumber block);
 [[nodiscard]] Buffer ReadPage(Relation index, BlockNumber block, Buffer recent = InvalidBuffer,
                               BufferAccessStrategy strategy = nullptr);
 
-/// Makes room to remember which buffer held each of the first `pages` vector pages. A scan of everything visits one
-/// buffer after the other, and looking each up in the buffer table costs more than reading it: 35 % of a scan at
-/// 784 dimensions. Does nothing for more pages than shared_buffers holds.
+/// Makes room to remember which buffer held each of the first `pages` vector pages, and the pages with the heads of their
+/// rows. A scan of everything visits one buffer after the other, and looking each up in the buffer table costs more than
+/// reading it: 35 % of a scan at 784 dimensions. Does nothing for more pages than shared_buffers holds.
 void ReserveRecentBuffers(Relation index, uint32 pages);
 
 /// The array behind recent_offset.
@@ -130,12 +132,19 @@ void ReserveRecentBuffers(Relation index, uint32 pages);
   return cache != nullptr && page < cache->recent_pages ? RecentBuffers(cache) + page : nullptr;
 }
 
+/// The same for head page `page`.
+[[nodiscard]] inline Buffer* RecentHeadBuffer(Relation index, uint32 page) {
+  const auto* cache = static_cast<const IndexCache*>(index->rd_amcache);
+  return cache != nullptr && page < cache->recent_heads ? RecentBuffers(cache) + cache->recent_pages + page
+                                                        : nullptr;
+}
+
 /// Raises ERRCODE_INDEX_CORRUPTED unless the page carries the expected trailer. The page must not be new.
 void CheckPage(Relation index, BlockNumber block, Page page, PageKind kind, uint32 ordinal,
                uint64 incarnation);
 
-/// Number of rows in a heads stream: what a scan that starts now must look at. Reads O(log pages) pages, one
-/// or two when the backend remembers the tail.
+/// Number of rows in a heads stream: what a scan that starts now must look at. Reads O(log pages) pages; as a rule one, when
+/// the backend remembers the tail.
 [[nodiscard]] uint64 CountRows(Relation index, Stream stream);
 
 /// Refreshes cache->tail_page[stream] to the last page in use (0 if none).

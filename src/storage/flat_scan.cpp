@@ -23,7 +23,7 @@ enum class Phase : unsigned char {
 
 /// A private copy of one head page's rows.
 struct HeadPage {
-  RowHead* heads;  ///< room for kHeadsPerPage
+  RowHead* heads;  ///< room for kHeadsPerPage; nullptr until it is needed
   uint32 count;
 };
 
@@ -36,8 +36,8 @@ struct FlatScan {
   DirectoryView* view;
   vec::QueryDistance distance;
   float* query;
-  uint64 rows;  ///< bound: row ids below it belong to this scan
-  uint64 null_rows;
+  uint64 rows;       ///< bound: row ids below it belong to this scan
+  uint64 null_rows;  ///< kNulls: as `rows`, for rows without a vector
   Phase phase;
 
   uint64 first_row;                   ///< the ordered part begins here
@@ -63,6 +63,9 @@ struct FlatScan {
 /// Copies the heads of page `page`, at most `bound` of them.
 static void ReadHeads(FlatScan* scan, Stream stream, uint32 page, uint64 bound,
                       BufferAccessStrategy strategy) {
+  if (scan->heads.heads == nullptr)
+    scan->heads.heads =
+        static_cast<RowHead*>(MemoryContextAlloc(scan->context, kHeadsPerPage * sizeof(RowHead)));
   scan->heads.count = ReadHeadPage(scan->index, *scan->view, stream, page, bound, strategy, scan->heads.heads,
                                    scan->snapshot);
 }
@@ -136,7 +139,6 @@ FlatScan* BeginFlatScan(Relation index) {
   auto* scan = static_cast<FlatScan*>(palloc0(sizeof(FlatScan)));
   scan->index = index;
   scan->context = CurrentMemoryContext;
-  scan->heads.heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
   scan->phase = Phase::kDone;
   return scan;
 }
@@ -146,7 +148,6 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
   const MemoryContext old_context = MemoryContextSwitchTo(scan->context);
   // The bound first: extents that the view lacks can only hold rows appended later.
   scan->rows = CountRows(scan->index, kHeadStream);
-  scan->null_rows = CountRows(scan->index, kNullHeadStream);
   if (scan->view != nullptr) pfree(scan->view);
   scan->view = CopyDirectory(DirectoryWith(scan->index, scan->rows));
 
@@ -236,17 +237,30 @@ static bool NextInRowOrder(FlatScan* scan, Stream stream, uint64 rows, ScanRow* 
   return false;
 }
 
+/// Few scans come to the rows without a vector, so these are counted only then. Rows that came since the scan started are
+/// for its snapshot to refuse.
+static void StartNulls(FlatScan* scan) {
+  scan->phase = Phase::kNulls;
+  scan->next_row = 0;
+  scan->null_rows = CountRows(scan->index, kNullHeadStream);
+  const DirectoryView& directory = GetIndexCache(scan->index)->directory;
+  if (scan->view->PagesKnown(kNullHeadStream) < directory.PagesKnown(kNullHeadStream)) {
+    const MemoryContext old_context = MemoryContextSwitchTo(scan->context);
+    pfree(scan->view);
+    scan->vectors.view = scan->view = CopyDirectory(directory);
+    MemoryContextSwitchTo(old_context);
+  }
+}
+
 bool NextFlatRow(FlatScan* scan, ScanRow* row) {
   switch (scan->phase) {
     case Phase::kOrdered:
       if (NextOrdered(scan, row)) return true;
-      scan->phase = Phase::kNulls;
-      scan->next_row = 0;
+      StartNulls(scan);
       return NextFlatRow(scan, row);
     case Phase::kHeads:
       if (NextInRowOrder(scan, kHeadStream, scan->rows, row)) return true;
-      scan->phase = Phase::kNulls;
-      scan->next_row = 0;
+      StartNulls(scan);
       return NextFlatRow(scan, row);
     case Phase::kNulls:
       if (NextInRowOrder(scan, kNullHeadStream, scan->null_rows, row)) return true;

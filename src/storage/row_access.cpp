@@ -127,7 +127,10 @@ void CloseRows(RowReader* reader) {
 static Buffer LockHeadPage(Relation index, const DirectoryView& view, Stream stream, uint32 page,
                            BufferAccessStrategy strategy, Snapshot snapshot) {
   const BlockNumber block = view.BlockOf(stream, page);
-  const Buffer buffer = ReadPage(index, block, InvalidBuffer, strategy);
+  Buffer* recent = stream == kHeadStream ? RecentHeadBuffer(index, page) : nullptr;
+  const Buffer buffer = ReadPage(index, block, recent != nullptr ? *recent : InvalidBuffer, strategy);
+  recent = stream == kHeadStream ? RecentHeadBuffer(index, page) : nullptr;
+  if (recent != nullptr) *recent = buffer;
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   CheckPage(index, block, BufferGetPage(buffer), KindOfStream(stream), page, view.incarnation);
   if (snapshot != nullptr) pg::CheckSnapshotAge(snapshot, index, BufferGetPage(buffer));
@@ -141,6 +144,16 @@ RowHead ReadRowHead(Relation index, const DirectoryView& view, Stream stream, ui
   const RowHead head = Heads(BufferGetPage(buffer))[slot];
   UnlockReleaseBuffer(buffer);
   return head;
+}
+
+void PrefetchRowHead(Relation index, uint64 row) {
+  const Buffer* recent = RecentHeadBuffer(index, static_cast<uint32>(row / kHeadsPerPage));
+  if (recent == nullptr || *recent <= 0) return;
+  pg::PrefetchBufferDescriptor(*recent);
+  const Page held = BufferGetPage(*recent);
+  __builtin_prefetch(held);
+  __builtin_prefetch(Heads(held) + row % kHeadsPerPage);
+  __builtin_prefetch(Trailer(held));
 }
 
 uint32 ReadHeadPage(Relation index, const DirectoryView& view, Stream stream, uint32 page, uint64 bound,

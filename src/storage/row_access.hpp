@@ -50,6 +50,8 @@ void CloseRows(RowReader* reader);
 /// (old_snapshot_threshold); nullptr for callers without one.
 [[nodiscard]] RowHead ReadRowHead(Relation index, const DirectoryView& view, Stream stream, uint64 row,
                                   Snapshot snapshot = nullptr);
+/// Asks for what ReadRowHead() will look at in memory: a hint.
+void PrefetchRowHead(Relation index, uint64 row);
 /// Copies the heads of page `page`, at most `bound`, to `heads` (room for kHeadsPerPage). Returns how many. snapshot:
 /// as ReadRowHead(). Checks for interrupts.
 [[nodiscard]] uint32 ReadHeadPage(Relation index, const DirectoryView& view, Stream stream, uint32 page,
