@@ -5,6 +5,10 @@
 
 #include "storage/segment_reader.hpp"
 
+extern "C" {
+#include "utils/float.h"
+}
+
 namespace tandem::storage {
 
 namespace {
@@ -54,6 +58,7 @@ static bool ReadHeadFrom(Relation index, const SegmentInfo& segment, BlobReader*
   auto* offsets = static_cast<float*>(palloc(offset_bytes));
   source.Read(header.offsets_at, offset_bytes, offsets);
   head->codec = {};
+  head->codec.error = get_float4_infinity();
   head->codec.base = {static_cast<vec::Metric>(header.metric), header.dimensions, header.step, offsets};
   const std::size_t walk_bytes = vec::WalkCodeBytes(head->codec.code, header.dimensions);
   head->layout = graph::LayOutChunks(header, static_cast<std::uint32_t>(walk_bytes));
