@@ -199,6 +199,7 @@ void SegmentReader::Open(Relation index, const storage::Manifest& manifest,
   context_ = CurrentMemoryContext;
   is_attached_ = false;
   pages_open_ = false;
+  is_damaged_ = false;
   missed_count_ = 0;
 }
 
@@ -242,20 +243,30 @@ const std::uint32_t* SegmentReader::UpperList(std::uint32_t list) {
   return reinterpret_cast<const std::uint32_t*>(InMemory(layout_->upper_links, list));
 }
 
+void SegmentReader::MarkDamaged(const char* problem) {
+  if (!is_damaged_) storage::WarnOfDamage(index_, cached_->id, problem);
+  is_damaged_ = true;
+}
+
 storage::RowSpan SegmentReader::RowsOf(std::uint32_t node) {
   if (header_->row_starts_at == 0) return {node, node + 1};
   const char* first = InMemory(layout_->row_starts, node);
   const char* end = InMemory(layout_->row_starts, node + 1);
   if (first == nullptr || end == nullptr) return Pages().RowsOf(node);
-  return storage::CheckedRowSpan(index_, cached_->id, *header_,
-                                 *reinterpret_cast<const std::uint32_t*>(first),
-                                 *reinterpret_cast<const std::uint32_t*>(end));
+  const storage::RowSpan span = {*reinterpret_cast<const std::uint32_t*>(first),
+                                 *reinterpret_cast<const std::uint32_t*>(end)};
+  if (likely(storage::IsRowSpan(*header_, span))) return span;
+  MarkDamaged("the rows of a node are not in order");
+  return {0, 0};
 }
 
 base::RowId SegmentReader::RowAt(std::uint32_t ordinal) {
-  const char* row = InMemory(layout_->rows, ordinal);
-  if (row == nullptr) return Pages().RowAt(ordinal);
-  return storage::CheckedRow(index_, cached_->id, *header_, *reinterpret_cast<const std::uint32_t*>(row));
+  const char* at = InMemory(layout_->rows, ordinal);
+  if (at == nullptr) return Pages().RowAt(ordinal);
+  const auto row = *reinterpret_cast<const std::uint32_t*>(at);
+  if (likely(storage::IsRow(*header_, row))) return base::RowId{header_->first_row + row};
+  MarkDamaged("a node has a row that is not the segment's");
+  return base::RowId{header_->first_row};
 }
 
 // ---- Loading ----

@@ -61,7 +61,7 @@ class SegmentReader {
   [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
 
   /// The segment was recycled, or is damaged: what was read since the last look may be worth nothing.
-  [[nodiscard]] bool stale() const { return pages_open_ && pages_.stale(); }
+  [[nodiscard]] bool stale() const { return is_damaged_ || (pages_open_ && pages_.stale()); }
 
   /// True if nothing was missed that could be loaded.
   [[nodiscard]] bool is_complete() const { return missed_count_ == 0 || cached_->is_damaged; }
@@ -83,6 +83,7 @@ class SegmentReader {
     return pages_;
   }
   void OpenPages();
+  void MarkDamaged(const char* problem);
 
   Relation index_;
   CachedSegment* cached_;
@@ -90,6 +91,7 @@ class SegmentReader {
   const graph::ChunkLayout* layout_;
   bool is_attached_;
   bool pages_open_;
+  bool is_damaged_;  ///< what shared memory has of it led out of the segment
   std::uint32_t missed_count_;
   shmem::ChunkTable table_;
   std::uint32_t missed_[kMostMissed];

@@ -52,7 +52,8 @@ bool HasRightSum(Page page) {
 
 void MarkStale(BlobReader* reader, uint32 page) {
   reader->stale = true;
-  if (reader->unprotected) return;
+  const DamageKind kind = reader->checks_sums ? DamageKind::kPageForMemory : DamageKind::kPage;
+  if (reader->unprotected || !IsNews(reader->index, reader->blob.id, kind)) return;
   ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
                     errmsg("index \"%s\" has a damaged page %u of blob %u",
                            RelationGetRelationName(reader->index), page, reader->blob.id),
@@ -105,6 +106,22 @@ bool CopyBytes(BlobReader* reader, uint64 offset, uint32 bytes, char* to) {
 }
 
 }  // namespace
+
+bool IsNews(Relation index, uint32 blob, DamageKind kind) {
+  struct Told {
+    Oid index;
+    uint32 blob;
+    DamageKind kind;
+  };
+  constexpr uint32 kMostTold = 64;
+  static Told told[kMostTold];
+  static uint32 next;
+  const Oid oid = RelationGetRelid(index);
+  for (const Told& old : told)
+    if (old.index == oid && old.blob == blob && old.kind == kind) return false;
+  told[next++ % kMostTold] = {oid, blob, kind};
+  return true;
+}
 
 void OpenBlob(BlobReader* reader, Relation index, uint64 incarnation, const BlobRef& blob, Buffer* recent) {
   reader->index = index;

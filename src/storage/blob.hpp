@@ -33,6 +33,11 @@ struct BlobRef {
 
 /// Reads a blob's bytes. Plain data; the caller keeps it and calls CloseBlob(). Pages are checked to be this blob's on
 /// every access: one that is not was recycled (H12), and from then on the reader is stale: it delivers zeros.
+/// What is told of damaged blobs, once in a session each.
+enum class DamageKind : uint32 { kPage, kPageForMemory, kGraph };
+/// False if this session has heard of it before.
+[[nodiscard]] bool IsNews(Relation index, uint32 blob, DamageKind kind);
+
 struct BlobReader {
   Relation index;
   uint64 incarnation;

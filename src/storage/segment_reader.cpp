@@ -11,16 +11,6 @@ extern "C" {
 
 namespace tandem::storage {
 
-namespace {
-
-[[noreturn]] void ReportDamaged(Relation index, uint32 segment, const char* problem) {
-  ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
-                  errmsg("segment %u of index \"%s\" is damaged", segment, RelationGetRelationName(index)),
-                  errdetail_internal("Problem: %s.", problem), errhint("Rebuild the index with REINDEX.")));
-}
-
-}  // namespace
-
 void BlobSource::Read(std::uint64_t offset, std::size_t bytes, void* to) {
   auto* out = static_cast<char*>(to);
   while (bytes > 0) {
@@ -37,15 +27,16 @@ void BlobSource::Read(std::uint64_t offset, std::size_t bytes, void* to) {
 
 // ---- Heads ----
 
-static void CheckSegmentHeader(Relation index, const SegmentInfo& segment,
-                               const graph::SegmentHeader& header) {
-  if (const char* problem = graph::ProblemOf(header); problem != nullptr)
-    ReportDamaged(index, segment.id, problem);
+/// nullptr if nothing is wrong.
+static const char* ProblemOfHeader(Relation index, const SegmentInfo& segment,
+                                   const graph::SegmentHeader& header) {
+  if (const char* problem = graph::ProblemOf(header); problem != nullptr) return problem;
   const DirectoryView& directory = GetIndexCache(index)->directory;
   if (header.bytes != segment.bytes || header.dimensions != directory.dimensions ||
       header.metric != static_cast<uint8>(directory.metric) || header.first_row != segment.first_row ||
       header.end_row != segment.end_row)
-    ReportDamaged(index, segment.id, "header contradicts the index");
+    return "its header contradicts the index";
+  return nullptr;
 }
 
 static bool ReadHeadFrom(Relation index, const SegmentInfo& segment, BlobReader* reader, SegmentHead* head) {
@@ -53,7 +44,10 @@ static bool ReadHeadFrom(Relation index, const SegmentInfo& segment, BlobReader*
   graph::SegmentHeader& header = head->header;
   source.Read(0, sizeof header, &header);
   if (source.stale()) return false;
-  CheckSegmentHeader(index, segment, header);
+  if (const char* problem = ProblemOfHeader(index, segment, header); problem != nullptr) {
+    WarnOfDamage(index, segment.id, problem);
+    return false;
+  }
   const std::size_t offset_bytes = header.dimensions * sizeof(float);
   auto* offsets = static_cast<float*>(palloc(offset_bytes));
   source.Read(header.offsets_at, offset_bytes, offsets);
@@ -88,27 +82,14 @@ const graph::UpperNode* ReadUpperNodes(Relation index, const Manifest& manifest,
   return nullptr;
 }
 
-// ---- Checks ----
+// ---- Damage ----
 
-void CheckUpperNode(Relation index, uint32 segment, const graph::SegmentHeader& header,
-                    const graph::UpperNode& upper) {
-  if (unlikely(upper.node >= header.nodes || upper.first_list > header.upper_lists ||
-               upper.level > header.upper_lists - upper.first_list))
-    ReportDamaged(index, segment, "an upper node lies out of the graph");
-}
-
-RowSpan CheckedRowSpan(Relation index, uint32 segment, const graph::SegmentHeader& header,
-                       std::uint32_t first, std::uint32_t end) {
-  if (unlikely(first > end || end > header.rows))
-    ReportDamaged(index, segment, "the rows of a node are not in order");
-  return {first, end};
-}
-
-base::RowId CheckedRow(Relation index, uint32 segment, const graph::SegmentHeader& header,
-                       std::uint32_t row) {
-  if (unlikely(row >= header.end_row - header.first_row))
-    ReportDamaged(index, segment, "a node has a row that is not the segment's");
-  return base::RowId{header.first_row + row};
+void WarnOfDamage(Relation index, uint32 segment, const char* problem) {
+  if (!IsNews(index, segment, DamageKind::kGraph)) return;
+  ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
+                    errmsg("segment %u of index \"%s\" is damaged", segment, RelationGetRelationName(index)),
+                    errdetail("Problem: %s. Its rows are found by an exact scan instead.", problem),
+                    errhint("Rebuild the index with REINDEX.")));
 }
 
 // ---- Parts of a graph ----
@@ -118,6 +99,12 @@ void PageSegmentReader::Open(Relation index, uint64 incarnation, const BlobRef& 
   OpenBlob(&blob_, index, incarnation, blob, recent);
   header_ = &head->header;
   scratch_ = scratch;
+}
+
+/// From now on the caller is told that the graph is of no use; until it asks, it gets what does no harm.
+void PageSegmentReader::MarkDamaged(const char* problem) {
+  if (!blob_.stale) WarnOfDamage(blob_.index, blob_.blob.id, problem);
+  blob_.stale = true;
 }
 
 static const std::uint32_t no_links[] = {graph::kEndOfLinks};
@@ -134,13 +121,16 @@ const std::uint8_t* PageSegmentReader::Code(std::uint32_t node) {
 graph::UpperNode PageSegmentReader::Upper(std::uint32_t ordinal) {
   const graph::UpperNode upper =
       *At<graph::UpperNode>(header_->upper_nodes_at + std::uint64_t{ordinal} * sizeof(graph::UpperNode));
-  CheckUpperNode(blob_.index, blob_.blob.id, *header_, upper);
-  return upper;
+  if (likely(IsUpperNode(*header_, upper))) return upper;
+  MarkDamaged("an upper node lies out of the graph");
+  return {};
 }
 
 const std::uint32_t* PageSegmentReader::UpperLinks(std::uint32_t list) {
-  if (unlikely(list >= header_->upper_lists))
-    ReportDamaged(blob_.index, blob_.blob.id, "an upper node has links out of the graph");
+  if (unlikely(list >= header_->upper_lists)) {
+    MarkDamaged("an upper node has links out of the graph");
+    return no_links;
+  }
   const std::uint64_t offset =
       header_->upper_links_at + std::uint64_t{list} * header_->m * sizeof(std::uint32_t);
   const auto* links = At<std::uint32_t>(offset, header_->m);
@@ -151,13 +141,18 @@ RowSpan PageSegmentReader::RowsOf(std::uint32_t node) {
   if (header_->row_starts_at == 0) return {node, node + 1};
   const auto* starts =
       At<std::uint32_t>(header_->row_starts_at + std::uint64_t{node} * sizeof(std::uint32_t), 2);
-  return CheckedRowSpan(blob_.index, blob_.blob.id, *header_, starts[0], starts[1]);
+  const RowSpan span = {starts[0], starts[1]};
+  if (likely(IsRowSpan(*header_, span))) return span;
+  MarkDamaged("the rows of a node are not in order");
+  return {0, 0};
 }
 
 base::RowId PageSegmentReader::RowAt(std::uint32_t ordinal) {
   const std::uint32_t row =
       *At<std::uint32_t>(header_->rows_at + std::uint64_t{ordinal} * sizeof(std::uint32_t));
-  return CheckedRow(blob_.index, blob_.blob.id, *header_, row);
+  if (likely(IsRow(*header_, row))) return base::RowId{header_->first_row + row};
+  MarkDamaged("a node has a row that is not the segment's");
+  return base::RowId{header_->first_row};
 }
 
 }  // namespace tandem::storage

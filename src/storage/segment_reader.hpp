@@ -30,7 +30,7 @@ struct SegmentHead {
   std::size_t memory_bytes;
 };
 
-/// Reads it in the current memory context. False if the segment was recycled. ERROR if it contradicts itself or the index.
+/// Reads it in the current memory context. False if the segment was recycled, or contradicts itself or the index, of which it warns.
 [[nodiscard]] bool ReadSegmentHead(Relation index, const Manifest& manifest, const SegmentInfo& segment,
                                    SegmentHead* head);
 
@@ -44,15 +44,23 @@ struct RowSpan {
   std::uint32_t end;
 };
 
-// Whoever reads these parts, from wherever, checks them before use: an ERROR if they lead out of the segment.
+// Whoever reads these parts, from wherever, checks them before use. If they lead out of the segment, it is damaged: the graph is of
+// no use, and its rows are found by an exact scan.
 
-void CheckUpperNode(Relation index, uint32 segment, const graph::SegmentHeader& header,
-                    const graph::UpperNode& upper);
-[[nodiscard]] RowSpan CheckedRowSpan(Relation index, uint32 segment, const graph::SegmentHeader& header,
-                                     std::uint32_t first, std::uint32_t end);
+/// Tells it, once in a session for each segment.
+void WarnOfDamage(Relation index, uint32 segment, const char* problem);
+
+[[nodiscard]] inline bool IsUpperNode(const graph::SegmentHeader& header, const graph::UpperNode& upper) {
+  return upper.node < header.nodes && upper.first_list <= header.upper_lists &&
+         upper.level <= header.upper_lists - upper.first_list;
+}
+[[nodiscard]] inline bool IsRowSpan(const graph::SegmentHeader& header, const RowSpan& span) {
+  return span.first <= span.end && span.end <= header.rows;
+}
 /// row: as the row section has it.
-[[nodiscard]] base::RowId CheckedRow(Relation index, uint32 segment, const graph::SegmentHeader& header,
-                                     std::uint32_t row);
+[[nodiscard]] inline bool IsRow(const graph::SegmentHeader& header, std::uint32_t row) {
+  return row < header.end_row - header.first_row;
+}
 
 /// The parts of a graph, from index pages. Plain data; holds at most one pin, until Release(). What is returned by pointer stays
 /// valid until the next call. Lists of links are as they are: the search checks them.
@@ -78,6 +86,7 @@ class PageSegmentReader {
   [[nodiscard]] std::uint64_t RecordOf(std::uint32_t node) const {
     return header_->records_at + static_cast<std::uint64_t>(node) * header_->record_bytes;
   }
+  void MarkDamaged(const char* problem);
   template <typename T>
   [[nodiscard]] const T* At(std::uint64_t offset, std::uint32_t count = 1) {
     return reinterpret_cast<const T*>(

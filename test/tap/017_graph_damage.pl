@@ -2,7 +2,8 @@
 # at which block, and do searches go on exactly, or end with a clean error, but never with a crash or a wrong row?
 #
 # Seen to fail with: page checksums not compared (ProblemOfPage); pages not asked for their blob's id (IsPageOf); a manifest
-# believed without its checksum (LoadManifest); TIDs of a graph not compared with row heads (CheckTid).
+# believed without its checksum (LoadManifest); TIDs of a graph not compared with row heads (CheckTid); errors for what leads out of
+# a segment.
 use strict;
 use warnings;
 
@@ -50,6 +51,14 @@ lost_page('another blob', flip($records, $trailer_at + $in_trailer{blob}), qr/^$
 lost_page('another page', flip($records, $trailer_at + $in_trailer{ordinal}), qr/^$records\|.*another kind, blob or number$/m);
 lost_page('an empty page', [ $records * $block_size, "\0" x $block_size ], qr/^$records\|.*is empty$/m);
 
+# What leads out of the segment, beginning with its header: graph/segment_layout.hpp.
+my $header = $page{$segment}[0];
+lost_graph('the magic number', flip($header, $payload_at), qr/magic|header/);
+lost_graph('the first row', flip($header, $payload_at + 56), qr/wrong rows|contradicts the index/);
+my $rows_at = unpack 'Q<', substr $sound, $header * $block_size + $payload_at + 120, 8;
+my $first_rows = $page{$segment}[ $rows_at / ($trailer_at - $payload_at) ];
+lost_graph('a row of a node', flip_all($first_rows, $payload_at + $rows_at % ($trailer_at - $payload_at) + 3), qr/a row that is not the segment's/);
+
 my $listed = $page{$manifest}[0];
 lost_manifest('a byte of the manifest', flip($listed, $payload_at + 40), qr/^$listed\|manifest: page has a wrong checksum$/m);
 lost_manifest('another manifest', flip($listed, $trailer_at + $in_trailer{blob}), qr/^$listed\|manifest: .*blob or number$/m);
@@ -68,6 +77,15 @@ restore();
 
 $node->start;
 is(index_problems($node, 't_index'), '', 'undamaged again');
+$node->stop;
+
+# A fold does without a graph that it cannot start from. Nothing is restored after this.
+damage(flip($header, $payload_at));
+$node->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($rows, $rows + 999) i");
+my ($status, undef, $error) = $node->psql('postgres', "CALL tandem_build('t_index')");
+is($status, 0, 'a build of more rows');
+like($error, qr/WARNING:  graph segment \d+ of index "t_index" cannot be read.*A graph is built from its rows instead/s, 'says that it begins anew');
+check_graph($node, 't', 't_index', 'and the index is sound again');
 $node->stop;
 done_testing();
 
@@ -92,6 +110,17 @@ sub flip {
   my ($block, $offset, $bits) = @_;
   my $at = $block * $block_size + $offset;
   return [ $at, substr($sound, $at, 1) ^ chr($bits // 0x10) ];
+}
+
+# The same with a whole byte, and with as many of the places that follow as make a page's worth of rows: which of them a search
+# looks at is not known.
+sub flip_all {
+  my ($block, $offset) = @_;
+  my $at = $block * $block_size + $offset;
+  my $end = $block * $block_size + $trailer_at;
+  my $bytes = substr $sound, $at, $end - $at;
+  for (my $i = 0 ; $i < length $bytes ; $i += 4) { substr($bytes, $i, 1) ^= chr(0x7f) }
+  return [ $at, $bytes ];
 }
 
 # The server runs on the damaged file until restore().
@@ -147,6 +176,19 @@ sub lost_page {
   my $live = $rows - 1;
   is("$status $out", "0 50|50|t\n$live|$live", "$name: every row");
   like($error, qr/WARNING:  XX002: index "t_index" has a damaged page 3 of blob/, "$name: a warning");
+  restore();
+}
+
+# The same, told once in a session; two searches are in one.
+sub lost_graph {
+  my ($name, $edit, $problem) = @_;
+  damage($edit);
+  like(verify(), qr/^\d+\|segment \d+: page has a wrong checksum$/m, "$name: told");
+  my ($status, $out, $error) = search();
+  my $live = $rows - 1;
+  is("$status $out", "0 50|50|t\n$live|$live", "$name: every row");
+  like($error, qr/WARNING:  XX002: segment \d+ of index "t_index" is damaged.*$problem/s, "$name: a warning");
+  is(scalar(() = $error =~ /WARNING/g), 1, "$name: one warning");
   restore();
 }
 
