@@ -3,7 +3,7 @@ CREATE EXTENSION IF NOT EXISTS tandem;
 CREATE SCHEMA prewarm;
 SET search_path = prewarm, public;
 
--- tandem_prewarm(): what it refuses. A server without shared memory of ours: with it, see test/tap/018_graph_memory.pl.
+-- tandem_prewarm(): what it refuses. A server without shared memory of ours: with it, see test/tap/019_graph_memory.pl.
 -- Seen to fail with: the owner not asked for.
 
 CREATE TABLE items (id int, v vector(3));

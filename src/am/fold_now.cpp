@@ -220,11 +220,27 @@ bool FoldOnce(FoldSession* session) {
   return published;
 }
 
+/// Copies the graphs into shared memory, as the worker does with what it publishes. Left to searches: those of an index that
+/// nobody else sees yet, and whatever somebody waits for.
+void LoadGraphs(const FoldSession& session) {
+  IndexLoad load = {};
+  for (bool more = true; more;) {
+    CHECK_FOR_INTERRUPTS();
+    const Relation index = OpenForStep(session);
+    if (index == nullptr) return;
+    const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kStepMs);
+    more = StepIndexLoad(index, *storage::ReadManifest(index), &load, until, false);
+    CloseAfterStep(session, index);
+  }
+}
+
 void FoldAll(FoldSession* session) {
   while (FoldOnce(session)) {
     session->report.outcome = FoldOutcome::kOutOfTime;
     if (IsPast(session->request->deadline)) return;
   }
+  const FoldRequest& request = *session->request;
+  if (session->report.published > 0 && request.everything && !request.is_new) LoadGraphs(*session);
 }
 
 /// What a failed build shows of itself. Cancelled ones have not failed.

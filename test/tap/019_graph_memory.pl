@@ -124,7 +124,9 @@ my $expected = $node->safe_psql('postgres', "SET enable_seqscan = off; $query");
 $node->safe_psql('postgres', "SELECT tandem_prewarm('other_index')");
 $reader->query_safe("SET enable_seqscan = off; BEGIN; DECLARE c CURSOR FOR $query; FETCH 5 FROM c");
 $node->safe_psql('postgres', "INSERT INTO other SELECT i, spread_vector(i, $dimensions) FROM generate_series(100001, 104000) i; CALL tandem_build('other_index')");
-is(memory_bytes($node, 'other_index'), 0, 'a graph that was replaced is no longer in memory');
+is($node->safe_psql('postgres', "SELECT segments FROM tandem_memory WHERE indexname = 'other_index'"),
+  scalar(split / /, segments_of($node, 'other_index')), 'a graph that was replaced is no longer in memory');
+is(codes_from_pages($node, 'other', $dimensions), 0, '... and the new one is there at once');
 my $rest = $reader->query_safe('FETCH ALL FROM c');
 is($rest, (split /\n/, $expected, 6)[5], 'a cursor goes on through the graphs that it began with');
 $reader->query_safe('COMMIT');
@@ -200,6 +202,28 @@ await_memory($primary, 'what a worker publishes, it loads');
 $primary->restart;
 await_memory($primary, 'what is there when it starts, too');
 is(codes_from_pages($primary, 't', $dimensions), 0, '... so no search reads pages');
+
+# Loading is in nobody's way, like all work of theirs.
+arm_server($primary, 'worker-between-loads=wait');
+$primary->restart;
+await_stop_point($primary, 'worker-between-loads');
+($status, undef, $error) = $primary->psql('postgres', "SET lock_timeout = '100ms'; ALTER INDEX t_index SET (m = 17); ALTER INDEX t_index RESET (m);
+  BEGIN; DROP INDEX t_index; ROLLBACK");
+is($error, '', 'commands do not wait for a worker that loads');
+my $worker = worker_pid($primary);
+$primary->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+await_condition('the end of the worker', sub { !kill 0, $worker });
+arm_server($primary);
+clear_stop_points($primary);
+await_memory($primary, 'one that was terminated while loading has a successor');
+$primary->safe_psql('postgres', "CREATE TABLE dropped AS SELECT * FROM t; CREATE INDEX dropped_index ON dropped USING tandem (embedding vector_l2_ops) $index_options");
+await_rest($primary, 'dropped_index');
+await_condition('a second index in memory', sub { $primary->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory') eq '2' });
+$primary->safe_psql('postgres', 'DROP TABLE dropped; REINDEX INDEX t_index');
+await_rest($primary, 't_index');
+await_condition('memory of lost files to be free', sub { $primary->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory') eq '1' });
+pass('what is lost does not stay in memory');
+await_memory($primary, '... and what came instead is there');
 my $answers = answers($primary, 't', $dimensions);
 
 # ---- Standby ----
@@ -277,7 +301,10 @@ sub restart_cold {
 sub loads_all {
   my ($table, $label) = @_;
   $node->safe_psql('postgres', "SELECT tandem_prewarm('${table}_index')");
-  is(codes_from_pages($node, $table, $dimensions), 0, "$label, everything can be loaded");
+  is($node->safe_psql('postgres', "SELECT chunks - cached_chunks FROM tandem_memory WHERE indexname = '${table}_index'"), 0,
+    "$label, everything can be loaded");
+  is($node->safe_psql('postgres', 'SELECT used_bytes - (SELECT sum(cached_bytes) FROM tandem_memory) FROM tandem_memory_status()'), 0,
+    '... and no memory is lost');
 }
 
 sub await_memory {
