@@ -553,6 +553,8 @@ CREATE PROCEDURE tandem_wait(index regclass, timeout interval DEFAULT NULL)
 COMMENT ON PROCEDURE tandem_wait(regclass, interval) IS
 	'waits until the background worker has built graphs of all rows that a tandem index has at the call';
 
+-- Section 10: shared memory ------------------------------------------------------------------------------------------
+
 -- A function: it writes nothing, so standbys have it, too.
 
 CREATE FUNCTION tandem_prewarm(index regclass) RETURNS bigint
@@ -560,3 +562,55 @@ CREATE FUNCTION tandem_prewarm(index regclass) RETURNS bigint
 
 COMMENT ON FUNCTION tandem_prewarm(regclass) IS
 	'loads the graphs of a tandem index, or of all partitions of one, into shared memory; returns the bytes that are there then';
+
+CREATE FUNCTION tandem_cached_segments(
+		OUT kind text, OUT datid oid, OUT reltablespace oid, OUT relfilenode oid, OUT segment_id bigint,
+		OUT chunks bigint, OUT cached_chunks bigint, OUT wanted_bytes bigint, OUT cached_bytes bigint,
+		OUT loads bigint, OUT evictions bigint, OUT idle_seconds bigint)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 100;
+
+COMMENT ON FUNCTION tandem_cached_segments() IS
+	'what shared memory holds of graph segments of all databases; empty without shared_preload_libraries';
+
+CREATE FUNCTION tandem_memory_status(
+		OUT budget_bytes bigint, OUT used_bytes bigint, OUT free_bytes bigint, OUT retired_bytes bigint)
+	RETURNS record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_memory_status() IS
+	'where tandem.memory_budget is: used, free, or retired, that is waiting for running searches; zeros without it';
+
+CREATE VIEW tandem_memory AS
+	SELECT m.kind, d.datname, n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
+		m.datid, m.relfilenode, m.segments, m.chunks, m.cached_chunks, m.wanted_bytes, m.cached_bytes,
+		m.loads, m.evictions, m.idle_seconds
+	FROM (SELECT s.kind, s.datid, s.reltablespace, s.relfilenode, pg_catalog.count(*) AS segments,
+				pg_catalog.sum(s.chunks)::bigint AS chunks, pg_catalog.sum(s.cached_chunks)::bigint AS cached_chunks,
+				pg_catalog.sum(s.wanted_bytes)::bigint AS wanted_bytes,
+				pg_catalog.sum(s.cached_bytes)::bigint AS cached_bytes,
+				pg_catalog.sum(s.loads)::bigint AS loads, pg_catalog.sum(s.evictions)::bigint AS evictions,
+				pg_catalog.min(s.idle_seconds) AS idle_seconds
+			FROM tandem_cached_segments() s
+			GROUP BY s.kind, s.datid, s.reltablespace, s.relfilenode) m
+		LEFT JOIN pg_catalog.pg_database d ON d.oid = m.datid
+		LEFT JOIN pg_catalog.pg_class c ON d.datname = pg_catalog.current_database()
+			AND c.oid = pg_catalog.pg_filenode_relation(m.reltablespace, m.relfilenode)
+		LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
+		LEFT JOIN pg_catalog.pg_class t ON t.oid = x.indrelid;
+
+COMMENT ON VIEW tandem_memory IS
+	'what indexes of all databases have in shared memory; needs shared_preload_libraries';
+COMMENT ON COLUMN tandem_memory.kind IS 'graph';
+COMMENT ON COLUMN tandem_memory.indexrelid IS
+	'NULL, like the names, for indexes of other databases and files that are no longer any index''s';
+COMMENT ON COLUMN tandem_memory.segments IS 'graphs that have a place in memory';
+COMMENT ON COLUMN tandem_memory.chunks IS 'pieces of 64 kB that they have in all';
+COMMENT ON COLUMN tandem_memory.wanted_bytes IS 'what all of their chunks take, tables of chunks included';
+COMMENT ON COLUMN tandem_memory.cached_bytes IS 'what is in memory';
+COMMENT ON COLUMN tandem_memory.loads IS 'chunks loaded since the graphs came into memory';
+COMMENT ON COLUMN tandem_memory.evictions IS 'chunks given up for other graphs since then';
+COMMENT ON COLUMN tandem_memory.idle_seconds IS 'since the last search or load';
+
+GRANT SELECT ON tandem_memory TO PUBLIC;

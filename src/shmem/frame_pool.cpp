@@ -3,6 +3,7 @@
 #include "shmem/frame_pool.hpp"
 
 #include "pg/settings.hpp"
+#include "pg/stop_point.hpp"
 #include "shmem/epochs.hpp"
 
 extern "C" {
@@ -188,6 +189,7 @@ void EnterFrames() {
   WatchMyEnd();
   Assert(!epochs.IsInside(my_number));
   epochs.Enter(my_number);
+  pg::StopPoint("frames-entered");
 }
 
 void LeaveFrames() {

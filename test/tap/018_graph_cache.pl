@@ -1,0 +1,233 @@
+# Graphs in shared memory: that searches load them, that the budget is kept and none of it leaks, whatever happens to those who
+# load and read; who gives way to whom; no budget. HAZARDS H32 and, of its list, errors, termination and crashes at each point.
+#
+# Seen to fail with: frames or loading marks not given back at the end of a transaction, of a subtransaction, of a session;
+# epochs not left there; segments in use giving way.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TandemTest;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $rows = 3000;
+my $dimensions = 16;
+my $idle_seconds = 10;    # ChunkDirectory::kIdleSeconds
+
+my $node = make_node('cache', preload => 1);
+need_stop_points($node);
+searches_fill_memory();
+other_databases_show_without_names();
+errors_leave_nothing();
+a_crash_empties_it();
+small_budget();
+no_budget();
+$node->stop;
+done_testing();
+
+sub make_indexes {
+  my (@tables) = @_;
+  for my $table (@tables) {
+    $node->safe_psql('postgres', "CREATE TABLE $table (id bigint, embedding vector($dimensions)) WITH (autovacuum_enabled = off);"
+        . "CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch);"
+        . "INSERT INTO $table SELECT i, spread_vector(i, $dimensions) FROM generate_series(1, $rows) i");
+    await_rest($node, "${table}_index");
+  }
+}
+
+sub search_sql {
+  my ($table, $number) = @_;
+  return "SET enable_seqscan = off; SELECT id FROM $table ORDER BY embedding <-> spread_vector($number, $dimensions) LIMIT 10;\n";
+}
+
+sub search {
+  my ($table, $number) = @_;
+  return $node->safe_psql('postgres', search_sql($table, $number));
+}
+
+# One figure of an index in the view; 0 if it is not there.
+sub of_index {
+  my ($column, $table) = @_;
+  return $node->safe_psql('postgres', "SELECT $column FROM tandem_memory WHERE indexname = '${table}_index'") || 0;
+}
+
+sub is_complete {
+  my ($table) = @_;
+  return $node->safe_psql('postgres', "SELECT cached_chunks = chunks FROM tandem_memory WHERE indexname = '${table}_index'") eq 't';
+}
+
+# Searches here and there until all of the graph is in memory.
+sub fill {
+  my ($table) = @_;
+  my $number = 0;
+  await_condition("$table in memory", sub {
+    search($table, $number += 97) for 1 .. 5;
+    return is_complete($table);
+  });
+}
+
+# Forgets whatever there is of the index.
+sub rebuild {
+  my ($table) = @_;
+  $node->safe_psql('postgres', "REINDEX INDEX ${table}_index");
+  await_rest($node, "${table}_index");
+}
+
+# Every frame is a segment's, free, or waits for readers; what is not yet known to be free counts as that.
+sub check_budget {
+  my ($label) = @_;
+  is($node->safe_psql('postgres', <<'SQL'), 't|t|t', "$label: every frame is accounted for");
+SELECT used_bytes = coalesce((SELECT sum(cached_bytes) FROM tandem_memory), 0), used_bytes + free_bytes + retired_bytes = budget_bytes,
+       budget_bytes = (SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'tandem.memory_budget')
+FROM tandem_memory_status()
+SQL
+}
+
+sub searches_fill_memory {
+  is($node->safe_psql('postgres', 'SHOW tandem.memory_budget'), '256MB', 'the default');
+  my ($status, undef, $error) = $node->psql('postgres', "SET tandem.memory_budget = '1GB'");
+  like($error, qr/cannot be changed without restarting the server/, 'it is the server\'s');
+  make_indexes('a', 'b');
+  check_budget('before searches');
+  fill('a');
+  is($node->safe_psql('postgres', <<'SQL'), 'graph|postgres|public|a|1|t|t|0', 'the view tells of it');
+SELECT kind, datname, schemaname, tablename, segments, loads >= chunks, cached_bytes = wanted_bytes, evictions
+FROM tandem_memory WHERE indexname = 'a_index'
+SQL
+  check_budget('after searches');
+  my $loads = of_index('loads', 'a');
+  search('a', $_) for 1 .. 10;
+  is(of_index('loads', 'a'), $loads, 'what is in memory is not loaded again, by any session');
+  check_graph($node, 'a', 'a_index', 'searched in memory');
+  cmp_ok(of_index('idle_seconds', 'a'), '<=', 5, 'it was just used');
+}
+
+sub other_databases_show_without_names {
+  $node->safe_psql('postgres', 'CREATE DATABASE other');
+  $node->safe_psql('other', 'CREATE EXTENSION tandem');
+  is($node->safe_psql('other', 'SELECT datname, indexname IS NULL, cached_chunks = chunks FROM tandem_memory WHERE cached_chunks > 0'),
+    'postgres|t|t', 'another database sees how much, not what');
+  $node->safe_psql('postgres', 'DROP DATABASE other');
+}
+
+# ---- Errors, and ends of sessions ----
+
+# At each point: an error in a transaction, in a subtransaction, the end of the session. What was begun is undone, and
+# others can do it.
+sub errors_leave_nothing {
+  for my $point (qw(frames-entered chunk-begun chunk-filled)) {
+    rebuild('b');
+    my $one = 'SELECT count(*) FROM (SELECT id FROM b ORDER BY embedding <-> spread_vector(1, 16) LIMIT 10) s';
+    my ($status, undef, $error) = $node->psql('postgres', arm_sql("$point=error") . 'SET enable_seqscan = off;' . $one);
+    like($error, qr/stop point/, "$point: an error");
+    check_budget("$point: after it");
+    my $out = $node->safe_psql('postgres', <<"SQL");
+SET enable_seqscan = off;
+DO \$\$
+BEGIN
+  BEGIN
+    SET LOCAL tandem.stop_points = '$point=error';
+    PERFORM * FROM ($one) s;
+  EXCEPTION WHEN OTHERS THEN
+    RAISE NOTICE '%', SQLERRM;
+  END;
+  PERFORM used_bytes FROM tandem_memory_status();
+END \$\$;
+$one;
+SELECT used_bytes = (SELECT sum(cached_bytes) FROM tandem_memory) FROM tandem_memory_status();
+SQL
+    is($out, "10\nt", "$point: an error in a subtransaction, and the session goes on");
+    ends_of_sessions($point);
+    fill('b');
+    check_budget("$point: all of it could be loaded afterwards");
+  }
+}
+
+sub ends_of_sessions {
+  my ($point) = @_;
+  rebuild('b');
+  for my $way (qw(pg_cancel_backend pg_terminate_backend)) {
+    clear_stop_points($node);
+    my $session = start_session($node, 'loader');
+    send_sql($session, arm_sql("$point=wait") . search_sql('b', 5));
+    await_stop_point($node, $point);
+    is($node->safe_psql('postgres', "SELECT $way(pid) FROM pg_stat_activity WHERE application_name = 'loader'"), 't', "$point: $way");
+    await_condition("$way to have worked", sub {
+      $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loader' AND state = 'active'") == 0;
+    });
+    check_budget("$point: after $way");
+    search('b', 6);
+    end_session($session);
+  }
+  clear_stop_points($node);
+}
+
+sub a_crash_empties_it {
+  rebuild('b');
+  my $log_end = -s $node->logfile;
+  $node->psql('postgres', arm_sql('chunk-begun=crash') . search_sql('b', 3));
+  $node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
+  is($node->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory WHERE cached_chunks > 0 AND indexname IS NULL'), 0,
+    'a crash empties it');
+  fill('b');
+  check_budget('after the crash');
+  check_graph($node, 'b', 'b_index', 'after the crash');
+}
+
+# ---- Little memory ----
+
+sub small_budget {
+  $node->append_conf('postgresql.conf', "tandem.memory_budget = '1536kB'\n");
+  $node->restart;
+  # 24 frames. One of these graphs takes half of them.
+  make_indexes('c');
+  search($_, 1) for qw(a b c);
+  my $end = time + 4;
+  my $most = 0;
+  while (time < $end) {
+    search($_, int(rand 1000)) for qw(a b c);
+  }
+  check_budget('small');
+  is($node->safe_psql('postgres', 'SELECT sum(evictions) FROM tandem_memory'), 0, 'graphs in use take nothing from each other');
+  cmp_ok($node->safe_psql('postgres', 'SELECT sum(cached_bytes) - sum(wanted_bytes) FROM tandem_memory'), '<', 0, 'not all of them fit');
+  check_graph($node, $_, "${_}_index", 'partly in memory') for qw(a b c);
+  the_unused_give_way();
+}
+
+# A reader that stays inside delays what comes after it, and nobody else.
+sub the_unused_give_way {
+  sleep $idle_seconds + 2;
+  clear_stop_points($node);
+  my $session = start_session($node, 'reader');
+  send_sql($session, arm_sql('frames-entered=wait') . search_sql('c', 5));
+  await_stop_point($node, 'frames-entered');
+  search('c', $_) for 1 .. 20;
+  cmp_ok(retired_bytes(), '>', 0, 'a reader may still see what was taken from others');
+  is($node->safe_psql('postgres', 'SELECT sum(evictions) <= 16 FROM tandem_memory'), 't', 'no more is taken before it has left');
+  check_budget('with a reader inside');
+  release_stop_point($node, 'frames-entered');
+  is(end_session($session), '', 'the reader goes on');
+  clear_stop_points($node);
+  fill('c');
+  check_budget('one of three in use');
+  cmp_ok(of_index('cached_chunks', 'a') + of_index('cached_chunks', 'b'), '<', 24 - of_index('chunks', 'c'), 'the others gave way');
+  check_graph($node, $_, "${_}_index", 'after that') for qw(a b c);
+}
+
+sub retired_bytes {
+  return $node->safe_psql('postgres', 'SELECT retired_bytes FROM tandem_memory_status()');
+}
+
+sub no_budget {
+  $node->append_conf('postgresql.conf', "tandem.memory_budget = 0\n");
+  $node->restart;
+  is($node->safe_psql('postgres', 'SELECT * FROM tandem_memory_status()'), '0|0|0|0', 'no budget');
+  search('a', 1);
+  is($node->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory'), 0, 'nothing is kept');
+  check_graph($node, 'a', 'a_index', 'searched on pages');
+}
