@@ -45,6 +45,11 @@ sub search_sql {
   return "SET enable_seqscan = off; SELECT id FROM $table ORDER BY embedding <-> spread_vector($number, $dimensions) LIMIT 10;\n";
 }
 
+# arm_sql() takes the place of what the server's configuration says.
+sub armed {
+  return arm_sql('always-graph=on', @_);
+}
+
 sub search {
   my ($table, $number) = @_;
   return $node->safe_psql('postgres', search_sql($table, $number));
@@ -122,8 +127,9 @@ sub other_databases_show_without_names {
 sub errors_leave_nothing {
   for my $point (qw(frames-entered chunk-begun chunk-filled)) {
     rebuild('b');
+    clear_stop_points($node);
     my $one = 'SELECT count(*) FROM (SELECT id FROM b ORDER BY embedding <-> spread_vector(1, 16) LIMIT 10) s';
-    my ($status, undef, $error) = $node->psql('postgres', arm_sql("$point=error") . 'SET enable_seqscan = off;' . $one);
+    my ($status, undef, $error) = $node->psql('postgres', armed("$point=error") . 'SET enable_seqscan = off;' . $one);
     like($error, qr/stop point/, "$point: an error");
     check_budget("$point: after it");
     my $out = $node->safe_psql('postgres', <<"SQL");
@@ -131,7 +137,7 @@ SET enable_seqscan = off;
 DO \$\$
 BEGIN
   BEGIN
-    SET LOCAL tandem.stop_points = '$point=error';
+    SET LOCAL tandem.stop_points = 'always-graph=on,$point=error';
     PERFORM * FROM ($one) s;
   EXCEPTION WHEN OTHERS THEN
     RAISE NOTICE '%', SQLERRM;
@@ -150,11 +156,11 @@ SQL
 
 sub ends_of_sessions {
   my ($point) = @_;
-  rebuild('b');
   for my $way (qw(pg_cancel_backend pg_terminate_backend)) {
+    rebuild('b');
     clear_stop_points($node);
     my $session = start_session($node, 'loader');
-    send_sql($session, arm_sql("$point=wait") . search_sql('b', 5));
+    send_sql($session, armed("$point=wait") . search_sql('b', 5));
     await_stop_point($node, $point);
     is($node->safe_psql('postgres', "SELECT $way(pid) FROM pg_stat_activity WHERE application_name = 'loader'"), 't', "$point: $way");
     await_condition("$way to have worked", sub {
@@ -170,7 +176,7 @@ sub ends_of_sessions {
 sub a_crash_empties_it {
   rebuild('b');
   my $log_end = -s $node->logfile;
-  $node->psql('postgres', arm_sql('chunk-begun=crash') . search_sql('b', 3));
+  $node->psql('postgres', armed('chunk-begun=crash') . search_sql('b', 3));
   $node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
   is($node->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory WHERE cached_chunks > 0 AND indexname IS NULL'), 0,
     'a crash empties it');
@@ -204,7 +210,7 @@ sub the_unused_give_way {
   sleep $idle_seconds + 2;
   clear_stop_points($node);
   my $session = start_session($node, 'reader');
-  send_sql($session, arm_sql('frames-entered=wait') . search_sql('c', 5));
+  send_sql($session, armed('frames-entered=wait') . search_sql('c', 5));
   await_stop_point($node, 'frames-entered');
   search('c', $_) for 1 .. 20;
   cmp_ok(retired_bytes(), '>', 0, 'a reader may still see what was taken from others');

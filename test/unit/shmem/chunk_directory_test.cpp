@@ -133,6 +133,45 @@ TEST_F(ChunkDirectoryTest, ALoadThatIsOvertakenByForgettingKeepsNothing) {
   EXPECT_EQ(directory_.BeginLoad(ref, 8, kStart), kNoFrame);
 }
 
+TEST_F(ChunkDirectoryTest, ASlotThatChangesHandsUnderAReaderIsNotTheReadersAnyMore) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  CachedSegmentRef other{};
+  // The generation was looked at, the tables were not yet.
+  cache_.frames.on_address = [&] {
+    cache_.frames.on_address = nullptr;
+    directory_.Forget([](const SegmentKey&) { return true; });
+    other = directory_.Make(KeyOf(2), 10, kStart);
+  };
+  ChunkTable table;
+  EXPECT_FALSE(directory_.Attach(ref, kStart, &table));
+  EXPECT_EQ(other.slot, ref.slot);
+  EXPECT_TRUE(directory_.Attach(other, kStart, &table));
+}
+
+TEST_F(ChunkDirectoryTest, UnlinksBeforeItRetires) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
+  EXPECT_EQ(LoadAll(ref, 10, kStart), 10U);
+  ChunkTable before;
+  ASSERT_TRUE(directory_.Attach(ref, kStart, &before));
+  std::uint32_t retired = 0;
+  bool table_retired = false;
+  cache_.frames.on_retire = [&](const std::uint32_t* frames, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; i++) {
+      const char* frame = cache_.frames.Address(frames[i]);
+      if (frame == reinterpret_cast<const char*>(before.frame_of[0])) {
+        table_retired = true;
+        ChunkTable after;
+        EXPECT_FALSE(directory_.Attach(ref, kStart, &after));
+      }
+      for (std::uint32_t chunk = 0; chunk < 10; chunk++) EXPECT_NE(before.Chunk(chunk), frame);
+    }
+    retired += count;
+  };
+  directory_.Forget([](const SegmentKey&) { return true; });
+  EXPECT_EQ(retired, 11U);
+  EXPECT_TRUE(table_retired);
+}
+
 TEST_F(ChunkDirectoryTest, SpansSeveralTableFrames) {
   constexpr std::uint32_t kChunks = 2 * ChunkTable::kChunksPerFrame + 1;
   const CachedSegmentRef ref = directory_.Make(KeyOf(1), kChunks, kStart);

@@ -2,8 +2,9 @@
 // and stays so until it leaves. Best under the thread sanitizer, which also sees whether the content was there before the
 // number of its frame, and gone only after the last look.
 //
-// Seen to fail with: frames reused without asking the epochs; retired before they are unlinked; the generation not checked again
-// after the tables were read; a frame's number stored without release (sanitizer); Leave() without release (sanitizer).
+// Seen to fail with: frames reused without asking the epochs; a load finished in another segment's table; a frame's number
+// stored without release (sanitizer); Leave() without release (sanitizer). What is too short to be met by chance is staged in
+// chunk_directory_test.cpp.
 
 #include <gtest/gtest.h>
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -71,6 +72,10 @@ class TestFrames {
 
   Epochs epochs;
 
+  // What a test does in the middle of what the directory does; empty: nothing.
+  std::function<void()> on_address;
+  std::function<void(const std::uint32_t* frames, std::uint32_t count)> on_retire;
+
  private:
   std::vector<char> memory_;
   char* base_;
@@ -88,12 +93,14 @@ struct TestPool {
 
   [[nodiscard]] char* Address(std::uint32_t frame) const {
     Hesitate();
+    if (frames->on_address) frames->on_address();
     return frames->Address(frame);
   }
   [[nodiscard]] std::uint32_t Take() const { return frames->Take(); }
   void Keep(std::uint32_t /*frame*/) const {}
   void GiveBack(std::uint32_t frame) const { frames->GiveBack(frame); }
   void Retire(const std::uint32_t* retired, std::uint32_t count) const {
+    if (frames->on_retire) frames->on_retire(retired, count);
     frames->Retire(retired, count);
     Hesitate();
   }
