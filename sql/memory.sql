@@ -27,7 +27,6 @@ SELECT * FROM tandem_memory_status();
 \set VERBOSITY sqlstate
 SHOW tandem.memory_budget;
 SET tandem.memory_budget = '1GB';
-ALTER SYSTEM SET tandem.memory_budget = '1GB';
 \set VERBOSITY default
 
 -- Numbers are for everybody.
