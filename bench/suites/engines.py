@@ -45,8 +45,8 @@ class Hnswlib:
         # Built on all cores, as only its searches are measured; then bound to the client's core.
         self.command = context.tools.command(
             "tandem-bench-hnswlib", base=data.path("base.fvecs"), query=data.path("query.fvecs"), truth=truth,
-            metric=data.metric, m=graphs.M, ef_construction=graphs.EF_CONSTRUCTION, threads=2, limit=limit, ef="-",
-            rounds=1, pinned=False)
+            metric=data.metric, m=graphs.M, ef_construction=graphs.EF_CONSTRUCTION, threads=context.cores(), limit=limit,
+            ef="-", rounds=1, pinned=False)
         self.core = context.tools.cpu
 
     def __enter__(self):

@@ -12,9 +12,9 @@ from suites import engines, graphs
 
 COUNTS = {1: None, 4: 1.8, 8: 2.5}  # segments: time at most, of one segment's
 RECALLS = (0.95, 0.99)
-# A build's memory per row, beside a byte per dimension: a guess, corrected by what comes out of it.
-BYTES_PER_ROW = 2 * 4 * graphs.M + 110
-SPARE = 1.04  # a little more than an equal share each, so that the rest makes no segment of its own
+# Memory of a build as a function of its rows, beside a byte per dimension: a guess, corrected by what comes out of it.
+BYTES_FIXED, BYTES_PER_ROW = 5e6, 2 * 4 * graphs.M + 112
+SPARE = 1.03  # a little more than an equal share each, so that the rest makes no segment of its own
 ROOMY_KB, LEAST_KB = 2 << 20, 16 << 10  # for one segment of all; the least that can be set
 TRIES = 4
 ROUNDS = 6
@@ -56,9 +56,9 @@ def _name(count):
 
 def _build(context, db, data, rows, table, count):
     """Builds an index of `count` segments; returns how many there are."""
-    memory = BYTES_PER_ROW + data.dims
+    per_row = BYTES_PER_ROW + data.dims
     for _ in range(TRIES):
-        wish = ROOMY_KB if count == 1 else int(SPARE * memory * rows / count / 1024)
+        wish = ROOMY_KB if count == 1 else int((BYTES_FIXED + SPARE * per_row * rows / count) / 1024)
         kilobytes = max(wish, LEAST_KB)
         context.progress("%d of them, building within %d MB" % (count, kilobytes >> 10))
         with context.all_cores():
@@ -68,7 +68,7 @@ def _build(context, db, data, rows, table, count):
         if found == count or kilobytes != wish:
             break
         largest = db.number("SELECT max(rows) FROM tandem_segments('%s_embedding')" % table)
-        memory = kilobytes * 1024 / largest
+        per_row = (kilobytes * 1024 - BYTES_FIXED) / largest
     return found
 
 

@@ -114,16 +114,14 @@ def prewarm(db, table="items"):
     db.run("SELECT pg_prewarm(c.oid) FROM pg_class t JOIN pg_class c ON c.oid IN (t.oid, t.reltoastrelid) OR "
            "EXISTS (SELECT FROM pg_index WHERE indexrelid = c.oid AND indrelid IN (t.oid, t.reltoastrelid)) "
            "WHERE t.oid = '%s'::regclass" % table)
-    kind = db.value("SELECT prokind FROM pg_proc WHERE proname = 'tandem_prewarm'")
-    if kind:
-        db.run("%s tandem_prewarm('%s_embedding')" % ("CALL" if kind == "p" else "SELECT", table))
+    if db.value("SELECT count(*) FROM pg_proc WHERE proname = 'tandem_prewarm'") != "0":
+        db.run("SELECT tandem_prewarm('%s_embedding')" % table)
 
 
 def cached_bytes(db, index="items_embedding"):
-    """Bytes of shared memory that the index's graphs take, or None where there is no such memory."""
-    if db.value("SELECT to_regclass('tandem_memory')") in (None, ""):
-        return None
-    return db.number("SELECT coalesce(sum(cached_bytes), 0) FROM tandem_memory WHERE indexname = '%s'" % index)
+    """Bytes of shared memory that hold the index's graphs, or None where there is no such memory."""
+    text = db.value("SELECT memory_bytes FROM tandem_index_stats WHERE indexname = '%s'" % index)
+    return float(text) if text else None
 
 
 # --- searching --------------------------------------------------------------------------------------------------------
