@@ -170,7 +170,7 @@ class GraphBuilder::Impl {
   std::vector<float> offsets_;
   std::vector<float> walk_;  ///< centres, then steps, of 4-bit codes
   vec::WalkCodec codec_;
-  CodecReason codec_reason_ = CodecReason::kAsked;
+  vec::WalkReason codec_reason_ = vec::WalkReason::kAsked;
 
   // The graph.
   std::optional<CodeSpace> space_;
@@ -278,19 +278,16 @@ void GraphBuilder::Impl::FinishTraining() {
 }
 
 void GraphBuilder::Impl::ChooseCodec() {
-  const std::size_t dimensions = parameters_.graph.dimensions;
-  codec_.error = std::numeric_limits<float>::infinity();
-  const bool is_l1 = parameters_.graph.metric == vec::Metric::kL1;
-  if (parameters_.codec == CodecChoice::kAuto)
-    codec_reason_ = is_l1 ? CodecReason::kMetric : CodecReason::kDimensions;
-  if (parameters_.codec != CodecChoice::kSq4) return;
-  if (is_l1) throw std::invalid_argument("4-bit codes for L1");
-  // 16 levels over all that an 8-bit code can be.
-  std::fill_n(walk_.begin(), dimensions, 127.5F);
-  std::fill_n(walk_.begin() + static_cast<std::ptrdiff_t>(dimensions), dimensions, 16.0F);
-  codec_.code = vec::WalkCode::kSq4;
-  codec_.centre = walk_.data();
-  codec_.step = walk_.data() + dimensions;
+  float* centre = walk_.data();
+  float* step = centre + parameters_.graph.dimensions;
+  const vec::WalkDecision decision =
+      vec::ChooseWalkCode(*trainer_, codec_.base, parameters_.codec, centre, step);
+  codec_.code = decision.code;
+  codec_.error = decision.trial.error;
+  codec_reason_ = decision.reason;
+  if (codec_.code != vec::WalkCode::kSq4) return;
+  codec_.centre = centre;
+  codec_.step = step;
 }
 
 void GraphBuilder::Impl::MakeGraph(std::uint32_t max_nodes) {
@@ -308,7 +305,7 @@ base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
     return status;
   trainer_.reset();
   codec_ = WalkCodecOf(base_.header(), offsets_.data(), walk_.data());
-  codec_reason_ = static_cast<CodecReason>(base_.header().codec_reason);
+  codec_reason_ = static_cast<vec::WalkReason>(base_.header().codec_reason);
   MakeGraph(base_.header().nodes);
   return {};
 }

@@ -18,12 +18,7 @@ struct GraphParameters {
   std::uint32_t ef_construction = 128;
 };
 
-/// What searches will walk the graph on (vec/walk_query.hpp).
-enum class CodecChoice : std::uint8_t {
-  kAuto,  ///< 4 bits where they gain something and do as well on the sample, else 8
-  kSq8,
-  kSq4,  ///< not for L1
-};
+using CodecChoice = vec::WalkWish;
 
 struct BuildParameters {
   GraphParameters graph;

@@ -19,7 +19,7 @@ struct BuiltGraph {
   std::uint32_t max_level = 0;
   vec::WalkCodec codec;
   const float* walk = nullptr;  ///< for kSq4: codec.centre, and behind it codec.step
-  CodecReason codec_reason = CodecReason::kAsked;
+  vec::WalkReason codec_reason = vec::WalkReason::kAsked;
 };
 
 class SegmentImage {

@@ -14,7 +14,7 @@ const char* ProblemOfCodec(const SegmentHeader& header) noexcept {
   if (code != vec::WalkCode::kSq8 && !four_bits) return "unknown codec";
   if (four_bits && static_cast<vec::Metric>(header.metric) == vec::Metric::kL1) return "4-bit codec for L1";
   if (!(header.walk_error >= 0.0F)) return "wrong error of codes";  // infinity: not known
-  if (header.codec_reason >= kCodecReasons) return "unknown reason for the codec";
+  if (header.codec_reason >= vec::kWalkReasons) return "unknown reason for the codec";
   return nullptr;
 }
 

@@ -20,6 +20,7 @@
 #include "base/ids.hpp"
 #include "vec/metric.hpp"
 #include "vec/walk_query.hpp"
+#include "vec/walk_training.hpp"
 
 namespace tandem::graph {
 
@@ -28,16 +29,6 @@ constexpr std::uint16_t kSegmentVersion = 2;
 constexpr std::uint32_t kEndOfLinks = ~std::uint32_t{0};
 constexpr std::uint32_t kMaxM = 100;
 constexpr std::uint32_t kMaxNodes = std::uint32_t{1} << 31;  // searches keep a mark in the highest bit
-
-/// Why a segment has the walk codec that it has.
-enum class CodecReason : std::uint32_t {
-  kAsked = 0,       ///< by name
-  kMetric = 1,      ///< auto: 8 bits, since L1 has no others
-  kDimensions = 2,  ///< auto: 8 bits, since there are too few dimensions for 4 to gain anything
-  kSampleFar = 3,   ///< auto: 8 bits, since 4 did worse on the sample
-  kSampleNear = 4,  ///< auto: 4 bits, since they do as well on the sample
-};
-constexpr std::uint32_t kCodecReasons = 5;
 
 struct SegmentHeader {
   std::uint32_t magic;
@@ -57,7 +48,7 @@ struct SegmentHeader {
   std::uint32_t entry_upper;  ///< its ordinal among the upper nodes; kEndOfLinks if it has level 0
   std::uint32_t max_level;
   float walk_error;            ///< vec::WalkCodec::error
-  std::uint32_t codec_reason;  ///< CodecReason
+  std::uint32_t codec_reason;  ///< vec::WalkReason
   std::uint64_t first_row;     ///< row ids [first_row, end_row) are this segment's
   std::uint64_t end_row;
   std::uint64_t rows;  ///< rows in the graph: those that were alive and codable when it was built

@@ -56,18 +56,20 @@ const char* CodecName(vec::WalkCode codec) {
   return "unknown";
 }
 
-const char* CodecReasonName(graph::CodecReason reason) {
+const char* CodecReasonName(vec::WalkReason reason) {
   switch (reason) {
-    case graph::CodecReason::kAsked:
+    case vec::WalkReason::kAsked:
       return "asked for";
-    case graph::CodecReason::kMetric:
+    case vec::WalkReason::kMetric:
       return "L1 has no other";
-    case graph::CodecReason::kDimensions:
+    case vec::WalkReason::kDimensions:
       return "few dimensions";
-    case graph::CodecReason::kSampleFar:
+    case vec::WalkReason::kSampleFar:
       return "a sample was found worse with fewer bits";
-    case graph::CodecReason::kSampleNear:
+    case vec::WalkReason::kSampleNear:
       return "a sample was found as well with fewer bits";
+    case vec::WalkReason::kSampleSmall:
+      return "too few vectors for a sample";
   }
   return "unknown";
 }
@@ -282,7 +284,7 @@ void ReturnSegment(ReturnSetInfo* result, const storage::SegmentInfo& segment) {
       Int32GetDatum(static_cast<int32>(segment.m)),
       Int32GetDatum(static_cast<int32>(segment.ef_construction)),
       CStringGetTextDatum(CodecName(static_cast<vec::WalkCode>(segment.codec))),
-      CStringGetTextDatum(CodecReasonName(static_cast<graph::CodecReason>(segment.codec_reason))),
+      CStringGetTextDatum(CodecReasonName(static_cast<vec::WalkReason>(segment.codec_reason))),
       TimestampTzGetDatum(segment.built_at),
   };
   bool nulls[lengthof(values)] = {};

@@ -34,7 +34,7 @@ struct SegmentInfo {
   uint32 m;
   uint32 ef_construction;
   uint16 codec;         ///< vec::WalkCode
-  uint16 codec_reason;  ///< graph::CodecReason
+  uint16 codec_reason;  ///< vec::WalkReason
   uint32 first_extent;  ///< index into the manifest's blocks
   int64 built_at;       ///< TimestampTz
 };

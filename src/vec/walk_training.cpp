@@ -227,7 +227,7 @@ double Trial::Norm(const float* vector) const noexcept {
 
 WalkTrial Trial::Result() {
   if (rankings_.empty()) return {std::numeric_limits<float>::infinity(), 0};
-  double error = near_.Reach(0.0);
+  double error = std::max(0.0, near_.Reach(0.0));
   for (Spread& excess : moved_excess_) error = std::max(error, excess.Reach(kLeftOut));
   if (codec_.base.metric == Metric::kInnerProduct) error *= kFartherOut;
   return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()), Depth(error)};
@@ -311,24 +311,6 @@ Levels BestLevels(const std::vector<Occurrence>& occurrences) noexcept {
 
 }  // namespace
 
-const char* TextOf(WalkReason reason) noexcept {
-  switch (reason) {
-    case WalkReason::kAskedFor:
-      return "asked for";
-    case WalkReason::kFewDimensions:
-      return "few dimensions";
-    case WalkReason::kMetric:
-      return "taxicab distance";
-    case WalkReason::kSmallSample:
-      return "too few rows to check 4 bits";
-    case WalkReason::kCheckPassed:
-      return "4 bits are good enough on a sample";
-    case WalkReason::kCheckFailed:
-      return "4 bits are too coarse on a sample";
-  }
-  return "";
-}
-
 void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, float* centre,
                   float* step) {
   const base::Span<const float> samples = trainer.Samples();
@@ -360,18 +342,18 @@ WalkTrial TryWalkCode(const ScalarQuantizerTrainer& trainer, const WalkCodec& co
 
 WalkDecision ChooseWalkCode(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, WalkWish wish,
                             float* centre, float* step) {
-  WalkReason reason = WalkReason::kAskedFor;
+  WalkReason reason = WalkReason::kAsked;
   if (base.metric == Metric::kL1) {
-    reason = wish == WalkWish::kSq8 ? WalkReason::kAskedFor : WalkReason::kMetric;
+    reason = wish == WalkWish::kSq8 ? WalkReason::kAsked : WalkReason::kMetric;
   } else if (wish == WalkWish::kSq4 ||
              (wish == WalkWish::kAuto && base.dimensions >= kLeastDimensionsForSq4)) {
     TrainNibbles(trainer, base, centre, step);
     const WalkTrial trial = TryWalkCode(trainer, {WalkCode::kSq4, base, centre, step});
-    if (wish == WalkWish::kSq4) return {WalkCode::kSq4, WalkReason::kAskedFor, trial};
-    if (trial.depth != 0 && trial.depth <= kDeepest) return {WalkCode::kSq4, WalkReason::kCheckPassed, trial};
-    reason = trial.depth == 0 ? WalkReason::kSmallSample : WalkReason::kCheckFailed;
+    if (wish == WalkWish::kSq4) return {WalkCode::kSq4, WalkReason::kAsked, trial};
+    if (trial.depth != 0 && trial.depth <= kDeepest) return {WalkCode::kSq4, WalkReason::kSampleNear, trial};
+    reason = trial.depth == 0 ? WalkReason::kSampleSmall : WalkReason::kSampleFar;
   } else if (wish == WalkWish::kAuto) {
-    reason = WalkReason::kFewDimensions;
+    reason = WalkReason::kDimensions;
   }
   return {WalkCode::kSq8, reason, TryWalkCode(trainer, {WalkCode::kSq8, base})};
 }

@@ -13,18 +13,23 @@ namespace tandem::vec {
 /// 4 bits save is less than what the exact distances cost that they need in addition.
 constexpr std::uint32_t kLeastDimensionsForSq4 = 512;
 
-/// Why a walk code was chosen. Stored in segments: numbers keep their meaning.
-enum class WalkReason : std::uint8_t {
-  kAskedFor = 1,
-  kFewDimensions = 2,
-  kMetric = 3,
-  kSmallSample = 4,
-  kCheckPassed = 5,
-  kCheckFailed = 6,
+/// What to walk a graph on.
+enum class WalkWish : std::uint8_t {
+  kAuto,  ///< 4 bits where they gain something and do as well on the sample, else 8
+  kSq8,
+  kSq4,  ///< not for L1
 };
 
-/// For people, e.g. "fewer than 512 dimensions".
-[[nodiscard]] const char* TextOf(WalkReason reason) noexcept;
+/// Why a walk code was chosen. Stored in segments: numbers keep their meaning.
+enum class WalkReason : std::uint32_t {
+  kAsked = 0,        ///< by name
+  kMetric = 1,       ///< auto: 8 bits, since L1 has no others
+  kDimensions = 2,   ///< auto: 8 bits, since there are too few dimensions for 4 to gain anything
+  kSampleFar = 3,    ///< auto: 8 bits, since 4 did worse on the sample
+  kSampleNear = 4,   ///< auto: 4 bits, since they do as well on the sample
+  kSampleSmall = 5,  ///< auto: 8 bits, since the sample says nothing
+};
+constexpr std::uint32_t kWalkReasons = 6;
 
 /// How well a walk code keeps the distances within the sample.
 struct WalkTrial {
@@ -36,11 +41,9 @@ struct WalkTrial {
 
 struct WalkDecision {
   WalkCode code = WalkCode::kSq8;
-  WalkReason reason = WalkReason::kFewDimensions;
+  WalkReason reason = WalkReason::kDimensions;
   WalkTrial trial;  ///< of `code`
 };
-
-enum class WalkWish : std::uint8_t { kAuto, kSq8, kSq4 };
 
 /// Of the sample of `trainer` with codes of `base`. Writes WalkCodec::centre and step: `dimensions` floats each.
 /// Throws std::bad_alloc.

@@ -166,7 +166,7 @@ TEST(SegmentChecker, FindsWrongHeaders) {
       {offsetof(SegmentHeader, max_level), 0},
       {offsetof(SegmentHeader, walk_error), 0xBF800000},  // -1
       {offsetof(SegmentHeader, walk_error), 0x7FC00000},  // NaN
-      {offsetof(SegmentHeader, codec_reason), kCodecReasons},
+      {offsetof(SegmentHeader, codec_reason), vec::kWalkReasons},
       {offsetof(SegmentHeader, walk_at), 160},
       {offsetof(SegmentHeader, end_row), 3},
       {offsetof(SegmentHeader, rows), 401},
