@@ -76,7 +76,7 @@ def _trace(context, db, data):
     """(end, latency) in microseconds of searches from the first one on, for some seconds."""
     with tempfile.NamedTemporaryFile("r") as out:
         context.tools.client("query", db, **graphs.query_options(data), warmup=0, rounds=1000,
-                             seconds=4 if context.options.scale >= 0.5 else 1, trace=out.name)
+                             seconds=3 if context.options.scale >= 0.5 else 1, trace=out.name)
         return [tuple(map(float, line.split())) for line in out]
 
 

@@ -1,7 +1,7 @@
 """graph-tail: median search time at 768 dimensions with 0, 1,000, 10,000 and 50,000 rows that are in no graph yet.
 
 The worker is held off by a naptime of a day and seal_rows beyond reach; that the tail was there afterwards is checked. Each
-turn goes through the tails from none up, then has them folded. Ratios are of the same turn.
+turn goes through the tails from none up; before the next one they are folded. Ratios are of the same turn.
 """
 
 import tempfile
@@ -28,7 +28,8 @@ def run(context):
     graphs.build(context, db, data)
     lines = {tail: [] for tail in tails}
     loaded = base
-    with tempfile.TemporaryDirectory() as folder, db.configured(naptime="1d", seal_rows=2**31 - 1):
+    held_off = db.configured(naptime="1d", seal_rows=2**31 - 1, build_threads=context.cores())
+    with tempfile.TemporaryDirectory() as folder, held_off:
         for turn in range(turns):
             context.progress("turn %d" % (turn + 1))
             graphs.prewarm(db)
@@ -40,7 +41,9 @@ def run(context):
                     loaded += more
                 if loaded - first == tail:
                     lines[tail].append(_search(context, db, data, loaded, tail, folder))
-            graphs.fold(context, db)
+            if turn + 1 < turns:
+                with context.all_cores():
+                    graphs.fold(context, db)
     _report(context, data, base, lines, tails)
     context.server.drop_database("tandem_bench")
 
