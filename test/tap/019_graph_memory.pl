@@ -46,7 +46,8 @@ $node->safe_psql('postgres', $answers_sql);
 
 make_table($node, 't', $rows, $dimensions);
 make_table($node, 'other', $rows, $dimensions);
-make_table($node, 'wide', 1500, 600);
+make_table($node, 'wide', 1500, 600, 'sq4');
+is($node->safe_psql('postgres', "SELECT codec FROM tandem_segments('wide_index')"), 'sq4', 'codes that are made from those on pages');
 my %by_pages = map { $_->[0] => answers($node, @$_) } ([ 't', $dimensions ], [ 'other', $dimensions ], [ 'wide', 600 ]);
 is(codes_from_pages($node, 't', $dimensions) > 0, 1, 'without a budget, searches read pages');
 my ($status, undef, $error) = $node->psql('postgres', "\\set VERBOSITY sqlstate\nSELECT tandem_prewarm('t_index')");
@@ -250,13 +251,14 @@ $standby->stop;
 $primary->stop;
 done_testing();
 
-# A table of `rows` vectors with one graph.
+# A table of `count` vectors with one graph, of this walk code if one is named.
 sub make_table {
-  my ($server, $table, $count, $width) = @_;
+  my ($server, $table, $count, $width, $codec) = @_;
+  my $options = $codec ? $index_options =~ s/\)$/, codec = $codec)/r : $index_options;
   $server->safe_psql('postgres', <<"SQL");
 CREATE TABLE $table (id bigint, embedding vector($width)) WITH (autovacuum_enabled = off);
 INSERT INTO $table SELECT i, spread_vector(i + @{[ length $table ]} * 10000, $width) FROM generate_series(1, $count) i;
-CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_l2_ops) $index_options;
+CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_l2_ops) $options;
 CALL tandem_build('${table}_index');
 SQL
 }
