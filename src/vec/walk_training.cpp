@@ -299,6 +299,7 @@ Levels BestLevels(const std::vector<Occurrence>& occurrences) noexcept {
       const double centres[] = {mean, mode.code - step * (mode_level - 7.5)};
       for (const double centre : centres) {
         const Levels levels = {ToQuarters(centre), step};
+        if (levels.centre < 0.0 || levels.centre > 255.0) continue;  // make_nibbles() is exact only within
         const double error = SquaredError(occurrences, levels);
         if (!(error < least_error)) continue;
         least_error = error;
