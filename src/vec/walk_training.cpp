@@ -41,23 +41,29 @@ class Spread {
       values_.push_back(value);  // not those of vectors so large that true distances overflow
   }
 
+  /// What all but that share stay below.
+  [[nodiscard]] double AllBut(double share) {
+    if (values_.empty()) return 0.0;
+    const auto place = static_cast<std::ptrdiff_t>((1.0 - share) * static_cast<double>(values_.size() - 1));
+    std::nth_element(values_.begin(), values_.begin() + place, values_.end());
+    return values_[static_cast<std::size_t>(place)];
+  }
+
   /// The largest, or kDeviations beyond the mean: of the deviation upwards alone, since that downwards harms nobody.
-  /// left_out: share of the largest that is ignored.
-  [[nodiscard]] double Reach(double left_out) {
-    std::sort(values_.begin(), values_.end());
-    const auto used =
-        values_.size() - static_cast<std::size_t>(left_out * static_cast<double>(values_.size()));
-    if (used == 0) return 0.0;
+  [[nodiscard]] double Reach() const {
+    if (values_.empty()) return 0.0;
+    const auto count = static_cast<double>(values_.size());
     double sum = 0.0;
-    for (std::size_t i = 0; i < used; ++i) sum += values_[i];
-    const double mean = sum / static_cast<double>(used);
+    for (const double value : values_) sum += value;
+    const double mean = sum / count;
+    double largest = mean;
     double squares_above = 0.0;
-    for (std::size_t i = 0; i < used; ++i) {
-      const double above = std::max(0.0, values_[i] - mean);
+    for (const double value : values_) {
+      const double above = std::max(0.0, value - mean);
       squares_above += above * above;
+      largest = std::max(largest, value);
     }
-    const double deviation = std::sqrt(2.0 * squares_above / static_cast<double>(used));
-    return std::max(values_[used - 1], mean + kDeviations * deviation);
+    return std::max(largest, mean + kDeviations * std::sqrt(2.0 * squares_above / count));
   }
 
  private:
@@ -227,8 +233,8 @@ double Trial::Norm(const float* vector) const noexcept {
 
 WalkTrial Trial::Result() {
   if (rankings_.empty()) return {std::numeric_limits<float>::infinity(), 0};
-  double error = std::max(0.0, near_.Reach(0.0));
-  for (Spread& excess : moved_excess_) error = std::max(error, excess.Reach(kLeftOut));
+  double error = std::max(0.0, near_.Reach());
+  for (Spread& excess : moved_excess_) error = std::max(error, excess.AllBut(kLeftOut));
   if (codec_.base.metric == Metric::kInnerProduct) error *= kFartherOut;
   return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()), Depth(error)};
 }

@@ -50,9 +50,10 @@ struct WalkDecision {
 void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, float* centre,
                   float* step);
 
-/// Compares keys of `codec`, whose `error` is ignored, with distances. The error is the largest that was seen, or what
-/// five standard deviations reach beyond the mean, whichever is more: among the 50 nearest of some 100 vectors of the
-/// sample, and, without the worst 2 %, between vectors so near that the sample holds none, a query moved a bit.
+/// Compares keys of `codec`, whose `error` is ignored, with distances. The error is the largest that was seen among the 50
+/// nearest of some 100 vectors of the sample, or what five standard deviations reach beyond the mean, whichever is more;
+/// and no less than what 98 % stay below of queries as near as the sample has none, vectors of it moved a bit. (The rest
+/// are vectors that the code clips a lot: what is nearer to one of these than the error may come out of order.)
 /// Inner products: half as much again, since a table's nearest are farther out than those of a sample.
 /// Takes about 50 ms for 8 MB of samples. Throws std::bad_alloc.
 [[nodiscard]] WalkTrial TryWalkCode(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec);
