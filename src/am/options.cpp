@@ -31,9 +31,9 @@ relopt_enum_elt_def strategy_values[] = {
 };
 
 relopt_enum_elt_def codec_values[] = {
-    {"auto", static_cast<int>(graph::CodecChoice::kAuto)},
-    {"sq8", static_cast<int>(graph::CodecChoice::kSq8)},
-    {"sq4", static_cast<int>(graph::CodecChoice::kSq4)},
+    {"auto", static_cast<int>(vec::WalkWish::kAuto)},
+    {"sq8", static_cast<int>(vec::WalkWish::kSq8)},
+    {"sq4", static_cast<int>(vec::WalkWish::kSq4)},
     {nullptr, 0},
 };
 
@@ -116,14 +116,14 @@ static int ValueOf(int option, int if_unset, int least, int most) {
   return option == kUnset ? if_unset : Max(least, Min(option, most));
 }
 
-static graph::CodecChoice ChoiceOf(const IndexOptions& options) {
-  const bool known = options.codec >= 0 && options.codec <= static_cast<int>(graph::CodecChoice::kSq4);
-  return known ? static_cast<graph::CodecChoice>(options.codec) : graph::CodecChoice::kAuto;
+static vec::WalkWish ChoiceOf(const IndexOptions& options) {
+  const bool known = options.codec >= 0 && options.codec <= static_cast<int>(vec::WalkWish::kSq4);
+  return known ? static_cast<vec::WalkWish>(options.codec) : vec::WalkWish::kAuto;
 }
 
 GraphOptions GraphOptionsOf(Relation index) {
   const IndexOptions* options = OptionsOf(index);
-  if (options == nullptr) return {pg::kDefaultM, pg::kDefaultEfConstruction, graph::CodecChoice::kAuto};
+  if (options == nullptr) return {pg::kDefaultM, pg::kDefaultEfConstruction, vec::WalkWish::kAuto};
   const int m = ValueOf(options->m, pg::kDefaultM, kMinM, kMaxM);
   const int ef_construction =
       ValueOf(options->ef_construction, pg::kDefaultEfConstruction, kMinEfConstruction, kMaxEf);
@@ -133,7 +133,7 @@ GraphOptions GraphOptionsOf(Relation index) {
 void CheckOptionsWithMetric(Relation index, vec::Metric metric) {
   // TRUNCATE and REINDEX build indexes that exist: these keep working (with 8-bit codes) whatever ALTER INDEX has set.
   if (metric != vec::Metric::kL1 || ReindexIsProcessingIndex(RelationGetRelid(index))) return;
-  if (GraphOptionsOf(index).codec != graph::CodecChoice::kSq4) return;
+  if (GraphOptionsOf(index).codec != vec::WalkWish::kSq4) return;
   ereport(ERROR,
           (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("codec \"sq4\" does not apply to distance L1"),
            errhint("Use codec = 'auto' or 'sq8': results are ordered by full precision with any codec.")));

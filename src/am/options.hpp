@@ -45,7 +45,7 @@ void RegisterIndexOptions();
 struct GraphOptions {
   uint32 m;
   uint32 ef_construction;
-  graph::CodecChoice codec;
+  vec::WalkWish codec;
 };
 /// With defaults in place of what was not given, whatever the strategy.
 [[nodiscard]] GraphOptions GraphOptionsOf(Relation index);

@@ -453,10 +453,9 @@ static bool OpenStream(Search* search, const storage::Manifest& manifest, const 
   const storage::SegmentHead& head = stream->scan->cached->head;
   vec::WalkCodec codec = head.codec;
   if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
-  auto* scratch = static_cast<int16*>(PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions)));
+  void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
   stream->query = vec::WalkQuery(codec, query, scratch);
-  const vec::CodeQuery code_query(codec.base, query, scratch);
-  pg::Guard([&] { stream->scan->search->Start(&head.header, code_query, ef); });
+  pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
   stream->counters_before = stream->scan->search->counters();
   return ReserveBatch(search, stream, ef);
 }

@@ -227,7 +227,7 @@ void SegmentReader::OpenPages() {
         cached_->context, pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     cached_->bytes += pages * sizeof(Buffer);
   }
-  auto* scratch = static_cast<char*>(MemoryContextAlloc(context_, header_->record_bytes));
+  auto* scratch = static_cast<char*>(MemoryContextAlloc(context_, storage::ScratchBytesOf(cached_->head)));
   pages_.Open(index_, cached_->incarnation, blob_, &cached_->head, cached_->recent, scratch);
   pages_open_ = true;
 }

@@ -10,14 +10,14 @@
 namespace tandem::graph {
 namespace {
 
-bool IsWhatIsWanted(CodecChoice choice, const SegmentHeader& header) noexcept {
+bool IsWhatIsWanted(vec::WalkWish choice, const SegmentHeader& header) noexcept {
   const auto code = static_cast<vec::WalkCode>(header.codec);
   switch (choice) {
-    case CodecChoice::kAuto:
+    case vec::WalkWish::kAuto:
       return true;
-    case CodecChoice::kSq8:
+    case vec::WalkWish::kSq8:
       return code == vec::WalkCode::kSq8;
-    case CodecChoice::kSq4:
+    case vec::WalkWish::kSq4:
       return code == vec::WalkCode::kSq4;
   }
   return false;

@@ -18,12 +18,10 @@ struct GraphParameters {
   std::uint32_t ef_construction = 128;
 };
 
-using CodecChoice = vec::WalkWish;
-
 struct BuildParameters {
   GraphParameters graph;
-  CodecChoice codec = CodecChoice::kAuto;
-  std::uint64_t first_row = 0;  ///< the segment's row ids, all within 2^32 - 2 of each other
+  vec::WalkWish codec = vec::WalkWish::kAuto;  ///< what searches will walk the graph on; L1 has 8 bits only
+  std::uint64_t first_row = 0;                 ///< the segment's row ids, all within 2^32 - 2 of each other
   std::uint64_t end_row = 0;
   std::uint64_t max_rows = 0;  ///< at most so many rows will be added, those of the base included
   unsigned threads = 0;        ///< 0: AddRow() itself computes

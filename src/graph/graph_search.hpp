@@ -45,17 +45,6 @@ struct SearchCounters {
   return record_bytes <= 256 ? 4 : record_bytes <= 512 ? 2 : 1;
 }
 
-/// Keys of several codes. (Until all queries are walk queries.)
-inline void KeysOf(const vec::CodeQuery& query, const std::uint8_t* const* codes, std::size_t count,
-                   float* keys) noexcept {
-  for (std::size_t i = 0; i < count; ++i) keys[i] = query.Key(codes[i]);
-}
-
-inline void KeysOf(const vec::WalkQuery& query, const std::uint8_t* const* codes, std::size_t count,
-                   float* keys) noexcept {
-  query.Keys(codes, count, keys);
-}
-
 /// Reader: gives access to the segment's parts. What is in memory comes at once; what is not, from pages.
 ///   In memory, in the form of chunk_layout.hpp, or nullptr. Cheap, never fails; stays until the call of GraphSearch ends.
 ///     const char* Record(std::uint32_t node)               2 m links, kEndOfLinks ends | walk code
@@ -70,12 +59,13 @@ inline void KeysOf(const vec::WalkQuery& query, const std::uint8_t* const* codes
 /// any more (the segment was recycled) returns lists that are empty, and says so itself. Links that lead out of the
 /// segment are ignored, so that no content can make a search touch memory that is not its own.
 /// What is in memory has no influence on what is found.
-template <typename Reader, typename Query = vec::CodeQuery>
+template <typename Reader>
 class GraphSearch {
  public:
   /// Prepares for a new query, keeping memory from the last one. header must outlive the search. ef >= 1; beam: nodes
   /// to expand at once, 0 for BeamFor(). Throws std::bad_alloc.
-  void Start(const SegmentHeader* header, const Query& query, std::uint32_t ef, std::uint32_t beam = 0) {
+  void Start(const SegmentHeader* header, const vec::WalkQuery& query, std::uint32_t ef,
+             std::uint32_t beam = 0) {
     header_ = header;
     query_ = query;
     ef_ = std::max(ef, 1U);
@@ -328,7 +318,7 @@ class GraphSearch {
   }
 
   void Score(Reader* reader) {
-    KeysOf(query_, codes_.data(), fresh_count_, keys_.data());
+    query_.Keys(codes_.data(), fresh_count_, keys_.data());
     counters_.distances += fresh_count_;
     for (std::size_t i = 0; i < fresh_count_; ++i) Insert(reader, EntryOf(keys_[i], fresh_[i]));
     for (std::size_t i = 0; i < paged_count_; ++i) {
@@ -422,7 +412,7 @@ class GraphSearch {
   }
 
   const SegmentHeader* header_ = nullptr;
-  Query query_;
+  vec::WalkQuery query_;
   std::uint32_t ef_ = 1;
   std::uint32_t beam_ = 1;
   std::uint32_t link_bytes_ = 0;  ///< of a record
@@ -458,8 +448,8 @@ class GraphSearch {
 
 /// NextBatch() of several searches by turns, so that one computes while others' codes are on their way.
 /// readers[i] belongs to searches[i]. Their batch() tells what was found. Throws std::bad_alloc.
-template <typename Reader, typename Query>
-void NextBatches(GraphSearch<Reader, Query>* const* searches, Reader* const* readers, std::size_t count) {
+template <typename Reader>
+void NextBatches(GraphSearch<Reader>* const* searches, Reader* const* readers, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) searches[i]->BeginBatch();
   for (std::size_t running = count; running > 0;) {
     running = 0;

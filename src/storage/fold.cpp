@@ -115,10 +115,10 @@ graph::GraphParameters ShapeOf(const FoldJob& job) {
 }
 
 /// Options that do not go together with the metric can still be set by ALTER INDEX, which nobody asks us about.
-graph::CodecChoice ChoiceOf(const FoldJob& job) {
-  const graph::CodecChoice choice = job.options.codec;
-  const bool possible = choice != graph::CodecChoice::kSq4 || job.view->metric != vec::Metric::kL1;
-  return possible ? choice : graph::CodecChoice::kSq8;
+vec::WalkWish ChoiceOf(const FoldJob& job) {
+  const vec::WalkWish choice = job.options.codec;
+  const bool possible = choice != vec::WalkWish::kSq4 || job.view->metric != vec::Metric::kL1;
+  return possible ? choice : vec::WalkWish::kSq8;
 }
 
 /// The job's context goes, and the builder in its child context has gone. Frees no memory of contexts.
@@ -169,13 +169,13 @@ void SetRange(FoldJob* job, const FoldSurvey& survey, const policy::FoldPlan& pl
   job->tail_rows = plan.tail_rows;
 }
 
-bool IsCodedAs(const SegmentInfo& info, graph::CodecChoice choice) {
+bool IsCodedAs(const SegmentInfo& info, vec::WalkWish choice) {
   switch (choice) {
-    case graph::CodecChoice::kAuto:
+    case vec::WalkWish::kAuto:
       return true;
-    case graph::CodecChoice::kSq8:
+    case vec::WalkWish::kSq8:
       return info.codec == static_cast<uint16>(vec::WalkCode::kSq8);
-    case graph::CodecChoice::kSq4:
+    case vec::WalkWish::kSq4:
       return info.codec == static_cast<uint16>(vec::WalkCode::kSq4);
   }
   return false;

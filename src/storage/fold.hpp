@@ -33,8 +33,8 @@ namespace tandem::storage {
 struct FoldOptions {
   uint32 m;
   uint32 ef_construction;
-  graph::CodecChoice codec;  ///< kSq4 is kSq8 where the metric has no 4-bit codes
-  unsigned threads;          ///< 0: steps compute by themselves
+  vec::WalkWish codec;  ///< kSq4 is kSq8 where the metric has no 4-bit codes
+  unsigned threads;     ///< 0: steps compute by themselves
   int nice;
   uint64 build_memory_bytes;
   uint64 tail_bound;  ///< fold no row id from here on; ~0: none

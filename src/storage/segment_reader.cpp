@@ -5,10 +5,6 @@
 
 #include "storage/segment_reader.hpp"
 
-extern "C" {
-#include "utils/float.h"
-}
-
 namespace tandem::storage {
 
 void BlobSource::Read(std::uint64_t offset, std::size_t bytes, void* to) {
@@ -51,12 +47,16 @@ static bool ReadHeadFrom(Relation index, const SegmentInfo& segment, BlobReader*
   const std::size_t offset_bytes = header.dimensions * sizeof(float);
   auto* offsets = static_cast<float*>(palloc(offset_bytes));
   source.Read(header.offsets_at, offset_bytes, offsets);
-  head->codec = {};
-  head->codec.error = get_float4_infinity();
-  head->codec.base = {static_cast<vec::Metric>(header.metric), header.dimensions, header.step, offsets};
+  const std::size_t level_bytes = graph::WalkFloats(header) * sizeof(float);
+  float* levels = nullptr;
+  if (level_bytes > 0) {
+    levels = static_cast<float*>(palloc(level_bytes));
+    source.Read(header.walk_at, level_bytes, levels);
+  }
+  head->codec = graph::WalkCodecOf(header, offsets, levels);
   const std::size_t walk_bytes = vec::WalkCodeBytes(head->codec.code, header.dimensions);
   head->layout = graph::LayOutChunks(header, static_cast<std::uint32_t>(walk_bytes));
-  head->memory_bytes = sizeof(SegmentHead) + offset_bytes;
+  head->memory_bytes = sizeof(SegmentHead) + offset_bytes + level_bytes;
   return !source.stale();
 }
 
@@ -97,6 +97,7 @@ void WarnOfDamage(Relation index, uint32 segment, const char* problem) {
 void PageSegmentReader::Open(Relation index, uint64 incarnation, const BlobRef& blob, const SegmentHead* head,
                              Buffer* recent, char* scratch) {
   OpenBlob(&blob_, index, incarnation, blob, recent);
+  head_ = head;
   header_ = &head->header;
   scratch_ = scratch;
 }
@@ -115,7 +116,13 @@ const std::uint32_t* PageSegmentReader::Links(std::uint32_t node) {
 }
 
 const std::uint8_t* PageSegmentReader::Code(std::uint32_t node) {
-  return At<std::uint8_t>(RecordOf(node) + 2 * header_->m * sizeof(std::uint32_t), header_->code_bytes);
+  const auto* code =
+      At<std::uint8_t>(RecordOf(node) + 2 * header_->m * sizeof(std::uint32_t), header_->code_bytes);
+  if (head_->codec.code == vec::WalkCode::kSq8) return code;
+  // Behind the bytes that At() may have put there.
+  auto* walk_code = reinterpret_cast<std::uint8_t*>(scratch_ + header_->record_bytes);
+  vec::MakeWalkCode(head_->codec, code, walk_code);
+  return walk_code;
 }
 
 graph::UpperNode PageSegmentReader::Upper(std::uint32_t ordinal) {

@@ -62,11 +62,16 @@ void WarnOfDamage(Relation index, uint32 segment, const char* problem);
   return row < header.end_row - header.first_row;
 }
 
+/// Room for a record and, behind it, a walk code made of it.
+[[nodiscard]] inline std::size_t ScratchBytesOf(const SegmentHead& head) {
+  return head.header.record_bytes + vec::WalkCodeBytes(head.codec.code, head.header.dimensions);
+}
+
 /// The parts of a graph, from index pages. Plain data; holds at most one pin, until Release(). What is returned by pointer stays
 /// valid until the next call. Lists of links are as they are: the search checks them.
 class PageSegmentReader {
  public:
-  /// scratch: record_bytes of the segment. recent: as for OpenBlob(). Everything named must outlive the reader.
+  /// scratch: ScratchBytesOf(head), aligned to 4. recent: as for OpenBlob(). Everything named must outlive the reader.
   void Open(Relation index, uint64 incarnation, const BlobRef& blob, const SegmentHead* head, Buffer* recent,
             char* scratch);
 
@@ -93,7 +98,8 @@ class PageSegmentReader {
         ReadBlob(&blob_, offset, count * static_cast<std::uint32_t>(sizeof(T)), scratch_));
   }
   BlobReader blob_;
-  const graph::SegmentHeader* header_;
+  const SegmentHead* head_;
+  const graph::SegmentHeader* header_;  ///< its
   char* scratch_;
 };
 

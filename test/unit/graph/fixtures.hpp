@@ -82,6 +82,7 @@ class MemorySegment final : public SegmentSource {
   explicit MemorySegment(const GraphBuilder& builder) : bytes_(builder.header().bytes) {
     builder.ReadImage(0, bytes_.size(), bytes_.data());
     ReadHeader();
+    MakeWalkRecords();
   }
 
   void Read(std::uint64_t offset, std::size_t bytes, void* to) override {
@@ -110,6 +111,15 @@ class MemorySegment final : public SegmentSource {
     return {static_cast<vec::Metric>(header_.metric), header_.dimensions, header_.step,
             At<float>(header_.offsets_at)};
   }
+  [[nodiscard]] vec::WalkCodec Codec() const {
+    return WalkCodecOf(header_, At<float>(header_.offsets_at), At<float>(header_.walk_at));
+  }
+  [[nodiscard]] std::size_t WalkBytes() const { return vec::WalkCodeBytes(Codec().code, header_.dimensions); }
+  [[nodiscard]] std::size_t LinkBytes() const { return 2 * sizeof(std::uint32_t) * header_.m; }
+  /// A node's links and walk code.
+  [[nodiscard]] const char* WalkRecord(std::uint32_t node) const {
+    return walk_records_.data() + node * (LinkBytes() + WalkBytes());
+  }
   /// Row ids of a node.
   [[nodiscard]] std::vector<std::uint64_t> RowsOf(std::uint32_t node) const {
     std::uint32_t first = node;
@@ -125,8 +135,37 @@ class MemorySegment final : public SegmentSource {
   }
 
  private:
+  void MakeWalkRecords() {
+    walk_records_.resize(header_.nodes * (LinkBytes() + WalkBytes()));
+    for (std::uint32_t node = 0; node < header_.nodes; ++node) {
+      char* to = walk_records_.data() + node * (LinkBytes() + WalkBytes());
+      std::memcpy(to, At<char>(RecordAt(node)), LinkBytes());
+      vec::MakeWalkCode(Codec(), At<std::uint8_t>(RecordAt(node) + LinkBytes()),
+                        reinterpret_cast<std::uint8_t*>(to + LinkBytes()));
+    }
+  }
+
   std::vector<char> bytes_;
   SegmentHeader header_{};
+  std::vector<char> walk_records_;
+};
+
+/// A query for one segment, with its memory.
+class TestQuery {
+ public:
+  TestQuery(const MemorySegment& segment, const float* query)
+      : scratch_(vec::WalkQuery::ScratchBytes(segment.header().dimensions) / sizeof(Line) + 1),
+        query_(segment.Codec(), query, scratch_.data()) {}
+  TestQuery(TestQuery&&) = default;
+  [[nodiscard]] const vec::WalkQuery& operator*() const& { return query_; }
+  [[nodiscard]] float Key(const std::uint8_t* code) const { return query_.Key(code); }
+
+ private:
+  struct alignas(64) Line {
+    char bytes[64];
+  };
+  std::vector<Line> scratch_;
+  vec::WalkQuery query_;
 };
 
 /// The Reader of GraphSearch over memory. Of each array, about `resident_percent` of the elements are there at once; the others
@@ -136,7 +175,9 @@ class MemoryReader {
   explicit MemoryReader(const MemorySegment& segment, unsigned resident_percent = 100)
       : segment_(&segment), resident_percent_(resident_percent) {}
 
-  const char* Record(std::uint32_t node) const { return IsResident(node) ? RecordOf(node) : nullptr; }
+  const char* Record(std::uint32_t node) const {
+    return IsResident(node) ? segment_->WalkRecord(node) : nullptr;
+  }
   const UpperNode* UpperRecord(std::uint32_t ordinal) const {
     return IsResident(ordinal + 1) ? UpperOf(ordinal) : nullptr;
   }
@@ -148,8 +189,12 @@ class MemoryReader {
     return Page<std::uint32_t>(RecordOf(node), segment_->header().record_bytes);
   }
   const std::uint8_t* Code(std::uint32_t node) {
-    return Page<std::uint8_t>(RecordOf(node), segment_->header().record_bytes) +
-           2 * sizeof(std::uint32_t) * segment_->header().m;
+    const std::uint8_t* code =
+        Page<std::uint8_t>(RecordOf(node), segment_->header().record_bytes) + segment_->LinkBytes();
+    walk_code_.assign(segment_->WalkBytes() / 4, 0xAAAAAAAA);
+    auto* walk_code = reinterpret_cast<std::uint8_t*>(walk_code_.data());
+    vec::MakeWalkCode(segment_->Codec(), code, walk_code);
+    return walk_code;
   }
   UpperNode Upper(std::uint32_t ordinal) { return *Page<UpperNode>(UpperOf(ordinal), sizeof(UpperNode)); }
   const std::uint32_t* UpperLinks(std::uint32_t list) {
@@ -180,6 +225,7 @@ class MemoryReader {
   const MemorySegment* segment_;
   unsigned resident_percent_;
   std::vector<std::uint32_t> page_;
+  std::vector<std::uint32_t> walk_code_;
 };
 
 inline BuildParameters Parameters(vec::Metric metric, std::uint32_t dimensions, std::uint64_t rows,
@@ -248,10 +294,10 @@ inline std::vector<std::uint64_t> Nearest(vec::Metric metric, const Dataset& dat
 /// Rows of the first `batches` batches of a search.
 inline std::vector<std::uint64_t> Found(const MemorySegment& segment, const float* query, std::uint32_t ef,
                                         int batches = 1) {
-  std::vector<std::int16_t> scratch(segment.header().dimensions);
+  const TestQuery test_query(segment, query);
   MemoryReader reader(segment);
   GraphSearch<MemoryReader> search;
-  search.Start(&segment.header(), vec::CodeQuery(segment.Quantizer(), query, scratch.data()), ef);
+  search.Start(&segment.header(), *test_query, ef);
   std::vector<std::uint64_t> rows;
   for (int batch = 0; batch < batches; ++batch) {
     for (const FoundNode& found : search.NextBatch(&reader)) {

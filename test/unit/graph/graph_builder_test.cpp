@@ -232,7 +232,7 @@ TEST(GraphBuilder, TakesABaseThatFitsOnly) {
   for (const auto& change : std::vector<void (*)(BuildParameters*)>{
            [](BuildParameters* p) { p->graph.metric = vec::Metric::kL1; },
            [](BuildParameters* p) { p->graph.dimensions = 13; }, [](BuildParameters* p) { p->graph.m = 8; },
-           [](BuildParameters* p) { p->codec = CodecChoice::kSq4; },
+           [](BuildParameters* p) { p->codec = vec::WalkWish::kSq4; },
            [](BuildParameters* p) { p->first_row = 1; }, [](BuildParameters* p) { p->end_row = 299; }}) {
     BuildParameters wrong = fits;
     change(&wrong);
@@ -242,7 +242,7 @@ TEST(GraphBuilder, TakesABaseThatFitsOnly) {
 
 TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   BuildParameters parameters = Parameters(vec::Metric::kL2, 12, 300);
-  parameters.codec = CodecChoice::kSq4;
+  parameters.codec = vec::WalkWish::kSq4;
   const Dataset data(12, 400, 8);
   MemorySegment base = Build(parameters, data);
   EXPECT_EQ(base.header().codec, static_cast<std::uint8_t>(vec::WalkCode::kSq4));
@@ -266,7 +266,7 @@ TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   const auto* of_grown = grown.At<float>(grown.header().walk_at);
   EXPECT_TRUE(std::equal(of_base, of_base + 24, of_grown));
 
-  parameters.codec = CodecChoice::kSq8;
+  parameters.codec = vec::WalkWish::kSq8;
   EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kCorrupted);
 }
 

@@ -20,29 +20,34 @@ using namespace test;
 constexpr std::uint32_t kDimensions = 20;
 
 struct Fixture {
-  Fixture() : data(kDimensions, kRows, 21), queries(kDimensions, 50, 21) {
+  explicit Fixture(vec::WalkWish codec) : data(kDimensions, kRows, 21), queries(kDimensions, 50, 21) {
     BuildParameters parameters = Parameters(vec::Metric::kL2, kDimensions, kRows);
+    parameters.codec = codec;
     parameters.graph.m = 8;
     segment = Build(parameters, data);
   }
 
-  vec::CodeQuery Query(std::size_t q) { return vec::CodeQuery(segment.Quantizer(), queries.Row(q), scratch); }
+  TestQuery Query(std::size_t q) { return TestQuery(segment, queries.Row(q)); }
 
   Dataset data;
   Dataset queries;
   MemorySegment segment;
-  std::int16_t scratch[kDimensions];
 };
 
 Fixture& Shared() {
-  static Fixture fixture;
+  static Fixture fixture(vec::WalkWish::kSq8);
+  return fixture;
+}
+
+Fixture& FourBits() {
+  static Fixture fixture(vec::WalkWish::kSq4);
   return fixture;
 }
 
 using Keyed = std::pair<float, std::uint32_t>;
 
 /// Malkov and Yashunin 2018, algorithms 2 and 5, as they stand there.
-std::vector<Keyed> TextbookSearch(const MemorySegment& segment, const vec::CodeQuery& query, std::size_t ef) {
+std::vector<Keyed> TextbookSearch(const MemorySegment& segment, const TestQuery& query, std::size_t ef) {
   MemoryReader reader(segment);
   const SegmentHeader& header = segment.header();
   const auto key_of = [&](std::uint32_t node) { return query.Key(reader.Code(node)); };
@@ -93,8 +98,8 @@ TEST(GraphSearch, FirstBatchIsThatOfTheTextbook) {
   GraphSearch<MemoryReader> search;
   for (std::size_t q = 0; q < f.queries.rows(); ++q) {
     for (const std::uint32_t ef : {1U, 2U, 10U, 64U}) {
-      const vec::CodeQuery query = f.Query(q);
-      search.Start(&f.segment.header(), query, ef, 1);
+      const TestQuery query = f.Query(q);
+      search.Start(&f.segment.header(), *query, ef, 1);
       std::vector<Keyed> batch;
       for (const FoundNode& found : search.NextBatch(&reader)) batch.emplace_back(found.key, found.node);
       EXPECT_EQ(batch, TextbookSearch(f.segment, query, ef)) << "query " << q << ", ef " << ef;
@@ -108,7 +113,8 @@ TEST(GraphSearch, BatchesReturnTheWholeGraphOnceAboutInOrder) {
   MemoryReader reader(f.segment);
   GraphSearch<MemoryReader> search;
   for (const std::uint32_t ef : {1U, 7U, 50U, 100'000U}) {
-    search.Start(&f.segment.header(), f.Query(3), ef);
+    const TestQuery query = f.Query(3);
+    search.Start(&f.segment.header(), *query, ef);
     std::set<std::uint32_t> nodes;
     std::size_t early = 0;
     float farthest = -1.0F;
@@ -130,13 +136,13 @@ TEST(GraphSearch, BatchesReturnTheWholeGraphOnceAboutInOrder) {
 }
 
 /// All batches of all queries, one after the other.
-std::vector<Keyed> AllBatches(std::uint32_t ef, std::uint32_t beam, unsigned resident_percent) {
-  Fixture& f = Shared();
+std::vector<Keyed> AllBatches(Fixture& f, std::uint32_t ef, std::uint32_t beam, unsigned resident_percent) {
   MemoryReader reader(f.segment, resident_percent);
   GraphSearch<MemoryReader> search;
   std::vector<Keyed> all;
   for (std::size_t q = 0; q < f.queries.rows(); q += 5) {
-    search.Start(&f.segment.header(), f.Query(q), ef, beam);
+    const TestQuery query = f.Query(q);
+    search.Start(&f.segment.header(), *query, ef, beam);
     for (int batch = 0; batch < 8; ++batch) {
       for (const FoundNode& found : search.NextBatch(&reader)) all.emplace_back(found.key, found.node);
       all.emplace_back(-1.0F, batch);
@@ -147,11 +153,13 @@ std::vector<Keyed> AllBatches(std::uint32_t ef, std::uint32_t beam, unsigned res
 
 // Broken once by taking a page's bytes after the next page was read.
 TEST(GraphSearch, WhatIsInMemoryHasNoInfluenceOnWhatIsFound) {
-  for (const std::uint32_t beam : {1U, 2U, 5U}) {
-    for (const std::uint32_t ef : {1U, 10U, 100U}) {
-      const std::vector<Keyed> paged = AllBatches(ef, beam, 0);
-      EXPECT_EQ(AllBatches(ef, beam, 100), paged) << "ef " << ef << ", beam " << beam;
-      EXPECT_EQ(AllBatches(ef, beam, 50), paged) << "ef " << ef << ", beam " << beam;
+  for (Fixture* f : {&Shared(), &FourBits()}) {
+    for (const std::uint32_t beam : {1U, 2U, 5U}) {
+      for (const std::uint32_t ef : {1U, 10U, 100U}) {
+        const std::vector<Keyed> paged = AllBatches(*f, ef, beam, 0);
+        EXPECT_EQ(AllBatches(*f, ef, beam, 100), paged) << "ef " << ef << ", beam " << beam;
+        EXPECT_EQ(AllBatches(*f, ef, beam, 50), paged) << "ef " << ef << ", beam " << beam;
+      }
     }
   }
 }
@@ -162,22 +170,21 @@ TEST(GraphSearch, SeveralInLockStepFindWhatEachFindsAlone) {
   constexpr std::size_t kSearches = 5;
   std::vector<GraphSearch<MemoryReader>> together(kSearches);
   std::vector<MemoryReader> memory;
-  std::vector<std::vector<std::int16_t>> scratch(kSearches, std::vector<std::int16_t>(kDimensions));
-  std::vector<vec::CodeQuery> queries;
+  std::vector<TestQuery> queries;
   for (std::size_t i = 0; i < kSearches; ++i) {
     memory.emplace_back(f.segment, static_cast<unsigned>(i) * 25);
-    queries.emplace_back(f.segment.Quantizer(), f.queries.Row(i), scratch[i].data());
+    queries.push_back(f.Query(i));
   }
   const auto ef_of = [](std::size_t i) { return static_cast<std::uint32_t>(10 + 40 * i); };
   std::vector<GraphSearch<MemoryReader>*> searches;
   std::vector<MemoryReader*> readers;
   for (std::size_t i = 0; i < kSearches; ++i) {
-    together[i].Start(&f.segment.header(), queries[i], ef_of(i));
+    together[i].Start(&f.segment.header(), *queries[i], ef_of(i));
     searches.push_back(&together[i]);
     readers.push_back(&memory[i]);
   }
   std::vector<GraphSearch<MemoryReader>> alone(kSearches);
-  for (std::size_t i = 0; i < kSearches; ++i) alone[i].Start(&f.segment.header(), queries[i], ef_of(i));
+  for (std::size_t i = 0; i < kSearches; ++i) alone[i].Start(&f.segment.header(), *queries[i], ef_of(i));
   for (int round = 0; round < 4; ++round) {
     NextBatches(searches.data(), readers.data(), kSearches);
     for (std::size_t i = 0; i < kSearches; ++i) {
@@ -213,7 +220,8 @@ TEST(GraphSearch, AWarmSearchAllocatesNothing) {
   std::size_t warm = 0;
   for (int round = 0; round < 3; ++round) {
     for (std::size_t q = 0; q < f.queries.rows(); ++q) {
-      search.Start(&f.segment.header(), f.Query(q), 40);
+      const TestQuery query = f.Query(q);
+      search.Start(&f.segment.header(), *query, 40);
       static_cast<void>(search.NextBatch(&reader));
     }
     if (round == 0) warm = search.MemoryBytes();
@@ -230,17 +238,16 @@ TEST(GraphSearch, QueriesDoNotDisturbEachOtherNorDoSegments) {
   GraphSearch<MemoryReader> search;
   for (std::size_t q = 0; q < 10; ++q) {
     MemoryReader reader(f.segment);
-    const vec::CodeQuery query = f.Query(q);
-    search.Start(&f.segment.header(), query, 15, 1);
+    const TestQuery query = f.Query(q);
+    search.Start(&f.segment.header(), *query, 15, 1);
     std::vector<Keyed> batch;
     for (const FoundNode& found : search.NextBatch(&reader)) batch.emplace_back(found.key, found.node);
     EXPECT_EQ(batch, TextbookSearch(f.segment, query, 15));
     if (q % 2 == 0) static_cast<void>(search.NextBatch(&reader));
 
     MemoryReader small_reader(small);
-    std::vector<std::int16_t> scratch(kDimensions);
-    const vec::CodeQuery small_query(small.Quantizer(), f.queries.Row(q), scratch.data());
-    search.Start(&small.header(), small_query, 100);
+    const TestQuery small_query(small, f.queries.Row(q));
+    search.Start(&small.header(), *small_query, 100);
     EXPECT_EQ(search.NextBatch(&small_reader).size(), 100U);
   }
 }
@@ -249,14 +256,15 @@ TEST(GraphSearch, CountsWhatItDoes) {
   Fixture& f = Shared();
   MemoryReader reader(f.segment);
   GraphSearch<MemoryReader> search;
-  search.Start(&f.segment.header(), f.Query(0), 30);
+  const TestQuery query = f.Query(0);
+  search.Start(&f.segment.header(), *query, 30);
   EXPECT_EQ(search.counters().distances, 0U);
   static_cast<void>(search.NextBatch(&reader));
   const SearchCounters first = search.counters();
   EXPECT_GE(first.expanded, 30U);
   EXPECT_GT(first.distances, first.expanded);
   EXPECT_LT(first.distances, f.segment.header().nodes);
-  search.Start(&f.segment.header(), f.Query(0), 30);
+  search.Start(&f.segment.header(), *query, 30);
   static_cast<void>(search.NextBatch(&reader));
   EXPECT_EQ(search.counters().distances, 2 * first.distances);
 }
@@ -305,7 +313,8 @@ TEST(GraphSearch, EndsWhateverItReads) {
   for (int good_calls = 0; good_calls < 300; good_calls += 7) {
     for (const unsigned rubbish : {0U, 1U, 2U}) {
       FailingReader reader(f.segment, good_calls, rubbish);
-      search.Start(&f.segment.header(), f.Query(1), 20);
+      const TestQuery query = f.Query(1);
+      search.Start(&f.segment.header(), *query, 20);
       std::size_t nodes = 0;
       for (;;) {
         const base::Span<const FoundNode> batch = search.NextBatch(&reader);

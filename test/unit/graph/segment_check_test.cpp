@@ -188,7 +188,7 @@ TEST(SegmentChecker, FindsWrongHeaders) {
 // Broken once by not reading the section: nothing is found.
 TEST(SegmentChecker, FindsWrongCodecs) {
   BuildParameters parameters = Parameters(vec::Metric::kL2, 9, 50);
-  parameters.codec = CodecChoice::kSq4;
+  parameters.codec = vec::WalkWish::kSq4;
   const MemorySegment good = Build(parameters, Dataset(9, 50, 1));
   const SegmentHeader& header = good.header();
   MemorySegment segment = good;
