@@ -73,11 +73,12 @@ struct CachedSegmentStatus {
   std::uint64_t evictions;
 };
 
-/// The directory in memory that all processes share. Pool: Address(frame), Take(), Keep(frame), GiveBack(frame), AnyRetired()
-/// and Retire(frames, count), as in frame_pool.hpp. Times are seconds of a clock that never goes back, greater than 0.
+/// The directory in memory that all processes share, zeroed at first. Pool: Address(frame), Take(), Keep(frame),
+/// GiveBack(frame), AnyRetired() and Retire(frames, count), as in frame_pool.hpp. Times are seconds of a clock that never goes
+/// back, greater than 0.
 ///
-/// A reader calls Attach() between Epochs::Enter() and Leave(), without a lock; IsFull() needs none either. Everything else is
-/// done under the directory's lock: Find() and ReadStatus() shared, the others exclusive.
+/// A reader calls Attach() between Epochs::Enter() and Leave(), without a lock; IsFull() and MayHaveRoom() need none either.
+/// Everything else is done under the directory's lock: Find() and ReadStatus() shared, the others exclusive.
 template <typename Pool>
 class ChunkDirectory {
  public:
@@ -92,7 +93,8 @@ class ChunkDirectory {
   /// Chunks evicted at a time, 1 MB: the stamp, and the look at every reader, are paid once for all of them.
   static constexpr std::uint32_t kBatch = 16;
 
-  struct Slot {
+  /// A: read without the lock. What loads write is on other cache lines than what searches read.
+  struct alignas(64) Slot {
     std::atomic<std::uint64_t> generation;    ///< A: of the segment here, never used before; 0: none
     std::atomic<std::uint32_t> used_at;       ///< A: written when it changes, that is once a second
     std::atomic<std::uint32_t> table_frames;  ///< A
@@ -107,17 +109,15 @@ class ChunkDirectory {
 
   struct Shared {
     std::uint64_t last_generation;
+    std::atomic<std::uint32_t> full_at;  ///< A: when there last was neither a free frame nor an idle segment
     std::atomic<std::uint32_t>
-        full_at;  ///< A: when there last was neither a free frame nor an idle segment; 0: cured
+        crowded_at;                ///< A: when there last was neither a free slot nor an idle segment
     std::uint32_t hashes[kSlots];  ///< of the keys, for a quick look; 0 where no segment is
     Slot slots[kSlots];
   };
 
   ChunkDirectory() = default;
   ChunkDirectory(Shared* shared, Pool pool) noexcept : shared_(shared), pool_(pool) {}
-
-  /// Once, on zeroed memory.
-  void Init() const noexcept { shared_->last_generation = 0; }
 
   /// What is in memory of the segment that `ref` was given for; false if it has gone. Marks it as used.
   [[nodiscard]] bool Attach(const CachedSegmentRef& ref, std::uint32_t now,
@@ -140,6 +140,11 @@ class ChunkDirectory {
     return shared_->full_at.load(std::memory_order_relaxed) == now;
   }
 
+  /// The same for a place for another segment.
+  [[nodiscard]] bool MayHaveRoom(std::uint32_t now) const noexcept {
+    return !IsFull(now) && shared_->crowded_at.load(std::memory_order_relaxed) != now;
+  }
+
   /// Generation 0 if the segment has no place.
   [[nodiscard]] CachedSegmentRef Find(const SegmentKey& key) const noexcept {
     const std::uint32_t hash = HashOf(key);
@@ -155,10 +160,10 @@ class ChunkDirectory {
   [[nodiscard]] CachedSegmentRef Make(const SegmentKey& key, std::uint32_t chunks,
                                       std::uint32_t now) const noexcept {
     const std::uint32_t tables = (chunks + ChunkTable::kChunksPerFrame - 1) / ChunkTable::kChunksPerFrame;
-    if (tables > ChunkTable::kFrames || IsFull(now)) return {0, 0};
+    if (tables > ChunkTable::kFrames || !MayHaveRoom(now)) return {0, 0};
     const std::uint32_t free = FreeSlot(now);
     if (free == kNoSlot) {
-      shared_->full_at.store(now, std::memory_order_relaxed);
+      shared_->crowded_at.store(now, std::memory_order_relaxed);
       return {0, 0};
     }
     if (!MakeTables(free, tables, now)) return {0, 0};
@@ -205,6 +210,7 @@ class ChunkDirectory {
     for (std::uint32_t i = 0; i < kSlots; i++)
       if (shared_->hashes[i] != 0 && matches(shared_->slots[i].key)) Drop(i);
     shared_->full_at.store(0, std::memory_order_relaxed);
+    shared_->crowded_at.store(0, std::memory_order_relaxed);
   }
 
   /// Copies at most `room`; returns how many there are.

@@ -134,7 +134,7 @@ CachedSegmentRef FindOrMake(const SegmentKey& key, uint32 chunks, uint32 now) {
   LWLockAcquire(lock, LW_SHARED);
   CachedSegmentRef ref = directory.Find(key);
   LWLockRelease(lock);
-  if (ref.generation != 0 || directory.IsFull(now)) return ref;
+  if (ref.generation != 0 || !directory.MayHaveRoom(now)) return ref;
   LWLockAcquire(lock, LW_EXCLUSIVE);
   ref = directory.Find(key);
   if (ref.generation == 0) ref = directory.Make(key, chunks, now);
@@ -204,10 +204,8 @@ void ForgetSegment(const SegmentKey& key) {
   Forget([&key](const SegmentKey& other) { return other == key; });
 }
 
-void ForgetFile(Oid database, Oid file_node) {
-  Forget([=](const SegmentKey& key) {
-    return key.database == database && (file_node == InvalidOid || key.file_node == file_node);
-  });
+void ForgetDatabase(Oid database) {
+  Forget([database](const SegmentKey& key) { return key.database == database; });
 }
 
 uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room) {

@@ -29,8 +29,8 @@ void AbandonChunk();
 
 /// The segment is not needed any more (it was retired, or its index dropped): its frames go back.
 void ForgetSegment(const SegmentKey& key);
-/// All segments of a file; with InvalidOid of all files of the database.
-void ForgetFile(Oid database, Oid file_node);
+/// All segments of a database.
+void ForgetDatabase(Oid database);
 
 /// Copies at most `room`; returns how many there are, kMostCachedSegments at most.
 [[nodiscard]] uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room);

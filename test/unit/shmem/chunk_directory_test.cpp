@@ -294,8 +294,10 @@ TEST_F(ManySegmentsTest, TheLongestUnusedSegmentMakesRoomForOneMore) {
   EXPECT_EQ(more.slot, refs[77].slot);
   EXPECT_EQ(directory_.Find(KeyOf(77)).generation, 0U);
   EXPECT_EQ(CountChunks(refs[77], 1, kStart), 0U);
-  // All others are in use.
+  // All others are in use. That keeps nobody from loading.
   EXPECT_EQ(directory_.Make(KeyOf(5001), 1, kStart + kIdle).generation, 0U);
+  EXPECT_FALSE(directory_.MayHaveRoom(kStart + kIdle));
+  EXPECT_TRUE(Load(more, 0, kStart + kIdle));
 }
 
 }  // namespace

@@ -115,9 +115,7 @@ class TestCache {
   TestCache(std::uint32_t frame_count, std::uint32_t readers)
       : frames(frame_count, readers),
         shared_(std::make_unique<TestDirectory::Shared>()),
-        directory(shared_.get(), TestPool{&frames}) {
-    directory.Init();
-  }
+        directory(shared_.get(), TestPool{&frames}) {}
 
   TestFrames frames;
   std::mutex lock;  ///< the directory's
