@@ -204,7 +204,7 @@ void ForgetSegment(const SegmentKey& key) {
   Forget([&key](const SegmentKey& other) { return other == key; });
 }
 
-void ForgetDatabase(Oid database) {
+void ForgetSegmentsOf(Oid database) {
   Forget([database](const SegmentKey& key) { return key.database == database; });
 }
 

@@ -30,7 +30,7 @@ void AbandonChunk();
 /// The segment is not needed any more (it was retired, or its index dropped): its frames go back.
 void ForgetSegment(const SegmentKey& key);
 /// All segments of a database.
-void ForgetDatabase(Oid database);
+void ForgetSegmentsOf(Oid database);
 
 /// Copies at most `room`; returns how many there are, kMostCachedSegments at most.
 [[nodiscard]] uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room);

@@ -159,7 +159,7 @@ void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, Pr
   CallNext(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
   if (makes_work) shmem::NotifyWork(MyDatabaseId);
   if (to_visit != nullptr) TellDatabase(to_visit);
-  if (OidIsValid(to_forget)) shmem::ForgetDatabase(to_forget);
+  if (OidIsValid(to_forget)) shmem::ForgetSegmentsOf(to_forget);
 }
 
 }  // namespace
