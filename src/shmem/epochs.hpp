@@ -66,6 +66,7 @@ class Epochs {
 
   /// For what this process has put out of reach before the call. Stamps grow.
   [[nodiscard]] std::uint64_t Stamp() const noexcept {
+    FullFence();
     return shared_->epoch.fetch_add(1, std::memory_order_acq_rel);
   }
 
