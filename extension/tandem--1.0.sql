@@ -462,7 +462,7 @@ CREATE FUNCTION tandem_index_info(index regclass,
 		OUT strategy text, OUT metric text, OUT dimensions integer, OUT rows bigint, OUT null_rows bigint,
 		OUT dead_rows bigint, OUT indexed_rows bigint, OUT tail_rows bigint, OUT lag_seconds double precision,
 		OUT segments bigint, OUT head_bytes bigint, OUT vector_bytes bigint, OUT segment_bytes bigint,
-		OUT retired_bytes bigint, OUT free_bytes bigint, OUT total_bytes bigint, OUT memory_bytes bigint)
+		OUT packed_bytes bigint, OUT retired_bytes bigint, OUT free_bytes bigint, OUT total_bytes bigint, OUT memory_bytes bigint)
 	RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
@@ -482,8 +482,8 @@ CREATE VIEW tandem_index_stats AS
 	SELECT n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
 		i.strategy, i.metric, i.dimensions, i.rows, i.null_rows, i.dead_rows,
 		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments,
-		i.head_bytes, i.vector_bytes, i.segment_bytes, i.retired_bytes, i.free_bytes, i.total_bytes,
-		i.memory_bytes
+		i.head_bytes, i.vector_bytes, i.segment_bytes, i.packed_bytes, i.retired_bytes, i.free_bytes,
+		i.total_bytes, i.memory_bytes
 	FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_am a ON a.oid = c.relam
 		JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
@@ -506,6 +506,8 @@ COMMENT ON COLUMN tandem_index_stats.segments IS 'graphs; see tandem_segments()'
 COMMENT ON COLUMN tandem_index_stats.head_bytes IS 'heap TIDs and dead marks';
 COMMENT ON COLUMN tandem_index_stats.vector_bytes IS 'full-precision vectors';
 COMMENT ON COLUMN tandem_index_stats.segment_bytes IS 'graphs, with the codes they are searched on';
+COMMENT ON COLUMN tandem_index_stats.packed_bytes IS
+	'vectors of rows that are alive where most are dead; what is left of vector_bytes there is let go';
 COMMENT ON COLUMN tandem_index_stats.retired_bytes IS
 	'graphs that others have replaced, kept until no running query can need them';
 COMMENT ON COLUMN tandem_index_stats.free_bytes IS 'room that the next rows and graphs take before the file grows';

@@ -7,6 +7,7 @@
 #include "am/options.hpp"
 #include "pg/settings.hpp"
 #include "shmem/mailbox.hpp"
+#include "storage/compaction.hpp"
 #include "storage/fold.hpp"
 
 extern "C" {
@@ -138,7 +139,7 @@ storage::FoldJob* BeginNext(FoldSession* session, MemoryContext context) {
     job = storage::BeginFold(context, index, survey, plan, options);
   } else {
     session->report.outcome = FoldOutcome::kUpToDate;
-    storage::RecycleRetired(index);
+    (void)storage::RecycleRetired(index);
     if (survey.tail_rows == 0) shmem::ReportBuildEnd(session->oid, false, true);
   }
   CloseAfterStep(*session, index);
@@ -234,13 +235,56 @@ void LoadGraphs(const FoldSession& session) {
   }
 }
 
+// ---- Compacting ----
+
+storage::Compaction* BeginCompacting(FoldSession* session, MemoryContext context) {
+  const Relation index = OpenForStep(*session);
+  if (index == nullptr) return nullptr;
+  storage::Compaction* job = storage::BeginCompaction(context, index);
+  CloseAfterStep(*session, index);
+  return job;
+}
+
+/// Once begun, a compaction is finished: it takes some seconds at most, and half of one is nothing.
+void FinishCompacting(FoldSession* session, storage::Compaction* job) {
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    const Relation index = OpenForStep(*session);
+    if (index == nullptr) return;
+    const storage::CompactionStep step = storage::StepCompaction(job, index, kStepMs);
+    CloseAfterStep(*session, index);
+    if (step != storage::CompactionStep::kContinue) return;
+  }
+}
+
+/// False if nothing was packed.
+bool CompactOnce(FoldSession* session) {
+  const MemoryContext context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem compaction session", ALLOCSET_DEFAULT_SIZES);
+  session->job_context = context;
+  const MemoryContext old_context = MemoryContextSwitchTo(context);
+  storage::Compaction* job = BeginCompacting(session, context);
+  bool has_packed = false;
+  if (job != nullptr) {
+    FinishCompacting(session, job);
+    has_packed = storage::HasPacked(job);
+  }
+  MemoryContextSwitchTo(old_context);
+  session->job_context = nullptr;
+  MemoryContextDelete(context);
+  return has_packed;
+}
+
 void FoldAll(FoldSession* session) {
+  const FoldRequest& request = *session->request;
   while (FoldOnce(session)) {
     session->report.outcome = FoldOutcome::kOutOfTime;
-    if (IsPast(session->request->deadline)) return;
+    if (IsPast(request.deadline)) return;
   }
-  const FoldRequest& request = *session->request;
   if (session->report.published > 0 && request.everything && !request.is_new) LoadGraphs(*session);
+  const bool tidies = (request.at_rest || request.everything) && !request.is_new;
+  if (session->report.outcome != FoldOutcome::kUpToDate || !tidies) return;
+  while (!IsPast(request.deadline) && CompactOnce(session)) continue;
 }
 
 /// What a failed build shows of itself. Cancelled ones have not failed.

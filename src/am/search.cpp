@@ -187,8 +187,9 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   for (stream->asked = Max(stream->asked, stream->rough); stream->asked < ahead; stream->asked++)
     storage::PrefetchRow(search->vectors, base::ToIndex(stream->batch[stream->asked].row));
   const base::RowId row = stream->batch[stream->rough++].row;
-  const double key =
-      storage::ViewOf(search->flat).distance->Key(storage::ReadVector(&search->vectors, base::ToIndex(row)));
+  const float* vector = storage::ReadVector(&search->vectors, base::ToIndex(row));
+  if (unlikely(vector == nullptr)) return;  // dead to everybody
+  const double key = storage::ViewOf(search->flat).distance->Key(vector);
   search->report.re_ranked++;
   // NaN sorts behind all rows of all sources: only the exact scan knows where that is.
   if (unlikely(std::isnan(key))) return;
@@ -471,7 +472,7 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   ForgetOtherSegments(manifest);
   storage::ReserveRecentBuffers(search->index, storage::VectorPagesOf(*view.directory, view.rows));
-  storage::OpenRows(&search->vectors, search->index, view.directory,
+  storage::OpenRows(&search->vectors, search->index, view.directory, &manifest,
                     static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
   search->vectors.read_ahead = false;
   search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);

@@ -5,6 +5,7 @@
 #include "am/options.hpp"
 #include "pg/settings.hpp"
 #include "shmem/mailbox.hpp"
+#include "storage/compaction.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/fold.hpp"
 
@@ -67,14 +68,16 @@ void FoldInVacuum(Relation index) {
     (void)FoldIndexOrWarn(index, request);
 }
 
-/// Strategy flat uses no segments: what another strategy left goes.
-void RetireInVacuum(Relation index) {
+/// Strategy flat uses no segments: what another strategy left goes. What is dead takes room with it, too.
+void TendFlat(Relation index) {
   const Oid oid = RelationGetRelid(index);
-  if (storage::ReadManifestRoot(index).version == 0 || !storage::TryLockBuilder(oid)) return;
+  if (!storage::TryLockBuilder(oid)) return;
+  const int limit_ms = IsAutoVacuumWorkerProcess() ? kAutovacuumFoldMs : kVacuumFoldMs;
   PG_TRY();
   {
     storage::RetireSegments(index);
-    storage::RecycleRetired(index);
+    (void)storage::RecycleRetired(index);
+    storage::CompactNow(index, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms));
   }
   PG_FINALLY();
   { storage::UnlockBuilder(oid); }
@@ -85,7 +88,7 @@ void TendGraphs(Relation index) {
   // An index that CREATE INDEX CONCURRENTLY has given up is not worth the work, and one that it makes is its own (H13).
   if (PreventsWraparound() || !index->rd_index->indisvalid) return;
   if (!HasGraphs(StrategyOf(index)))
-    RetireInVacuum(index);
+    TendFlat(index);
   else if (HasWorker(index))
     shmem::NotifyWork(MyDatabaseId);
   else

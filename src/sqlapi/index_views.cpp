@@ -7,8 +7,8 @@
 #include "graph/segment_layout.hpp"
 #include "shmem/mailbox.hpp"
 #include "sqlapi/index_access.hpp"
+#include "storage/claims.hpp"
 #include "storage/fold.hpp"
-#include "storage/manifest.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -100,23 +100,9 @@ int64 BytesOfPages(uint64 pages) {
   return static_cast<int64>(pages) * BLCKSZ;
 }
 
-int64 BytesOfStream(const storage::MetaPage& meta, storage::Stream stream) {
-  return BytesOfPages(storage::FirstPageOfExtent(meta.streams[stream].extents));
-}
-
 /// What a blob takes in the file: extents are handed out whole.
 int64 BytesOfBlob(uint64 bytes) {
   return BytesOfPages(storage::FirstPageOfExtent(storage::ExtentsOfPages(storage::PagesOfBlob(bytes))));
-}
-
-/// Beside the streams: the meta page, directory leaves, and the manifest itself.
-int64 BytesOfDirectory(const storage::MetaPage& meta, const storage::Manifest& manifest) {
-  uint64 leaves = 0;
-  for (const storage::StreamMap& map : meta.streams) {
-    if (map.extents > storage::kInlineExtents)
-      leaves += (map.extents - storage::kInlineExtents + storage::kLeafExtents - 1) / storage::kLeafExtents;
-  }
-  return BytesOfPages(1 + leaves) + BytesOfBlob(manifest.root.bytes);
 }
 
 double SecondsSince(TimestampTz start) {
@@ -156,6 +142,7 @@ enum InfoColumn : int {
   kHeadBytes,
   kVectorBytes,
   kSegmentBytes,
+  kPackedBytes,
   kRetiredBytes,
   kFreeBytes,
   kTotalBytes,
@@ -189,27 +176,35 @@ void SetRows(InfoRow* row, Relation index, const storage::MetaPage& meta) {
   SetLag(row, RelationGetRelid(index), rows - sealed);
 }
 
-void SetBytes(InfoRow* row, Relation index, const storage::MetaPage& meta) {
-  const storage::Manifest* manifest = storage::ReadManifest(index);
-  const int64 heads =
-      BytesOfStream(meta, storage::kHeadStream) + BytesOfStream(meta, storage::kNullHeadStream);
-  const int64 vectors = BytesOfStream(meta, storage::kVectorStream);
-  int64 segments = 0;
-  for (uint32 i = 0; i < manifest->segment_count; i++) segments += BytesOfBlob(manifest->segments[i].bytes);
-  int64 retired = 0;
-  for (uint32 i = 0; i < manifest->retired_count; i++) retired += BytesOfBlob(manifest->retired[i].bytes);
+int64 BytesOwnedBy(const uint64* blocks, storage::BlockOwner owner) {
+  return BytesOfPages(blocks[static_cast<int>(owner)]);
+}
+
+void SetBytes(InfoRow* row, Relation index) {
+  const storage::IndexLayout* layout = storage::ReadLayout(index);
+  uint64 blocks[storage::kBlockOwners];
+  storage::CountClaims(*layout, blocks);
+  const int64 heads = BytesOwnedBy(blocks, storage::BlockOwner::kHeads) +
+                      BytesOwnedBy(blocks, storage::BlockOwner::kNullHeads);
+  const int64 vectors = BytesOwnedBy(blocks, storage::BlockOwner::kVectors);
+  const int64 segments = BytesOwnedBy(blocks, storage::BlockOwner::kSegment);
+  const int64 packed = BytesOwnedBy(blocks, storage::BlockOwner::kPacked);
+  const int64 retired = BytesOwnedBy(blocks, storage::BlockOwner::kRetired);
+  const int64 directory = BytesOwnedBy(blocks, storage::BlockOwner::kMeta) +
+                          BytesOwnedBy(blocks, storage::BlockOwner::kDirectory) +
+                          BytesOwnedBy(blocks, storage::BlockOwner::kManifest);
   const int64 total = BytesOfPages(RelationGetNumberOfBlocks(index));
-  const int64 used = heads + vectors + segments + retired + BytesOfDirectory(meta, *manifest);
-  row->SetInt(kSegments, manifest->segment_count);
+  row->SetInt(kSegments, layout->manifest->segment_count);
   row->SetInt(kHeadBytes, heads);
   row->SetInt(kVectorBytes, vectors);
   row->SetInt(kSegmentBytes, segments);
+  row->SetInt(kPackedBytes, packed);
   row->SetInt(kRetiredBytes, retired);
   // The file may be shorter than what was handed out, and the figures are not of one moment.
-  row->SetInt(kFreeBytes, Max(total - used, 0));
+  row->SetInt(kFreeBytes, Max(total - heads - vectors - segments - packed - retired - directory, 0));
   row->SetInt(kTotalBytes, total);
   if (am::UsesFrames(index))
-    row->SetInt(kMemoryBytes, static_cast<int64>(am::BytesInMemory(index, *manifest)));
+    row->SetInt(kMemoryBytes, static_cast<int64>(am::BytesInMemory(index, *layout->manifest)));
 }
 
 void DescribeIndex(InfoRow* row, Relation index) {
@@ -219,7 +214,7 @@ void DescribeIndex(InfoRow* row, Relation index) {
   row->SetText(kMetric, MetricName(static_cast<vec::Metric>(meta->metric)));
   row->Set(kDimensions, Int32GetDatum(static_cast<int32>(meta->dimensions)));
   SetRows(row, index, *meta);
-  SetBytes(row, index, *meta);
+  SetBytes(row, index);
 }
 
 // ---- tandem_build_info ----

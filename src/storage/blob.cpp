@@ -52,8 +52,10 @@ bool HasRightSum(Page page) {
 
 void MarkStale(BlobReader* reader, uint32 page) {
   reader->stale = true;
+  // Nothing takes the place of packed vectors: who finds no newer ones raises an error.
+  if (reader->unprotected || reader->blob.kind == PageKind::kPacked) return;
   const DamageKind kind = reader->checks_sums ? DamageKind::kPageForMemory : DamageKind::kPage;
-  if (reader->unprotected || !IsNews(reader->index, reader->blob.id, kind)) return;
+  if (!IsNews(reader->index, reader->blob.id, kind)) return;
   ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
                     errmsg("index \"%s\" has a damaged page %u of blob %u",
                            RelationGetRelationName(reader->index), page, reader->blob.id),
@@ -165,7 +167,7 @@ static const char* ProblemOfPage(const BlobRef& blob, uint64 incarnation, uint32
   const PageTrailer* trailer = Trailer(page);
   const auto* header = reinterpret_cast<PageHeader>(page);
   const uint32 used = BytesOnPage(blob, number);
-  if (PageIsNew(page)) return "page of a graph or manifest is empty";
+  if (PageIsNew(page)) return "page of a blob is empty";
   if (trailer->page_id != kPageId) return "page id is wrong";
   if (trailer->incarnation != incarnation) return "page belongs to an earlier build of the index";
   if (trailer->kind != static_cast<uint16>(blob.kind) || trailer->blob.blob_id != blob.id ||
@@ -190,7 +192,7 @@ void CheckBlobPages(Relation index, uint64 incarnation, const BlobRef& blob, Blo
     CHECK_FOR_INTERRUPTS();
     const BlockNumber block = blob.BlockOf(page);
     if (block >= file_blocks) {
-      problem(state, block, "page of a graph or manifest is missing from the file");
+      problem(state, block, "page of a blob is missing from the file");
       continue;
     }
     const Buffer buffer = ReadPage(index, block, InvalidBuffer, strategy);
@@ -436,6 +438,10 @@ void FreeBlob(BlobWriter* writer, const BlobRef& blob) {
     AddRun(writer, blob.first_block[extent], PagesOfExtent(extent));
 }
 
+void FreeBlocks(BlobWriter* writer, BlockNumber first, uint32 blocks) {
+  AddRun(writer, first, blocks);
+}
+
 // ---- Free extents for streams ----
 
 /// Formats the pages of an extent as blank, logged. What they held was a blob's, and a stream would not take it for empty.
@@ -449,35 +455,53 @@ static void BlankExtent(BlobWriter* writer, Relation index, BlockNumber first) {
 }
 
 /// Extents to add to those that streams may take: some of `whole`, the free ones.
-static uint32 ExtentsToGive(const MetaPage& meta, uint32 whole) {
-  // What is reserved serves no blob: a sixteenth of what streams have lasts from one fold to the next.
-  constexpr uint32 kReservedShare = 16;
-  uint32 in_streams = 0;
-  for (const StreamMap& map : meta.streams) in_streams += map.extents;
-  const uint32 wanted = Min(kFreeExtents, in_streams / kReservedShare + 1);
-  if (meta.free_extents >= wanted) return 0;
+static uint32 ExtentsToGive(const MetaPage& meta, uint32 extents_of_streams, uint32 whole) {
+  // What is reserved serves no blob. What a table replaces from one publication to the next, mostly a fifth of it (VACUUM's
+  // usual threshold), must come from here, or the file would grow each time.
+  constexpr uint32 kReservedShare = 4;
+  const uint32 wanted = extents_of_streams / kReservedShare + 1;
+  const uint32 reserved = CountBlankExtents(meta);
+  if (reserved >= wanted) return 0;
   // At most half of what there is: the next segment needs blocks as well.
-  return Min(kMaxGiven, Min(wanted - meta.free_extents, whole / 2));
+  return Min(kMaxGiven, Min(wanted - reserved, whole / 2));
 }
 
-void GiveToStreams(BlobWriter* writer, Relation index) {
+/// Extents that streams have, without holes.
+static uint32 ExtentsOfStreams(Relation index, const MetaPage& meta) {
+  const DirectoryView* directory = ReadDirectory(index, meta);
+  uint32 extents = 0;
+  for (int stream = 0; stream < kStreams; stream++)
+    for (uint32 extent = 0; extent < directory->streams[stream].extents; extent++)
+      if (directory->FirstBlockOf(static_cast<Stream>(stream), extent) != InvalidBlockNumber) extents++;
+  return extents;
+}
+
+uint32 GiveToStreams(BlobWriter* writer, Relation index) {
   JoinRuns(writer);
   uint32 whole = 0;
   for (uint32 i = 0; i < writer->run_count; i++) whole += writer->runs[i].blocks / kExtentPages;
+  if (whole < 2) return 0;
+  const MemoryContext scratch =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem reserve", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(scratch);
   auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   ReadMeta(index, meta);
-  const uint32 give = ExtentsToGive(*meta, whole);
-  pfree(meta);
-  for (uint32 given = 0; given < give; given++) {
+  const uint32 give = ExtentsToGive(*meta, ExtentsOfStreams(index, *meta), whole);
+  MemoryContextSwitchTo(old_context);
+  MemoryContextDelete(scratch);
+  uint32 given = 0;
+  while (given < give) {
     FreeRun* run = BestRun(writer, kExtentPages);
-    const BlockNumber first = run->first;
+    const BlankRun blank = {run->first, 1};
+    BlankExtent(writer, index, blank.first);
+    pg::StopPoint("extent-blanked");
+    if (!AddBlankRun(index, writer->incarnation, blank)) break;
     run->first += kExtentPages;
     run->blocks -= kExtentPages;
-    BlankExtent(writer, index, first);
-    pg::StopPoint("extent-blanked");
-    AddFreeExtents(index, writer->incarnation, &first, 1);
+    given++;
     pg::StopPoint("free-extent-logged");
   }
+  return given;
 }
 
 }  // namespace tandem::storage

@@ -86,7 +86,10 @@ using BlobSupplier = void (*)(void* state, uint64 offset, uint32 bytes, char* to
 
 /// The blob's blocks are free again: a published version no longer lists it, or none ever did.
 void FreeBlob(BlobWriter* writer, const BlobRef& blob);
-/// Holds some of the free blocks ready for streams: formats pages as blank and adds their extents to the meta page.
-void GiveToStreams(BlobWriter* writer, Relation index);
+/// The same for blocks that were an extent's and are a hole's now.
+void FreeBlocks(BlobWriter* writer, BlockNumber first, uint32 blocks);
+/// Holds some of the free blocks ready for streams: formats pages as blank and adds their extents to the meta page. At most
+/// 8 MB at once, in some 10 ms; returns the number of extents, 0 if streams have enough or there are too few blocks.
+uint32 GiveToStreams(BlobWriter* writer, Relation index);
 
 }  // namespace tandem::storage

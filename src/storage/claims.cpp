@@ -22,6 +22,8 @@ const char* NameOfOwner(BlockOwner owner) {
       return "an extent of the manifest";
     case BlockOwner::kSegment:
       return "an extent of a segment";
+    case BlockOwner::kPacked:
+      return "an extent of packed vectors";
     case BlockOwner::kRetired:
       return "an extent that waits to be recycled";
     case BlockOwner::kReserved:
@@ -34,8 +36,7 @@ IndexLayout* ReadLayoutAnyway(Relation index, const char** problem) {
   auto* layout = static_cast<IndexLayout*>(palloc0(sizeof(IndexLayout)));
   for (;;) {
     CHECK_FOR_INTERRUPTS();
-    // The directory only grows, so it can be read after the meta page it belongs to. The manifest can be recycled in
-    // between on a standby: then there is a newer one.
+    // The manifest can be recycled before it is read, on a standby: then there is a newer one.
     ReadMeta(index, &layout->meta);
     layout->manifest = LoadManifest(index, layout->meta.incarnation, layout->meta.root, problem);
     if (layout->manifest != nullptr || HasManifest(index, layout->meta.root)) break;
@@ -59,9 +60,10 @@ static BlockOwner OwnerOfStream(int stream) {
 
 static void VisitStream(const IndexLayout& layout, int stream, ClaimVisitor visit, void* state) {
   const StreamView& view = layout.directory->streams[stream];
-  for (uint32 extent = 0; extent < view.extents; extent++)
-    visit(state, OwnerOfStream(stream), layout.directory->blocks[view.first_block_index + extent],
-          PagesOfExtent(extent));
+  for (uint32 extent = 0; extent < view.extents; extent++) {
+    const BlockNumber first = layout.directory->FirstBlockOf(static_cast<Stream>(stream), extent);
+    if (first != InvalidBlockNumber) visit(state, OwnerOfStream(stream), first, PagesOfExtent(extent));
+  }
   const uint32 in_leaves = view.extents - Min(view.extents, kInlineExtents);
   for (uint32 leaf = 0; leaf * kLeafExtents < in_leaves; leaf++)
     visit(state, BlockOwner::kDirectory, layout.meta.streams[stream].leaf[leaf], 1);
@@ -76,15 +78,19 @@ static void VisitBlob(BlockOwner owner, const BlobRef& blob, ClaimVisitor visit,
 void VisitClaims(const IndexLayout& layout, ClaimVisitor visit, void* state) {
   visit(state, BlockOwner::kMeta, 0, 1);
   for (int stream = 0; stream < kStreams; stream++) VisitStream(layout, stream, visit, state);
-  for (uint32 i = 0; i < layout.meta.free_extents; i++)
-    visit(state, BlockOwner::kReserved, layout.meta.free_extent[i], kExtentPages);
+  for (const BlankRun& run : layout.meta.blank_run)
+    if (run.extents > 0) visit(state, BlockOwner::kReserved, run.first, run.extents * kExtentPages);
   if (layout.manifest == nullptr) return;
   const Manifest& manifest = *layout.manifest;
   if (manifest.root.version != 0) VisitBlob(BlockOwner::kManifest, manifest.OwnBlob(), visit, state);
   for (uint32 i = 0; i < manifest.segment_count; i++)
     VisitBlob(BlockOwner::kSegment, manifest.BlobOf(manifest.segments[i]), visit, state);
+  for (uint32 i = 0; i < manifest.packed_count; i++)
+    VisitBlob(BlockOwner::kPacked, manifest.BlobOf(manifest.packed[i]), visit, state);
+  // Retired extents are the directory's until they are holes, and nobody's from then on: not the manifest's.
   for (uint32 i = 0; i < manifest.retired_count; i++)
-    VisitBlob(BlockOwner::kRetired, manifest.BlobOf(manifest.retired[i]), visit, state);
+    if (!IsExtents(manifest.retired[i]))
+      VisitBlob(BlockOwner::kRetired, manifest.BlobOf(manifest.retired[i]), visit, state);
 }
 
 void CountClaims(const IndexLayout& layout, uint64* blocks) {

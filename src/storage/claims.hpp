@@ -14,10 +14,11 @@ enum class BlockOwner : uint8 {
   kNullHeads,
   kManifest,
   kSegment,
+  kPacked,
   kRetired,   ///< blobs that a running scan may still read
   kReserved,  ///< free extents held ready for streams
 };
-constexpr int kBlockOwners = 10;
+constexpr int kBlockOwners = 11;
 
 /// For messages: "a heads extent" and so on.
 [[nodiscard]] const char* NameOfOwner(BlockOwner owner);

@@ -57,7 +57,7 @@ static void CheckMeta(Relation index, Page page) {
     if (map.extents > kMaxExtents) ReportNotOurs(index, 0, "it counts more extents than an index can have");
   if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != Meta(page)->dimensions * sizeof(float))
     ReportNotOurs(index, 0, "its row size contradicts its dimensions");
-  if (Meta(page)->root.extents > kRootExtents || Meta(page)->free_extents > kFreeExtents)
+  if (Meta(page)->root.extents > kRootExtents)
     ReportNotOurs(index, 0, "it counts more extents than it has room for");
 }
 
@@ -245,18 +245,27 @@ struct ExtentPlan {
   BlockNumber
       leaf;  ///< block of the leaf with its entry; InvalidBlockNumber if the entry is in the meta page
   BlockNumber high_water;  ///< after it is handed out
-  uint32 free_extents;     ///< left after it is handed out
+  int blank_run;           ///< it is the last extent of this run; -1: it comes from the high-water mark
 };
+
+/// A run with extents; -1 if there is none.
+static int LastBlankRun(const MetaPage& meta) {
+  int run = static_cast<int>(kBlankRuns) - 1;
+  while (run >= 0 && meta.blank_run[run].extents == 0) run--;
+  return run;
+}
 
 /// A new leaf always comes from the high-water mark; a full-size extent from the free ones if there are any.
 static ExtentPlan PlanExtent(const MetaPage& meta, Stream stream, uint32 extent) {
-  ExtentPlan plan = {InvalidBlockNumber, InvalidBlockNumber, meta.high_water, meta.free_extents};
+  ExtentPlan plan = {InvalidBlockNumber, InvalidBlockNumber, meta.high_water, -1};
   if (NeedsNewLeaf(extent))
     plan.leaf = plan.high_water++;
   else if (extent >= kInlineExtents)
     plan.leaf = meta.streams[stream].leaf[(extent - kInlineExtents) / kLeafExtents];
-  if (PagesOfExtent(extent) == kExtentPages && plan.free_extents > 0) {
-    plan.first = meta.free_extent[--plan.free_extents];
+  if (PagesOfExtent(extent) == kExtentPages) plan.blank_run = LastBlankRun(meta);
+  if (plan.blank_run >= 0) {
+    const BlankRun& run = meta.blank_run[plan.blank_run];
+    plan.first = run.first + (run.extents - 1) * kExtentPages;
   } else {
     plan.first = plan.high_water;
     plan.high_water += PagesOfExtent(extent);
@@ -265,8 +274,7 @@ static ExtentPlan PlanExtent(const MetaPage& meta, Stream stream, uint32 extent)
 }
 
 static bool SamePlan(const ExtentPlan& a, const ExtentPlan& b) {
-  return a.first == b.first && a.leaf == b.leaf && a.high_water == b.high_water &&
-         a.free_extents == b.free_extents;
+  return a.first == b.first && a.leaf == b.leaf && a.high_water == b.high_water && a.blank_run == b.blank_run;
 }
 
 /// Does the work of AllocateExtent() if the meta page still leads to the same plan; false if it changed meanwhile.
@@ -327,9 +335,10 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
     meta->high_water = plan.high_water;
     touch_meta(&meta->high_water, sizeof meta->high_water);
   }
-  if (meta->free_extents != plan.free_extents) {
-    meta->free_extents = plan.free_extents;
-    touch_meta(&meta->free_extents, sizeof meta->free_extents);
+  if (plan.blank_run >= 0) {
+    BlankRun& run = meta->blank_run[plan.blank_run];
+    run.extents--;
+    touch_meta(&run.extents, sizeof run.extents);
   }
   changes.Log();
   END_CRIT_SECTION();
@@ -405,24 +414,101 @@ BlockNumber RaiseHighWater(Relation index, uint64 incarnation, uint32 blocks) {
   return first;
 }
 
-void AddFreeExtents(Relation index, uint64 incarnation, const BlockNumber* first_blocks, uint32 extents) {
+/// The run that `added` follows, precedes, or, failing that, an empty one; -1 if there is none.
+static int PlaceForRun(const MetaPage& meta, const BlankRun& added) {
+  int place = -1;
+  for (int i = 0; i < static_cast<int>(kBlankRuns); i++) {
+    const BlankRun& run = meta.blank_run[i];
+    if (run.extents == 0)
+      place = place < 0 ? i : place;
+    else if (run.first + run.extents * kExtentPages == added.first ||
+             added.first + added.extents * kExtentPages == run.first)
+      return i;
+  }
+  return place;
+}
+
+bool AddBlankRun(Relation index, uint64 incarnation, const BlankRun& run) {
   const Buffer buffer = LockMeta(index, incarnation);
   MetaPage* meta = Meta(BufferGetPage(buffer));
-  struct {
-    uint32 count;
-    BlockNumber first[kFreeExtents];
-  } changed;
-  static_assert(offsetof(MetaPage, free_extent) == offsetof(MetaPage, free_extents) + sizeof(uint32) &&
-                    sizeof changed == (1 + kFreeExtents) * sizeof(uint32),
-                "logged as one range");
-  changed.count = meta->free_extents + extents;
-  Assert(changed.count <= kFreeExtents);
-  std::memcpy(changed.first, meta->free_extent, meta->free_extents * sizeof(BlockNumber));
-  std::memcpy(changed.first + meta->free_extents, first_blocks, extents * sizeof(BlockNumber));
-  // Before this record: blank pages that are nobody's. After it: any stream may take them.
-  WriteMeta(index, buffer, &meta->free_extents, &changed,
-            static_cast<uint32>((1 + changed.count) * sizeof(uint32)));
+  const int place = PlaceForRun(*meta, run);
+  if (place >= 0) {
+    const BlankRun& old = meta->blank_run[place];
+    const BlankRun joined = {old.extents == 0 ? run.first : Min(old.first, run.first),
+                             old.extents + run.extents};
+    // Before this record: blank pages that are nobody's. After it: any stream may take them.
+    WriteMeta(index, buffer, &meta->blank_run[place], &joined, sizeof joined);
+  }
   UnlockReleaseBuffer(buffer);
+  return place >= 0;
+}
+
+uint32 CountBlankExtents(const MetaPage& meta) {
+  uint32 extents = 0;
+  for (const BlankRun& run : meta.blank_run) extents += run.extents;
+  return extents;
+}
+
+// ---- Holes ----
+
+/// Overwrites `count` entries of a directory page with holes, in one record. The page is locked.
+static void OverwriteEntries(Relation index, Buffer buffer, BlockNumber* entries, uint32 count,
+                             BlockNumber* freed) {
+  char* page = static_cast<char*>(BufferGetPage(buffer));
+  const auto bytes = static_cast<uint32>(count * sizeof(BlockNumber));
+  std::memcpy(freed, entries, bytes);
+  PageChanges changes(index);
+  START_CRIT_SECTION();
+  for (uint32 i = 0; i < count; i++) entries[i] = InvalidBlockNumber;
+  const int number = changes.AddPage(buffer, PageChanges::ImageMode::kDelta);
+  changes.Touch(number, static_cast<uint32>(reinterpret_cast<char*>(entries) - page), bytes);
+  changes.Log();
+  END_CRIT_SECTION();
+}
+
+/// Before its record: the extents are the stream's, and nobody reads them. After it: their blocks are nobody's.
+static void MakeHolesInMeta(Relation index, uint64 incarnation, uint32 first, uint32 count,
+                            BlockNumber* freed) {
+  const Buffer buffer = LockMeta(index, incarnation);
+  BlockNumber* entries = Meta(BufferGetPage(buffer))->streams[kVectorStream].first_block + first;
+  OverwriteEntries(index, buffer, entries, count, freed);
+  UnlockReleaseBuffer(buffer);
+}
+
+/// The same. slot: of the leaf's entries.
+static void MakeHolesInLeaf(Relation index, const MetaPage& meta, uint32 leaf, uint32 slot, uint32 count,
+                            BlockNumber* freed) {
+  const BlockNumber block = meta.streams[kVectorStream].leaf[leaf];
+  const Buffer buffer = ReadPage(index, block);
+  LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+  const Page page = BufferGetPage(buffer);
+  CheckPage(index, block, page, PageKind::kDirectory, leaf, meta.incarnation);
+  OverwriteEntries(index, buffer, reinterpret_cast<BlockNumber*>(Payload(page)) + slot, count, freed);
+  UnlockReleaseBuffer(buffer);
+}
+
+void MakeHoles(Relation index, uint64 incarnation, uint32 first, uint32 count, BlockNumber* freed) {
+  auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
+  ReadMeta(index, meta);
+  if (meta->incarnation != incarnation || meta->streams[kVectorStream].extents < first + count)
+    elog(ERROR, "extents %u to %u of index \"%s\" cannot become holes", first, first + count - 1,
+         RelationGetRelationName(index));
+  for (uint32 done = 0; done < count;) {
+    CHECK_FOR_INTERRUPTS();
+    const uint32 extent = first + done;
+    uint32 part;
+    if (extent < kInlineExtents) {
+      part = Min(count - done, kInlineExtents - extent);
+      MakeHolesInMeta(index, incarnation, extent, part, freed + done);
+    } else {
+      const uint32 slot = (extent - kInlineExtents) % kLeafExtents;
+      part = Min(count - done, kLeafExtents - slot);
+      MakeHolesInLeaf(index, *meta, (extent - kInlineExtents) / kLeafExtents, slot, part, freed + done);
+    }
+    pg::StopPoint("holes-logged");
+    done += part;
+  }
+  pfree(meta);
 }
 
 // ---- The tail ----

@@ -22,8 +22,8 @@ struct StreamView {
   uint32 first_block_index;  ///< where they start in DirectoryView::blocks
 };
 
-/// A copy of the directory: one palloc'd chunk. Extents are only ever added while an index lives, so a view
-/// stays right for the pages it knows; a newer one may know more.
+/// A copy of the directory: one palloc'd chunk. While an index lives extents are only added, and, where packed ranges hold
+/// all their rows that are alive, taken away: a view stays right for the pages that its reader has a use for.
 struct DirectoryView {
   uint64 incarnation;
   uint32 dimensions;
@@ -34,12 +34,17 @@ struct DirectoryView {
 
   [[nodiscard]] uint32 PagesKnown(Stream stream) const { return FirstPageOfExtent(streams[stream].extents); }
 
-  /// Block of page `page`, or InvalidBlockNumber when the view has no such extent.
+  /// First block of an extent that the view knows; InvalidBlockNumber for a hole.
+  [[nodiscard]] BlockNumber FirstBlockOf(Stream stream, uint32 extent) const {
+    return blocks[streams[stream].first_block_index + extent];
+  }
+
+  /// Block of page `page`, or InvalidBlockNumber when the view has no such extent, or a hole in its place.
   [[nodiscard]] BlockNumber BlockOf(Stream stream, uint32 page) const {
     const PagePlace place = PlaceOfPage(page);
-    const StreamView& view = streams[stream];
-    if (place.extent >= view.extents) return InvalidBlockNumber;
-    return blocks[view.first_block_index + place.extent] + place.offset;
+    if (place.extent >= streams[stream].extents) return InvalidBlockNumber;
+    const BlockNumber first = FirstBlockOf(stream, place.extent);
+    return unlikely(first == InvalidBlockNumber) ? InvalidBlockNumber : first + place.offset;
   }
 };
 
@@ -104,9 +109,16 @@ void WriteMeta(Relation index, Buffer meta, void* field, const void* value, uint
 /// file has them.
 [[nodiscard]] BlockNumber RaiseHighWater(Relation index, uint64 incarnation, uint32 blocks);
 
-/// Adds extents of kExtentPages blank pages to those that streams may take; there must be room for them. By the holder
-/// of the builder lock: streams only ever take some away meanwhile.
-void AddFreeExtents(Relation index, uint64 incarnation, const BlockNumber* first_blocks, uint32 extents);
+/// Adds blank extents to those that streams may take; false, with nothing changed, if there is no room for another run. By
+/// the holder of the builder lock: streams only ever take some away meanwhile.
+[[nodiscard]] bool AddBlankRun(Relation index, uint64 incarnation, const BlankRun& run);
+
+/// Extents that streams may take.
+[[nodiscard]] uint32 CountBlankExtents(const MetaPage& meta);
+
+/// Makes holes of `count` extents of the vectors, from `first` on; what they were in `freed`, of `count` entries:
+/// InvalidBlockNumber for what was a hole before. One record for each page of the directory. By the holder of the builder lock.
+void MakeHoles(Relation index, uint64 incarnation, uint32 first, uint32 count, BlockNumber* freed);
 
 /// Makes the file long enough to hold `block`; new blocks are all zero. No content lock may be held.
 void EnsureBlock(Relation index, BlockNumber block);

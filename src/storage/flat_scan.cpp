@@ -34,6 +34,7 @@ struct FlatScan {
   MemoryContext context;
   Snapshot snapshot;
   DirectoryView* view;
+  Manifest* manifest;  ///< for its packed ranges
   vec::QueryDistance distance;
   float* query;
   uint64 rows;       ///< bound: row ids below it belong to this scan
@@ -86,7 +87,9 @@ static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top
     if ((scan->heads.heads[slot].flags & kTombstone) != 0) continue;
     const uint64 row = page_row + slot;
     if (!scan->excluded.empty() && IsExcluded(scan, row)) continue;
-    const double key = scan->distance.Key(ReadVector(&scan->vectors, row));
+    const float* vector = ReadVector(&scan->vectors, row);
+    if (unlikely(vector == nullptr)) continue;
+    const double key = scan->distance.Key(vector);
     scan->distances++;
     const policy::Candidate candidate = {policy::ToOrderedKey(key), base::RowId{row}};
     if (scan->resumed && !(scan->last < candidate)) continue;
@@ -108,6 +111,16 @@ static void ReserveBatch(FlatScan* scan) {
       MemoryContextAllocHuge(scan->context, scan->batch_room * sizeof(policy::Candidate)));
 }
 
+/// Any manifest that is read under the scan's snapshot serves: many a scan of a tail comes to no pass.
+static void OpenVectors(FlatScan* scan, BufferAccessStrategy strategy) {
+  const MemoryContext old_context = MemoryContextSwitchTo(scan->context);
+  if (scan->manifest != nullptr) pfree(scan->manifest);
+  scan->manifest = nullptr;
+  scan->manifest = ReadManifest(scan->index);
+  OpenRows(&scan->vectors, scan->index, scan->view, scan->manifest, scan->vectors.scratch, strategy);
+  MemoryContextSwitchTo(old_context);
+}
+
 static void RunPass(FlatScan* scan) {
   const uint32 vector_pages = VectorPagesOf(*scan->view, scan->rows);
   const uint32 pages_to_read = vector_pages - VectorPagesOf(*scan->view, scan->first_row);
@@ -116,7 +129,7 @@ static void RunPass(FlatScan* scan) {
   // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
   BufferAccessStrategy strategy = nullptr;
   if (pages_to_read > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
-  scan->vectors.strategy = strategy;
+  OpenVectors(scan, strategy);
 
   policy::TopCandidates top(scan->batch, scan->keep);
   scan->next_excluded = 0;
@@ -164,7 +177,6 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
     }
     std::memcpy(scan->query, query, scan->view->row_bytes);
     scan->distance = vec::QueryDistance(scan->view->metric, scan->query, scan->view->dimensions);
-    OpenRows(&scan->vectors, scan->index, scan->view, scan->vectors.scratch, nullptr);
     ScanFlatRange(scan, FlatRange{});
   }
   MemoryContextSwitchTo(old_context);

@@ -50,7 +50,8 @@ struct FoldJob {
   uint64 incarnation;
   uint64 version;  ///< of the manifest that the job began with
   const DirectoryView* view;
-  uint32 replaced_first;  ///< segments [replaced_first, replaced_end)
+  const Manifest* manifest;  ///< for its packed ranges
+  uint32 replaced_first;     ///< segments [replaced_first, replaced_end)
   uint32 replaced_end;
   uint64 first_row;
   uint64 replaced_end_row;  ///< rows from here on are the tail's
@@ -223,6 +224,7 @@ FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& surve
   job->view = CopyDirectory(DirectoryWith(index, survey.row_bound));
   job->incarnation = job->view->incarnation;
   job->version = survey.manifest->root.version;
+  job->manifest = ReadManifest(index);
   SetRange(job, survey, plan);
   if (plan.base != policy::FoldPlan::kNoBase) SetBase(job, *survey.manifest, plan.base);
   job->next_row = job->first_row;
@@ -274,21 +276,23 @@ FoldStep Count(FoldJob* job, Relation index, const StepBudget& budget) {
 // ---- Sampling ----
 
 /// A random row of the next of as many equal parts of the range as samples are wanted: random, and in ascending order. Rows
-/// that are dead serve as well: they came from the same data, and to look at heads would double the cost.
-uint64 NextSampleRow(FoldJob* job) {
-  const uint64 rows = job->end_row - job->first_row;
+/// that are dead serve as well: they came from the same data, and to look at heads would double the cost. rows: with a vector, in the range.
+uint64 NextSampleRow(FoldJob* job, RowReader* reader, uint64 rows) {
   const uint64 begin = rows * job->next_sample / job->samples;
   const uint64 end = rows * (job->next_sample + 1) / job->samples;
-  return job->first_row + begin + pg_prng_uint64(&job->random) % (end - begin);
+  const uint64 ordinal = begin + pg_prng_uint64(&job->random) % (end - begin);
+  return NthRow(reader, job->first_row, ordinal);
 }
 
 FoldStep Sample(FoldJob* job, Relation index, const StepBudget& budget) {
   RowReader reader;
-  OpenRows(&reader, index, job->view, job->vector, job->strategy);
+  OpenRows(&reader, index, job->view, job->manifest, job->vector, job->strategy);
   reader.read_ahead = false;
+  const uint64 rows = CountRowsWithVector(&reader, job->first_row, job->end_row);
+  job->samples = Min(job->samples, rows);
   while (job->next_sample < job->samples) {
-    const float* vector = ReadVector(&reader, NextSampleRow(job));
-    pg::Guard([job, vector] { job->builder->AddSample(vector); });
+    const float* vector = ReadVector(&reader, NextSampleRow(job, &reader, rows));
+    if (vector != nullptr) pg::Guard([job, vector] { job->builder->AddSample(vector); });
     job->next_sample++;
     if (budget.IsSpent()) break;
   }
@@ -392,6 +396,7 @@ void HandRows(FoldJob* job, Relation index, RowReader* reader, const StepBudget&
     if (!IsAlive(head)) continue;
     if (!job->builder->HasRoom()) return;
     const float* vector = ReadVector(reader, row);
+    if (vector == nullptr) continue;
     pg::Guard([&] { job->builder->AddRow(base::RowId{row}, TidOf(head), vector); });
     if ((row & clock_mask) == 0 && budget.IsSpent()) {
       job->next_row++;
@@ -417,7 +422,7 @@ bool PrepareRows(FoldJob* job, const StepBudget& budget) {
 FoldStep ReadRows(FoldJob* job, Relation index, const StepBudget& budget) {
   if (!job->rows_prepared && !PrepareRows(job, budget)) return FoldStep::kContinue;
   RowReader reader;
-  OpenRows(&reader, index, job->view, job->vector, job->strategy);
+  OpenRows(&reader, index, job->view, job->manifest, job->vector, job->strategy);
   HandRows(job, index, &reader, budget);
   CloseRows(&reader);
   if (job->next_row < job->end_row) return job->builder->HasRoom() ? FoldStep::kContinue : FoldStep::kWait;

@@ -111,8 +111,8 @@ enum class SurveyStep {
 [[nodiscard]] uint64 SealedAfter(const FoldJob* job);
 void EndFold(FoldJob* job);
 
-/// Drops retired blobs that nobody needs any more, if there are any. Builder lock required.
-void RecycleRetired(Relation index);
+/// Drops what was retired and nobody needs any more; false if there is nothing. Builder lock required.
+bool RecycleRetired(Relation index);
 
 /// Retires every segment: the way to strategy flat. Builder lock required.
 void RetireSegments(Relation index);

@@ -106,15 +106,16 @@ static void PublishWithoutSegment(Relation index, const Manifest& manifest, uint
   (void)Publish(index, BeginBlobs(index), publication);
 }
 
-void RecycleRetired(Relation index) {
+bool RecycleRetired(Relation index) {
   const MemoryContext scratch =
       AllocSetContextCreate(CurrentMemoryContext, "tandem recycle", ALLOCSET_DEFAULT_SIZES);
   const MemoryContext old_context = MemoryContextSwitchTo(scratch);
   const Manifest* manifest = ReadManifest(index);
-  if (manifest->retired_count > 0 && HasRecyclable(index, *manifest))
-    PublishWithoutSegment(index, *manifest, 0, manifest->root.sealed_rows);
+  const bool has_recyclable = manifest->retired_count > 0 && HasRecyclable(index, *manifest);
+  if (has_recyclable) PublishWithoutSegment(index, *manifest, 0, manifest->root.sealed_rows);
   MemoryContextSwitchTo(old_context);
   MemoryContextDelete(scratch);
+  return has_recyclable;
 }
 
 void RetireSegments(Relation index) {

@@ -20,7 +20,7 @@ namespace tandem::storage {
 namespace {
 
 std::size_t BytesOf(const ManifestHeader& header) {
-  return sizeof(ManifestHeader) + header.segments * sizeof(SegmentInfo) +
+  return sizeof(ManifestHeader) + header.segments * sizeof(SegmentInfo) + header.packed * sizeof(PackedInfo) +
          header.retired * sizeof(RetiredInfo) + header.blocks * sizeof(BlockNumber);
 }
 
@@ -39,6 +39,23 @@ bool HasBlocks(const Manifest& manifest, uint64 bytes, uint32 first_extent) {
   return static_cast<uint64>(first_extent) + ExtentsOfPages(PagesOfBlob(bytes)) <= manifest.block_count;
 }
 
+const char* ProblemOfPacked(const Manifest& manifest) {
+  uint64 row = 0;
+  uint32 extent = 0;
+  for (uint32 i = 0; i < manifest.packed_count; i++) {
+    const PackedInfo& range = manifest.packed[i];
+    if (range.first_row < row || range.end_row <= range.first_row || range.first_of_stream < extent ||
+        range.end_of_stream <= range.first_of_stream)
+      return "the manifest's packed ranges are not in order";
+    if ((range.rows == 0) != (range.bytes == 0) || range.rows > range.end_row - range.first_row ||
+        (range.bytes != 0 && !HasBlocks(manifest, range.bytes, range.first_extent)))
+      return "a packed range of the manifest has no blocks";
+    row = range.end_row;
+    extent = range.end_of_stream;
+  }
+  return nullptr;
+}
+
 /// What is wrong with the contents, or nullptr. After this every blob's extents can be read from memory.
 const char* ProblemOf(const Manifest& manifest) {
   uint64 row = 0;
@@ -52,9 +69,10 @@ const char* ProblemOf(const Manifest& manifest) {
   }
   if (manifest.root.sealed_rows != row) return "the manifest's segments end elsewhere than the sealed rows";
   for (uint32 i = 0; i < manifest.retired_count; i++)
-    if (!HasBlocks(manifest, manifest.retired[i].bytes, manifest.retired[i].first_extent))
+    if (!IsExtents(manifest.retired[i]) &&
+        !HasBlocks(manifest, manifest.retired[i].bytes, manifest.retired[i].first_extent))
       return "a retired blob of the manifest has no blocks";
-  return nullptr;
+  return ProblemOfPacked(manifest);
 }
 
 /// Makes `manifest` point into `contents`, a manifest's blob. False if its parts do not add up to its size.
@@ -65,10 +83,12 @@ bool TakeApart(Manifest* manifest, const char* contents) {
       BytesOf(*header) != root.bytes)
     return false;
   manifest->segment_count = header->segments;
+  manifest->packed_count = header->packed;
   manifest->retired_count = header->retired;
   manifest->block_count = header->blocks;
   manifest->segments = reinterpret_cast<const SegmentInfo*>(header + 1);
-  manifest->retired = reinterpret_cast<const RetiredInfo*>(manifest->segments + header->segments);
+  manifest->packed = reinterpret_cast<const PackedInfo*>(manifest->segments + header->segments);
+  manifest->retired = reinterpret_cast<const RetiredInfo*>(manifest->packed + header->packed);
   manifest->blocks = reinterpret_cast<const BlockNumber*>(manifest->retired + header->retired);
   return true;
 }
@@ -252,21 +272,29 @@ uint64 RetireXid(const Manifest& manifest, const RetiredInfo& retired) {
 struct Draft {
   SegmentInfo* segments;
   uint32 segment_count;
+  PackedInfo* packed;
+  uint32 packed_count;
   RetiredInfo* retired;
   uint32 retired_count;
   BlockNumber* blocks;
   uint32 block_count;
   BlobRef* dropped;  ///< listed no more
   uint32 dropped_count;
+  RetiredInfo* holes;  ///< extents that are listed no more
+  uint32 hole_count;
 };
 
 Draft NewDraft(const Manifest& old, const Publication& publication) {
-  const uint32 extents =
-      publication.has_segment ? ExtentsOfPages(PagesOfBlob(publication.segment_blob.bytes)) : 0;
-  const uint32 retired = old.retired_count + old.segment_count + 1;
+  uint32 extents = 0;
+  if (publication.has_segment) extents += ExtentsOfPages(PagesOfBlob(publication.segment_blob.bytes));
+  if (publication.has_packed) extents += ExtentsOfPages(PagesOfBlob(publication.packed.bytes));
+  // A packed range that is replaced leaves a blob, and extents behind it that it had not.
+  const uint32 retired = old.retired_count + old.segment_count + 2 * old.packed_count + 2;
   Draft draft = {};
   draft.segments = static_cast<SegmentInfo*>(palloc0((old.segment_count + 1) * sizeof(SegmentInfo)));
+  draft.packed = static_cast<PackedInfo*>(palloc0((old.packed_count + 1) * sizeof(PackedInfo)));
   draft.retired = static_cast<RetiredInfo*>(palloc0(retired * sizeof(RetiredInfo)));
+  draft.holes = static_cast<RetiredInfo*>(palloc0(retired * sizeof(RetiredInfo)));
   draft.dropped = static_cast<BlobRef*>(palloc0(retired * sizeof(BlobRef)));
   draft.blocks =
       static_cast<BlockNumber*>(palloc0((old.block_count + kRootExtents + extents) * sizeof(BlockNumber)));
@@ -308,12 +336,57 @@ void DraftSegments(Draft* draft, const Manifest& old, const Publication& publica
   }
 }
 
-/// Retired blobs that stay so, and the old manifest itself.
+void AddPacked(Draft* draft, PackedInfo range, const BlobRef& blob) {
+  range.first_extent = range.bytes != 0 ? AddBlocks(draft, blob) : 0;
+  draft->packed[draft->packed_count++] = range;
+}
+
+void AddRetiredExtents(Draft* draft, uint32 first, uint32 count, uint64 xid) {
+  if (count > 0)
+    draft->retired[draft->retired_count++] = {xid, 0, first, static_cast<uint16>(PageKind::kVectors),
+                                              0,   0, count};
+}
+
+/// The new range's extents, without those that ranges it replaces had retired before.
+void RetireExtents(Draft* draft, const Manifest& old, const Publication& publication) {
+  uint32 extent = publication.packed.first_of_stream;
+  for (uint32 i = publication.packed_first; i < publication.packed_end; i++) {
+    AddRetiredExtents(draft, extent, old.packed[i].first_of_stream - extent, 0);
+    extent = old.packed[i].end_of_stream;
+  }
+  AddRetiredExtents(draft, extent, publication.packed.end_of_stream - extent, 0);
+}
+
+/// Packed ranges of the next version; replaced ones, and extents, as retired.
+void DraftPacked(Draft* draft, const Manifest& old, const Publication& publication) {
+  for (uint32 i = 0; i <= old.packed_count; i++) {
+    if (publication.has_packed && i == publication.packed_first) {
+      AddPacked(draft, publication.packed, publication.packed_blob);
+      RetireExtents(draft, old, publication);
+    }
+    if (i == old.packed_count) break;
+    const PackedInfo& range = old.packed[i];
+    if (!publication.has_packed || i < publication.packed_first || i >= publication.packed_end)
+      AddPacked(draft, range, old.BlobOf(range));
+    else if (range.bytes != 0)
+      AddRetired(draft, old.BlobOf(range), 0);
+  }
+}
+
+/// Retired blobs and extents that stay so, and the old manifest itself.
 void DraftRetired(Draft* draft, const Manifest& old) {
   const uint64 horizon = RemovableHorizon();
   for (uint32 i = 0; i < old.retired_count; i++) {
-    const uint64 xid = RetireXid(old, old.retired[i]);
-    const BlobRef blob = old.BlobOf(old.retired[i]);
+    const RetiredInfo& retired = old.retired[i];
+    const uint64 xid = RetireXid(old, retired);
+    if (IsExtents(retired)) {
+      if (xid < horizon)
+        draft->holes[draft->hole_count++] = retired;
+      else
+        AddRetiredExtents(draft, retired.id, retired.extents, xid);
+      continue;
+    }
+    const BlobRef blob = old.BlobOf(retired);
     if (xid < horizon)
       draft->dropped[draft->dropped_count++] = blob;
     else
@@ -327,6 +400,8 @@ void CheckDraft(Relation index, const Draft& draft, uint64 sealed_rows) {
   Manifest next = {};
   next.segment_count = draft.segment_count;
   next.segments = draft.segments;
+  next.packed_count = draft.packed_count;
+  next.packed = draft.packed;
   next.retired_count = draft.retired_count;
   next.retired = draft.retired;
   next.block_count = draft.block_count;
@@ -338,7 +413,8 @@ void CheckDraft(Relation index, const Draft& draft, uint64 sealed_rows) {
 
 char* Serialize(const Draft& draft, uint64 version, uint64* bytes) {
   ManifestHeader header = {
-      kManifestMagic, draft.segment_count, draft.retired_count, draft.block_count, version, 0, 0};
+      kManifestMagic,    draft.segment_count, draft.retired_count, draft.block_count, version, 0,
+      draft.packed_count};
   *bytes = BytesOf(header);
   char* contents = static_cast<char*>(palloc(*bytes));
   char* at = contents;
@@ -348,6 +424,7 @@ char* Serialize(const Draft& draft, uint64 version, uint64* bytes) {
   };
   append(&header, sizeof header);
   append(draft.segments, draft.segment_count * sizeof(SegmentInfo));
+  append(draft.packed, draft.packed_count * sizeof(PackedInfo));
   append(draft.retired, draft.retired_count * sizeof(RetiredInfo));
   append(draft.blocks, draft.block_count * sizeof(BlockNumber));
   header.checksum = ChecksumOf(contents, *bytes);
@@ -370,6 +447,16 @@ BlobRef WriteManifest(Relation index, BlobWriter* writer, char* contents, uint64
   constexpr uint32 kPagesAtOnce = 64;
   while (WriteBlobPages(writer, index, kPagesAtOnce, SupplyBytes, contents)) continue;
   return WrittenBlob(writer);
+}
+
+/// Makes holes of extents that nobody reads any more; their blocks are free from then on, whether the manifest that does
+/// not list them comes to be published or not.
+void FreeExtents(Relation index, BlobWriter* writer, uint64 incarnation, const RetiredInfo& retired) {
+  auto* freed = static_cast<BlockNumber*>(palloc(retired.extents * sizeof(BlockNumber)));
+  MakeHoles(index, incarnation, retired.id, retired.extents, freed);
+  for (uint32 i = 0; i < retired.extents; i++)
+    if (freed[i] != InvalidBlockNumber) FreeBlocks(writer, freed[i], PagesOfExtent(retired.id + i));
+  pfree(freed);
 }
 
 /// Makes the root point to `blob`. Before the record: the old version holds, the blob is nobody's. After it: the new one.
@@ -405,12 +492,15 @@ bool Publish(Relation index, BlobWriter* writer, const Publication& publication)
   if (old->root.version == publication.expected_version) {
     Draft draft = NewDraft(*old, publication);
     DraftSegments(&draft, *old, publication);
+    DraftPacked(&draft, *old, publication);
     DraftRetired(&draft, *old);
     CheckDraft(index, draft, publication.sealed_rows);
-    if (draft.dropped_count > 0) pg::StopPoint("recycle-before-publish");
+    if (draft.dropped_count > 0 || draft.hole_count > 0) pg::StopPoint("recycle-before-publish");
     // Nobody needs these any more, so the manifest itself may be written over them: where no file can grow, this is how space
     // is had again. Until the root says otherwise they stay listed, so a crash from here on changes nothing.
     for (uint32 i = 0; i < draft.dropped_count; i++) FreeBlob(writer, draft.dropped[i]);
+    for (uint32 i = 0; i < draft.hole_count; i++)
+      FreeExtents(index, writer, old->incarnation, draft.holes[i]);
     uint64 bytes = 0;
     char* contents = Serialize(draft, old->root.version + 1, &bytes);
     const BlobRef blob = WriteManifest(index, writer, contents, bytes);
@@ -418,7 +508,7 @@ bool Publish(Relation index, BlobWriter* writer, const Publication& publication)
     published = FlipRoot(index, *old, blob, publication.sealed_rows);
     pg::StopPoint("publish-after-root");
   }
-  if (published) GiveToStreams(writer, index);
+  if (published) (void)GiveToStreams(writer, index);
   MemoryContextSwitchTo(old_context);
   MemoryContextDelete(scratch);
   return published;

@@ -1,10 +1,11 @@
 #pragma once
-// The manifest: which segments an index has. A version of it is immutable; a new one is published whole by one record.
+// The manifest: which segments and packed ranges an index has. A version of it is immutable; a new one is published whole by one record.
 //
 // Retired blobs stay listed, with the transaction id at their retirement, until no snapshot can be older than that; the
 // version that no longer lists them makes their blocks free.
 
-// On disk it is a blob: ManifestHeader, SegmentInfo[segments], RetiredInfo[retired], BlockNumber[blocks], without gaps.
+// On disk it is a blob: ManifestHeader, SegmentInfo[segments], PackedInfo[packed], RetiredInfo[retired], BlockNumber[blocks],
+// without gaps.
 
 #include "storage/blob.hpp"
 
@@ -19,7 +20,7 @@ struct ManifestHeader {
   uint32 blocks;  ///< first blocks of all extents of the blobs above
   uint64 version;
   uint32 checksum;  ///< CRC-32C of what follows the header: a reader trusts block numbers
-  uint32 reserved;
+  uint32 packed;
 };
 static_assert(sizeof(ManifestHeader) == 32, "on-disk format");
 
@@ -40,17 +41,39 @@ struct SegmentInfo {
 };
 static_assert(sizeof(SegmentInfo) == 64, "on-disk format");
 
-/// A blob that no later version uses, but a running scan may: a segment that was replaced, an older manifest.
+/// A packed range: the vectors of its rows that were alive when it was packed, in a blob of their own (packed_format.hpp). Of
+/// these row ids nothing is read from the extents of the vectors any more. Ranges are listed in the order of row ids and
+/// share none, nor an extent.
+struct PackedInfo {
+  uint32 id;            ///< of its blob
+  uint32 first_extent;  ///< index into the manifest's blocks
+  uint64 bytes;         ///< of its blob; 0: no row was alive, and there is no blob
+  uint64 first_row;
+  uint64 end_row;
+  uint64 rows;  ///< in its blob
+  uint32
+      first_of_stream;  ///< extents [first_of_stream, end_of_stream) of the vectors hold no row that is not packed
+  uint32 end_of_stream;
+};
+static_assert(sizeof(PackedInfo) == 48, "on-disk format");
+
+/// What no later version uses, but a running scan may: a segment that was replaced, an older manifest, a packed range; or
+/// extents of the vectors whose rows were packed. The directory has these until they become holes.
 struct RetiredInfo {
   uint64 retire_xid;  ///< 0: retired by this very version, see ManifestRoot::publish_xid
-  uint64 bytes;
-  uint32 id;
-  uint16 kind;  ///< PageKind
+  uint64 bytes;       ///< of a blob; 0 for extents
+  uint32 id;          ///< of a blob; the first one of extents
+  uint16 kind;        ///< PageKind; kVectors: extents
   uint16 reserved;
-  uint32 first_extent;  ///< index into the manifest's blocks
-  uint32 reserved2;
+  uint32 first_extent;  ///< of a blob: index into the manifest's blocks
+  uint32 extents;       ///< how many, if it is not a blob
 };
 static_assert(sizeof(RetiredInfo) == 32, "on-disk format");
+
+/// Is it a run of extents, and no blob?
+[[nodiscard]] inline bool IsExtents(const RetiredInfo& retired) {
+  return retired.kind == static_cast<uint16>(PageKind::kVectors);
+}
 
 /// A palloc'd copy in one chunk. version 0: no manifest was ever published, all counts are 0.
 struct Manifest {
@@ -59,15 +82,21 @@ struct Manifest {
       dead_rows;  ///< rows with a vector that VACUUM had marked when this copy was made, in segments or not
   ManifestRoot root;
   uint32 segment_count;
+  uint32 packed_count;
   uint32 retired_count;
   uint32 block_count;
   const SegmentInfo* segments;
+  const PackedInfo* packed;
   const RetiredInfo* retired;
   const BlockNumber* blocks;
 
   [[nodiscard]] BlobRef BlobOf(const SegmentInfo& segment) const {
     return {PageKind::kSegment, segment.id, segment.bytes, blocks + segment.first_extent};
   }
+  [[nodiscard]] BlobRef BlobOf(const PackedInfo& range) const {
+    return {PageKind::kPacked, range.id, range.bytes, blocks + range.first_extent};
+  }
+  /// Of one that is a blob.
   [[nodiscard]] BlobRef BlobOf(const RetiredInfo& retired_blob) const {
     return {static_cast<PageKind>(retired_blob.kind), retired_blob.id, retired_blob.bytes,
             blocks + retired_blob.first_extent};
@@ -105,14 +134,20 @@ struct Publication {
   SegmentInfo segment;
   BlobRef segment_blob;
   uint64 sealed_rows;
+
+  bool has_packed;  ///< packed ranges [packed_first, packed_end) are retired, `packed` takes their place …
+  uint32 packed_first;  ///< … and its extents that they had not are retired
+  uint32 packed_end;
+  PackedInfo packed;  ///< first_extent is ignored
+  BlobRef packed_blob;
 };
 
-/// Publishes a new version: writes its blob, then flips the root. Drops retired blobs that nobody can need any more, and
-/// hands free extents to the streams. False, with nothing changed, if another version holds: the writer is of no use then,
+/// Publishes a new version: writes its blob, then flips the root. Drops retired blobs that nobody can need any more, makes
+/// holes of such extents, and hands free extents to the streams. False, with nothing changed, if another version holds: the writer is of no use then,
 /// nor after an error. Builder lock required.
 [[nodiscard]] bool Publish(Relation index, BlobWriter* writer, const Publication& publication);
 
-/// True if a retired segment, or several old manifests, can be dropped now: worth a Publish() that changes nothing else
+/// True if something retired, or several old manifests, can be dropped now: worth a Publish() that changes nothing else
 /// (which retires the manifest before it in turn).
 [[nodiscard]] bool HasRecyclable(Relation index, const Manifest& manifest);
 

@@ -1,5 +1,5 @@
 #pragma once
-// On-disk format of a tandem index, version 2. Every page struct, page id and limit is in this file.
+// On-disk format of a tandem index, version 3. Every page struct, page id and limit is in this file.
 //
 //   block 0: meta page          what the index is, where its streams are, the high-water mark
 //   other blocks, in extents:   pages of one stream, or directory leaves
@@ -24,8 +24,12 @@
 // grow like a stream's. Its pages carry its id, which is never used twice, and a checksum.
 //
 //   kSegment     a frozen graph (graph/segment_layout.hpp)
+//   kPacked      vectors of the rows that were alive in a range of row ids (packed_format.hpp)
 //   kManifest    the list of all segments and of blobs that wait to be recycled (manifest.hpp); the meta page's root
 //                points to the one that holds
+//
+// An extent of kVectors that packed ranges have made superfluous becomes a hole: its entry in the directory is
+// InvalidBlockNumber for good. Extents of other streams are kept.
 //
 // Blocks that nothing claims are free. Some free extents are held ready for streams: their pages are blank (kFree),
 // and count as never written.
@@ -44,7 +48,7 @@ extern "C" {
 namespace tandem::storage {
 
 constexpr uint32 kMagic = 0x4D444E54;  // "TNDM" in a little-endian dump
-constexpr uint16 kFormatVersion = 2;
+constexpr uint16 kFormatVersion = 3;
 constexpr uint16 kPageId = 0xFD01;  // last two bytes of every page, as pg_filedump and friends expect
 
 enum class PageKind : uint16 {
@@ -56,6 +60,7 @@ enum class PageKind : uint16 {
   kSegment = 6,
   kManifest = 7,
   kFree = 8,
+  kPacked = 9,
 };
 
 /// Special area of every page. A page that was moved, misplaced, or belongs to an earlier life of the file is
@@ -146,7 +151,13 @@ struct StreamMap {
 };
 
 constexpr uint32 kRootExtents = 16;  // of the manifest: 640 pages, enough for 400 GB of segments
-constexpr uint32 kFreeExtents = 64;
+constexpr uint32 kBlankRuns = 64;
+
+/// Neighbouring extents of kExtentPages blank pages.
+struct BlankRun {
+  BlockNumber first;
+  uint32 extents;  ///< 0: the entry is not in use
+};
 
 /// Where the manifest is. Changed as a whole, in one record: that is what publishes segments and retires them (H14).
 struct ManifestRoot {
@@ -174,9 +185,7 @@ struct MetaPage {
   uint64 dead_rows;       ///< tombstones in kHeads as of the last VACUUM
   uint64 dead_null_rows;  ///< tombstones in kNullHeads as of the last VACUUM
   ManifestRoot root;
-  uint32
-      free_extents;  ///< extents of kExtentPages blank pages that streams take before the high-water mark rises
-  BlockNumber free_extent[kFreeExtents];
+  BlankRun blank_run[kBlankRuns];  ///< what streams take before the high-water mark rises
   StreamMap streams[kStreams];
 };
 static_assert(sizeof(MetaPage) <= kPayloadBytes, "the meta page must fit one block");

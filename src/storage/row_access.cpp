@@ -7,6 +7,7 @@
 #include "graph/prefetch.hpp"
 
 extern "C" {
+#include "access/xact.h"
 #include "access/xlog.h"
 }
 
@@ -26,7 +27,7 @@ const DirectoryView& DirectoryWith(Relation index, uint64 rows) {
 
 // ---- Vectors ----
 
-/// Pins a vector page and checks that it is the one asked for.
+/// Pins a vector page and checks that it is the one asked for. Not for unprotected readers.
 static Buffer PinVectorPage(const RowReader& reader, uint32 page) {
   const Relation index = reader.index;
   const BlockNumber block = reader.view->BlockOf(kVectorStream, page);
@@ -34,12 +35,6 @@ static Buffer PinVectorPage(const RowReader& reader, uint32 page) {
   const Buffer buffer = ReadPage(index, block, recent != nullptr ? *recent : InvalidBuffer, reader.strategy);
   recent = RecentVectorBuffer(index, page);
   if (recent != nullptr) *recent = buffer;
-  // Recovery makes room for a logged page image by zeroing a buffer that others can pin already, under its content
-  // lock: on a standby a pin alone may see the zeros.
-  if (RecoveryInProgress()) {
-    LockBuffer(buffer, BUFFER_LOCK_SHARE);
-    LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-  }
   CheckPage(index, block, BufferGetPage(buffer), PageKind::kVectors, page, reader.view->incarnation);
   return buffer;
 }
@@ -70,8 +65,8 @@ __attribute__((always_inline)) static inline void PrefetchAhead(const RowReader&
   for (uint32 line = 0; line < length; line += 64) __builtin_prefetch(start + line, 0, 2);
 }
 
-void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, float* scratch,
-              BufferAccessStrategy strategy) {
+void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, const Manifest* manifest,
+              float* scratch, BufferAccessStrategy strategy) {
   *reader = RowReader{};
   reader->index = index;
   reader->view = view;
@@ -79,9 +74,14 @@ void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, floa
   reader->buffer = InvalidBuffer;
   reader->read_ahead = true;
   reader->scratch = scratch;
+  reader->context = CurrentMemoryContext;
+  reader->unprotected = RecoveryInProgress() || TransactionStartedDuringRecovery();
+  reader->takes_detour = reader->unprotected || manifest->packed_count > 0;
+  if (reader->takes_detour) OpenPacked(&reader->packed, index, manifest, view->row_bytes);
 }
 
-const float* ReadVector(RowReader* reader, uint64 row) {
+/// From the extents, under pins.
+static const float* ReadFromExtents(RowReader* reader, uint64 row) {
   const uint32 row_bytes = reader->view->row_bytes;
   const uint64 first = row * row_bytes;
   const auto page = static_cast<uint32>(first / kPayloadBytes);
@@ -116,9 +116,117 @@ void PrefetchRow(const RowReader& reader, uint64 row) {
   graph::Prefetch(Payload(held) + offset, Min(reader.view->row_bytes, kPayloadBytes - offset));
 }
 
+// ---- Vectors: packed, or under nobody's protection ----
+
+namespace {
+
+/// True if it is the vector page that it should be; a block that was recycled holds no such page ever again.
+bool IsVectorPage(const RowReader& reader, Page page, uint32 ordinal) {
+  const PageTrailer* trailer = Trailer(page);
+  return trailer->page_id == kPageId && trailer->kind == static_cast<uint16>(PageKind::kVectors) &&
+         trailer->ordinal == ordinal && trailer->incarnation == reader.view->incarnation;
+}
+
+/// Copies bytes of a vector page under its lock; false if the page is a hole's or somebody else's. Recovery makes room for a
+/// logged page image by zeroing a buffer that others can pin already, also under that lock.
+bool CopyFromPage(RowReader* reader, uint32 page, uint32 offset, uint32 bytes, char* to) {
+  const BlockNumber block = reader->view->BlockOf(kVectorStream, page);
+  if (block == InvalidBlockNumber) return false;
+  if (!BufferIsValid(reader->buffer) || page != reader->page) {
+    CHECK_FOR_INTERRUPTS();
+    CloseRows(reader);
+    Buffer* recent = RecentVectorBuffer(reader->index, page);
+    reader->buffer =
+        ReadPage(reader->index, block, recent != nullptr ? *recent : InvalidBuffer, reader->strategy);
+    reader->page = page;
+    recent = RecentVectorBuffer(reader->index, page);
+    if (recent != nullptr) *recent = reader->buffer;
+  }
+  LockBuffer(reader->buffer, BUFFER_LOCK_SHARE);
+  const Page image = BufferGetPage(reader->buffer);
+  const bool is_ours = IsVectorPage(*reader, image, page);
+  if (is_ours) std::memcpy(to, Payload(image) + offset, bytes);
+  LockBuffer(reader->buffer, BUFFER_LOCK_UNLOCK);
+  return is_ours;
+}
+
+/// Copies the row to scratch; false if one of its pages is gone.
+bool CopyFromExtents(RowReader* reader, uint64 row) {
+  const uint32 row_bytes = reader->view->row_bytes;
+  auto* to = reinterpret_cast<char*>(reader->scratch);
+  uint64 at = row * row_bytes;
+  for (uint32 left = row_bytes; left > 0;) {
+    const auto offset = static_cast<uint32>(at % kPayloadBytes);
+    const uint32 part = Min(left, kPayloadBytes - offset);
+    if (!CopyFromPage(reader, static_cast<uint32>(at / kPayloadBytes), offset, part, to)) return false;
+    at += part;
+    to += part;
+    left -= part;
+  }
+  return true;
+}
+
+/// Changes to the manifest that holds now; false if it is the one already. That is right at any time: vectors never change, and
+/// a row that a newer range lacks is dead to everybody.
+bool LookAnew(RowReader* reader) {
+  CloseRows(reader);
+  const MemoryContext old_context = MemoryContextSwitchTo(reader->context);
+  const Manifest* newer = ReadManifest(reader->index);
+  MemoryContextSwitchTo(old_context);
+  if (newer->root.version == reader->packed.manifest->root.version ||
+      newer->incarnation != reader->view->incarnation)
+    return false;
+  OpenPacked(&reader->packed, reader->index, newer, reader->view->row_bytes);
+  return true;
+}
+
+void ReportLostVector(const RowReader& reader, uint64 row) {
+  ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+                  errmsg("index \"%s\" has lost the vector of row %llu",
+                         RelationGetRelationName(reader.index), static_cast<unsigned long long>(row)),
+                  errhint("Rebuild the index with REINDEX.")));
+}
+
+/// Packed ranges first: what they say of a row holds.
+const float* ReadByDetour(RowReader* reader, uint64 row) {
+  for (;;) {
+    const float* vector = nullptr;
+    switch (ReadPacked(&reader->packed, row, reader->scratch, &vector)) {
+      case PackedAnswer::kFound:
+        return vector;
+      case PackedAnswer::kGone:
+        return nullptr;
+      case PackedAnswer::kStale:
+        break;
+      case PackedAnswer::kNotPacked:
+        if (!reader->unprotected) return ReadFromExtents(reader, row);
+        if (CopyFromExtents(reader, row)) return reader->scratch;
+        break;
+    }
+    if (!LookAnew(reader)) ReportLostVector(*reader, row);
+  }
+}
+
+}  // namespace
+
+const float* ReadVector(RowReader* reader, uint64 row) {
+  if (unlikely(reader->takes_detour)) return ReadByDetour(reader, row);
+  return ReadFromExtents(reader, row);
+}
+
+uint64 CountRowsWithVector(RowReader* reader, uint64 first, uint64 end) {
+  if (!reader->takes_detour) return end - first;
+  return CountKept(&reader->packed, first, end);
+}
+
+uint64 NthRow(RowReader* reader, uint64 first, uint64 n) {
+  return reader->takes_detour ? NthKept(&reader->packed, first, n) : first + n;
+}
+
 void CloseRows(RowReader* reader) {
   if (BufferIsValid(reader->buffer)) ReleaseBuffer(reader->buffer);
   reader->buffer = InvalidBuffer;
+  if (reader->takes_detour) ReleasePacked(&reader->packed);
 }
 
 // ---- Heads ----

@@ -1,7 +1,7 @@
 #pragma once
 // Rows of the flat relation by row id: heads and vectors, one at a time or in order.
 
-#include "storage/directory.hpp"
+#include "storage/packed_reader.hpp"
 
 #include "base/ids.hpp"
 
@@ -20,8 +20,10 @@ namespace tandem::storage {
 /// use: CopyDirectory() it.
 [[nodiscard]] const DirectoryView& DirectoryWith(Relation index, uint64 rows);
 
-/// Walks rows, forwards fastest. Bytes of a row that was counted never change, so a pin on the vector page is enough (in
-/// recovery its lock is taken for a moment). Plain data.
+/// Walks rows, forwards fastest. Bytes of a row that was counted never change, and a snapshot, or the builder lock, keeps the
+/// extents that its manifest does not say to be packed: so a pin on the vector page is enough. In recovery nothing keeps them:
+/// vectors are copied under their page's lock, and one whose page is another's by now is looked for in a newer manifest's
+/// packed ranges. Plain data.
 struct RowReader {
   Relation index;
   const DirectoryView* view;
@@ -30,19 +32,28 @@ struct RowReader {
   uint32 page;
   bool read_ahead;  ///< rows are asked for in ascending order: prefetch what follows. OpenRows() says so
   const char* payload;
-  const char* ahead;  ///< payload of a page that will be needed soon, as a hint; nullptr if not known
-  float* scratch;     ///< one row, for rows that cross a page boundary
+  const char* ahead;      ///< payload of a page that will be needed soon, as a hint; nullptr if not known
+  float* scratch;         ///< one row, for rows that cross a page boundary
+  bool takes_detour;      ///< there are packed ranges, or nothing keeps the pages
+  bool unprotected;       ///< nothing keeps the pages: in recovery, or in a transaction that began there
+  MemoryContext context;  ///< for newer manifests
+  PackedReader packed;    ///< if takes_detour
 };
 
-/// scratch: row_bytes bytes. view and scratch must outlive the reader. Remembers buffers if there is room for them
-/// (ReserveRecentBuffers()).
-void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, float* scratch,
-              BufferAccessStrategy strategy);
-/// Valid until the next call. Checks for interrupts at every page.
+/// manifest: read under the snapshot, or builder lock, that the reader is used under. scratch: row_bytes bytes. Both, view, and
+/// the current memory context must outlive the reader. Remembers buffers if there is room for them (ReserveRecentBuffers()).
+void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, const Manifest* manifest,
+              float* scratch, BufferAccessStrategy strategy);
+/// Valid until the next call. Checks for interrupts at every page. nullptr: the row is dead to everybody, and its vector is gone.
 [[nodiscard]] const float* ReadVector(RowReader* reader, uint64 row);
 /// Asks for a row's vector, and what has to be looked at to pin it, in memory: a hint, for rows that are read soon and in no
 /// order. Does nothing for a page whose buffer is not remembered.
 void PrefetchRow(const RowReader& reader, uint64 row);
+/// Rows of [first, end) that have a vector: all but those that were dead when their range was packed. For the holder of the
+/// builder lock.
+[[nodiscard]] uint64 CountRowsWithVector(RowReader* reader, uint64 first, uint64 end);
+/// The n-th of these rows from `first` on, counted from 0.
+[[nodiscard]] uint64 NthRow(RowReader* reader, uint64 first, uint64 n);
 /// Lets go of the page; the reader can be used again.
 void CloseRows(RowReader* reader);
 

@@ -6,6 +6,7 @@
 
 #include "pg/vector_datum.hpp"
 #include "storage/flat_relation.hpp"
+#include "storage/row_access.hpp"
 #include "storage/verify_report.hpp"
 
 extern "C" {
@@ -98,12 +99,13 @@ void CheckClaims(const IndexLayout& layout, const Reporter& report) {
   pfree(map.owner);
 }
 
-/// True if `first` still starts an extent that is held for streams.
-bool IsReserved(Relation index, BlockNumber first) {
+/// True if `block` still is in an extent that is held for streams.
+bool IsReserved(Relation index, BlockNumber block) {
   auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   ReadMeta(index, meta);
   bool found = false;
-  for (uint32 i = 0; i < meta->free_extents; i++) found = found || meta->free_extent[i] == first;
+  for (const BlankRun& run : meta->blank_run)
+    found = found || (block >= run.first && block - run.first < run.extents * kExtentPages);
   pfree(meta);
   return found;
 }
@@ -111,15 +113,14 @@ bool IsReserved(Relation index, BlockNumber first) {
 /// Free extents held for streams are blank.
 void CheckReserved(Relation index, const MetaPage& meta, char* image, const Reporter& report) {
   const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
-  for (uint32 i = 0; i < meta.free_extents; i++) {
-    const BlockNumber first = meta.free_extent[i];
-    for (BlockNumber block = first; block < first + kExtentPages; block++) {
+  for (const BlankRun& run : meta.blank_run) {
+    for (uint32 i = 0; i < run.extents * kExtentPages; i++) {
       CHECK_FOR_INTERRUPTS();
+      const BlockNumber block = run.first + i;
       if (!CopyBlock(index, block, file_blocks, image)) continue;
       if (IsBlank(image) && (PageIsNew(image) || Trailer(image)->incarnation == meta.incarnation)) continue;
       // A stream may have taken the extent since the meta page was copied.
-      if (!IsReserved(index, first)) break;
-      report.Say(block, "page of a free extent is not blank");
+      if (IsReserved(index, block)) report.Say(block, "page of a free extent is not blank");
     }
   }
 }
@@ -165,15 +166,29 @@ uint64 CheckHeadStream(Relation index, Relation heap, const DirectoryView& view,
   return dead;
 }
 
-void CheckVectorStream(Relation index, const DirectoryView& view, uint64 rows, char* image,
-                       const Reporter& report) {
+/// Extents that packed ranges replace are nobody's any more. Where nothing keeps the others either, on a standby, `may_tell` says
+/// whether what was found means anything.
+template <typename MayTell>
+void CheckVectorStream(Relation index, const IndexLayout& layout, uint64 rows, char* image,
+                       const Reporter& report, MayTell may_tell) {
+  const DirectoryView& view = *layout.directory;
   const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
   const uint64 end = rows * view.row_bytes;
   for (uint64 first = 0; first < end; first += kPayloadBytes) {
     CHECK_FOR_INTERRUPTS();
     const auto page = static_cast<uint32>(first / kPayloadBytes);
+    if (layout.manifest != nullptr && IsPackedExtent(*layout.manifest, PlaceOfPage(page).extent)) continue;
     const BlockNumber block = view.BlockOf(kVectorStream, page);
-    if (!CopyBlock(index, block, file_blocks, image)) {
+    const bool is_there = block != InvalidBlockNumber && CopyBlock(index, block, file_blocks, image);
+    const PageTrailer* trailer = Trailer(image);
+    const bool is_another = !is_there || trailer->kind != static_cast<uint16>(PageKind::kVectors) ||
+                            trailer->ordinal != page || trailer->incarnation != view.incarnation;
+    if (is_another && !may_tell()) return;
+    if (block == InvalidBlockNumber) {
+      report.Say(block, "page %u of the vectors lies in a hole, and its rows are not packed", page);
+      continue;
+    }
+    if (!is_there) {
       report.Say(block, "page %u of the vectors is missing from the file", page);
       continue;
     }
@@ -298,10 +313,16 @@ void VerifyPages(Relation index, Relation heap, ProblemSink sink, void* state) {
   if (dead < counted_dead)
     report.Say(0, "VACUUM counted %llu dead rows, %llu are marked",
                static_cast<unsigned long long>(counted_dead), static_cast<unsigned long long>(dead));
-  CheckVectorStream(index, view, rows, image, report);
+  CheckVectorStream(index, *layout, rows, image, report, [index, layout] {
+    return !RecoveryInProgress() || HasManifest(index, layout->meta.root);
+  });
   CheckTidsUnique(index, rows + null_rows, report);
   // Rows may have been appended and sealed between the count and the layout.
-  if (layout->manifest != nullptr) VerifySegments(index, *layout, CountRows(index, kHeadStream), report);
+  if (layout->manifest != nullptr) {
+    const uint64 rows_now = CountRows(index, kHeadStream);
+    VerifyPacked(index, *layout, rows_now, report);
+    VerifySegments(index, *layout, rows_now, report);
+  }
   pfree(image);
 }
 
@@ -322,7 +343,7 @@ struct HeapCheck {
   uint64 count;
   uint64 room;
   bool nulls;
-  char* vector;
+  RowReader vectors;
   Reporter report;
   MemoryContext row_context;
 };
@@ -335,22 +356,6 @@ void CollectRow(void* state, uint64 row, const RowHead& head) {
     check->rows = static_cast<IndexedRow*>(repalloc_huge(check->rows, check->room * sizeof(IndexedRow)));
   }
   check->rows[check->count++] = {TidKey(head.tid), check->nulls ? kNullRow : row};
-}
-
-/// Copies a row's vector out of the pages.
-void ReadVector(const HeapCheck& check, uint64 row) {
-  uint64 at = row * check.view->row_bytes;
-  for (uint32 done = 0; done < check.view->row_bytes;) {
-    const auto page = static_cast<uint32>(at / kPayloadBytes);
-    const auto offset = static_cast<uint32>(at % kPayloadBytes);
-    const uint32 part = Min(check.view->row_bytes - done, kPayloadBytes - offset);
-    const Buffer buffer = ReadPage(check.index, check.view->BlockOf(kVectorStream, page));
-    LockBuffer(buffer, BUFFER_LOCK_SHARE);
-    std::memcpy(check.vector + done, Payload(BufferGetPage(buffer)) + offset, part);
-    UnlockReleaseBuffer(buffer);
-    done += part;
-    at += part;
-  }
 }
 
 void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/,
@@ -370,9 +375,12 @@ void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnu
                       isnull[0] ? "NULL" : "not NULL");
   } else if (!isnull[0]) {
     const auto* vector = pg::DetoastVector(values[0]);
-    ReadVector(*check, found.first->row);
-    if (static_cast<uint32>(vector->dimensions) * sizeof(float) != check->view->row_bytes ||
-        std::memcmp(vector->values, check->vector, check->view->row_bytes) != 0)
+    const float* indexed = ReadVector(&check->vectors, found.first->row);
+    if (indexed == nullptr)
+      check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has a vector, which index row %llu lacks",
+                        block, offset, static_cast<unsigned long long>(found.first->row));
+    else if (static_cast<uint32>(vector->dimensions) * sizeof(float) != check->view->row_bytes ||
+             std::memcmp(vector->values, indexed, check->view->row_bytes) != 0)
       check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has another vector than index row %llu", block,
                         offset, static_cast<unsigned long long>(found.first->row));
   }
@@ -396,7 +404,9 @@ void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* st
   std::sort(check.rows, check.rows + check.count,
             [](const IndexedRow& a, const IndexedRow& b) { return a.tid < b.tid; });
   check.view = CopyDirectory(ReloadIndexCache(index)->directory);
-  check.vector = static_cast<char*>(palloc(check.view->row_bytes));
+  OpenRows(&check.vectors, index, check.view, ReadManifest(index),
+           static_cast<float*>(palloc(check.view->row_bytes)), GetAccessStrategy(BAS_BULKREAD));
+  check.vectors.read_ahead = false;
   check.row_context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem verify row", ALLOCSET_DEFAULT_SIZES);
 
@@ -407,6 +417,7 @@ void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* st
   info->ii_ExclusionOps = nullptr;
   const TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, nullptr, true, true);
   table_index_build_scan(heap, index, info, true, false, CheckHeapRow, &check, scan);
+  CloseRows(&check.vectors);
   MemoryContextDelete(check.row_context);
   UnregisterSnapshot(snapshot);
 }

@@ -25,6 +25,12 @@ struct Reporter {
 /// Checks the manifest's pages; `problem` is what ReadLayoutAnyway() said of it, if it did.
 void VerifyManifest(Relation index, const IndexLayout& layout, const char* problem, const Reporter& report);
 
+/// Checks the manifest's packed ranges: their pages, and that they hold what they should. rows: as VerifySegments().
+void VerifyPacked(Relation index, const IndexLayout& layout, uint64 rows, const Reporter& report);
+
+/// True if an extent of the vectors is, or is to become, a hole: packed ranges hold its rows.
+[[nodiscard]] bool IsPackedExtent(const Manifest& manifest, uint32 extent);
+
 /// Checks the manifest's segments: every page's checksum, the graphs, and their rows against the row heads. `rows` row ids
 /// existed when the layout was read.
 void VerifySegments(Relation index, const IndexLayout& layout, uint64 rows, const Reporter& report);

@@ -125,7 +125,8 @@ void CheckMissing(SegmentCheck* check, const RowWindow& window, RowReader* rows)
   for (uint64 row = window.first; row < window.end; row++) {
     const uint64 i = row - window.first;
     if (window.named[i] || (window.heads[i].flags & kTombstone) != 0) continue;
-    if (!vec::IsCodable(check->directory->metric, ReadVector(rows, row), check->directory->dimensions))
+    const float* vector = ReadVector(rows, row);
+    if (vector == nullptr || !vec::IsCodable(check->directory->metric, vector, check->directory->dimensions))
       continue;
     if (missing++ == 0) first_missing = row;
   }
@@ -147,8 +148,8 @@ void CheckRows(SegmentCheck* check, const graph::SegmentHeader& header) {
   window.heads = static_cast<RowHead*>(MemoryContextAllocHuge(CurrentMemoryContext, room * sizeof(RowHead)));
   window.named = static_cast<bool*>(MemoryContextAllocHuge(CurrentMemoryContext, room * sizeof(bool)));
   RowReader rows;
-  OpenRows(&rows, check->index, check->directory, static_cast<float*>(palloc(check->directory->row_bytes)),
-           nullptr);
+  OpenRows(&rows, check->index, check->directory, check->manifest,
+           static_cast<float*>(palloc(check->directory->row_bytes)), nullptr);
   for (uint64 first = info.first_row; first < info.end_row && !check->recycled; first += room) {
     window.first = first;
     window.end = Min(first + room, info.end_row);

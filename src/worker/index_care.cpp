@@ -13,6 +13,7 @@
 #include "pg/stop_point.hpp"
 #include "policy/fold_policy.hpp"
 #include "shmem/databases.hpp"
+#include "storage/compaction.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/fold.hpp"
 #include "worker/index_care.hpp"
@@ -49,7 +50,8 @@ struct Care {
   storage::SurveyJob* survey;  ///< what there is to do, as far as it is known; nullptr: nothing yet
   uint64 requested_rows;       ///< RequestedFold(), asked for before rows were counted
   storage::FoldJob* job;
-  bool is_builder;  ///< holds the builder lock
+  storage::Compaction* compaction;  ///< if there is no job
+  bool is_builder;                  ///< holds the builder lock
   char name[NAMEDATALEN];
 };
 
@@ -165,7 +167,7 @@ policy::FoldPlan Plan(WatchedIndex* watched, const policy::FoldSettings& setting
 void LookAtFlat(Care* care, Relation index) {
   const storage::Manifest* manifest = storage::ReadManifest(index);
   if (manifest->segment_count > 0) storage::RetireSegments(index);
-  storage::RecycleRetired(index);
+  (void)storage::RecycleRetired(index);
   WatchedIndex* watched = care->watched;
   watched->settled = manifest->segment_count == 0 &&
                      (manifest->retired_count == 0 || GetCurrentTimestamp() >= RestAt(*watched));
@@ -174,6 +176,14 @@ void LookAtFlat(Care* care, Relation index) {
     watched->loaded = false;
   }
   watched->look_at = RestAt(*watched);
+}
+
+/// Nothing is to be folded: what nobody needs any more is let go, and what became mostly dead, packed.
+void LookAtSpace(Care* care, Relation index) {
+  const bool recycled = storage::RecycleRetired(index);
+  if (recycled || care->watched->dead_rows != care->watched->packed_dead_rows)
+    care->compaction = storage::BeginCompaction(care->context, index);
+  if (care->compaction == nullptr) care->watched->packed_dead_rows = care->watched->dead_rows;
 }
 
 /// Plans with what the survey has found, and begins the job if there is something to do.
@@ -193,7 +203,7 @@ void PlanAndBegin(Care* care, Relation index) {
   const policy::FoldPlan plan =
       Plan(watched, SettingsFor(survey, options), situation, survey.manifest->retired_count > 0);
   if (!plan.worth_it) {
-    storage::RecycleRetired(index);
+    LookAtSpace(care, index);
     return;
   }
   care->job = storage::BeginFold(care->context, index, survey, plan, options);
@@ -276,23 +286,27 @@ storage::FoldStep StepJob(Care* care, Relation index) {
   return step;
 }
 
-/// Steps until the job has ended one way or the other.
-BuildEnd Build(Care* care) {
-  TimestampTz give_up_at = In(kGiveUpMs);
-  int pause_ms = kFirstPauseMs;
+/// Opens the index for the next step, once nobody locks it; nullptr if the work is to be given up.
+Relation AwaitStep(Care* care) {
+  const TimestampTz give_up_at = In(kGiveUpMs);
   for (;;) {
     ServeInterrupts();
     pg::StopPoint("worker-between-steps");
     const Relation index = OpenForStep(care);
-    if (index == nullptr) {
-      // Who keeps us out may be waiting for the builder lock, as REINDEX with hnsw_inline does: neither would move.
-      if (care->watched->gone || GetCurrentTimestamp() >= give_up_at ||
-          storage::BuilderIsAwaited(care->watched->index))
-        return BuildEnd::kAbandoned;
-      Pause(kLockedPauseMs);
-      continue;
-    }
-    give_up_at = In(kGiveUpMs);
+    // Who keeps us out may be waiting for the builder lock, as REINDEX with hnsw_inline does: neither would move.
+    if (index != nullptr || care->watched->gone || GetCurrentTimestamp() >= give_up_at ||
+        storage::BuilderIsAwaited(care->watched->index))
+      return index;
+    Pause(kLockedPauseMs);
+  }
+}
+
+/// Steps until the job has ended one way or the other.
+BuildEnd Build(Care* care) {
+  int pause_ms = kFirstPauseMs;
+  for (;;) {
+    const Relation index = AwaitStep(care);
+    if (index == nullptr) return BuildEnd::kAbandoned;
     const storage::FoldStep step = StepJob(care, index);
     CloseAfterStep(care, index);
     const storage::FoldProgress progress = storage::ProgressOf(care->job);
@@ -314,15 +328,50 @@ BuildEnd Build(Care* care) {
   }
 }
 
-void ShowActivity(const Care& care) {
+/// The same for a compaction.
+BuildEnd Compact(Care* care) {
+  for (;;) {
+    const Relation index = AwaitStep(care);
+    if (index == nullptr) return BuildEnd::kAbandoned;
+    const storage::CompactionStep step = storage::StepCompaction(care->compaction, index, kStepMs);
+    CloseAfterStep(care, index);
+    if (step == storage::CompactionStep::kAbandoned) return BuildEnd::kAbandoned;
+    if (step == storage::CompactionStep::kDone) return BuildEnd::kPublished;
+  }
+}
+
+void ShowActivity(const Care& care, const char* what) {
   char activity[NAMEDATALEN + 32];
-  (std::snprintf)(activity, sizeof activity, "tandem: folding \"%s\"", care.name);
+  (std::snprintf)(activity, sizeof activity, "tandem: %s \"%s\"", what, care.name);
   pgstat_report_activity(STATE_RUNNING, activity);
 }
 
 void EndJob(Care* care) {
   if (care->job != nullptr) storage::EndFold(care->job);
   care->job = nullptr;
+  if (care->compaction != nullptr) storage::EndCompaction(care->compaction);
+  care->compaction = nullptr;
+}
+
+/// True if something was packed: then there may be more to do, and extents to recycle later.
+bool CompactAll(Care* care) {
+  WatchedIndex* watched = care->watched;
+  ShowActivity(*care, "compacting");
+  const bool is_done = Compact(care) == BuildEnd::kPublished;
+  const bool has_packed = storage::HasPacked(care->compaction);
+  EndJob(care);
+  if (has_packed) {
+    watched->settled = false;
+    watched->folded_at = GetCurrentTimestamp();
+    watched->look_at = 0;
+  } else if (is_done) {
+    watched->packed_dead_rows = watched->dead_rows;
+  } else {
+    watched->settled = false;
+    watched->look_at = In(kBuilderBusyMs);
+  }
+  pgstat_report_activity(STATE_IDLE, nullptr);
+  return has_packed;
 }
 
 // ---- Loading ----
@@ -345,12 +394,12 @@ void LoadGraphs(Care* care, bool is_shy) {
   }
 }
 
-/// Looks, and builds if there is something to build. True if a segment was published.
+/// Looks, and builds or compacts if there is something to do. True if something was published.
 bool LookAndBuild(Care* care) {
   Look(care);
   bool published = false;
   if (care->job != nullptr) {
-    ShowActivity(*care);
+    ShowActivity(*care, "folding");
     pg::StopPoint("worker-before-fold");
     published = Build(care) == BuildEnd::kPublished;
     const bool sealed_everything = published && storage::SealedAfter(care->job) >= care->watched->row_bound;
@@ -359,6 +408,8 @@ bool LookAndBuild(Care* care) {
     if (!published) care->watched->look_at = In(kBuilderBusyMs);
     shmem::ReportBuildEnd(care->watched->index, published, sealed_everything);
     pgstat_report_activity(STATE_IDLE, nullptr);
+  } else if (care->compaction != nullptr) {
+    published = CompactAll(care);
   }
   if (care->is_builder && (published || !care->watched->loaded)) LoadGraphs(care, !published);
   LeaveBuilder(care);

@@ -1,5 +1,5 @@
 #pragma once
-// What a worker knows of one index, and how it looks after it: folds, merges, retires, recycles.
+// What a worker knows of one index, and how it looks after it: folds, merges, retires, recycles, compacts.
 
 #include "pg/pg.hpp"
 
@@ -18,6 +18,7 @@ struct WatchedIndex {
   uint64 row_bound;          ///< row ids seen at the last look
   uint64 dead_rows;          ///< as the meta page said at the last look …
   uint64 settled_dead_rows;  ///< … and when the index was last settled
+  uint64 packed_dead_rows;   ///< … and when there was last nothing to compact
   TimestampTz changed_at;    ///< rows were appended
   TimestampTz folded_at;
   TimestampTz look_at;  ///< no look before
