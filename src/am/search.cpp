@@ -72,6 +72,13 @@ struct GraphStream {
   [[nodiscard]] bool IsUsedUp() const { return ready == 0 && rough == batch_size; }
 };
 
+/// What the streams are made of, in the form in which several are walked together.
+struct GraphHandles {
+  SegmentScan** scans;
+  SegmentSearch** searches;
+  SegmentReader** readers;
+};
+
 /// Row ids that were returned and that an exact pass may meet again: in relaxed order all of them, in strict order those
 /// at the distance of the last one.
 struct ReturnedRows {
@@ -94,6 +101,7 @@ struct Search {
 
   GraphStream* streams;
   uint32 stream_count;
+  GraphHandles handles;
   storage::RowReader vectors;  ///< for re-ranking
   std::size_t vectors_ahead;   ///< so many are asked for before one is compared
   double batch_cost;           ///< of one batch of one segment, in the policy's units
@@ -117,6 +125,20 @@ SearchReports* CollectSearchReports(SearchReports* reports) {
   active_reports = reports;
   return previous;
 }
+
+/// Nobody who asks for no report pays for the clock.
+class Stopwatch {
+ public:
+  Stopwatch() { INSTR_TIME_SET_CURRENT(start_); }
+  void AddTo(SearchReport* report) const {
+    instr_time now;
+    INSTR_TIME_SET_CURRENT(now);
+    INSTR_TIME_ACCUM_DIFF(report->time, now, start_);
+  }
+
+ private:
+  instr_time start_;
+};
 
 static SearchReport* ReportOf(const Search& search) {
   SearchReport** link = &active_reports->first;
@@ -143,6 +165,7 @@ static void AddReport(Search* search) {
   sum->re_ranked += one.re_ranked;
   sum->late += one.late;
   sum->cut += one.cut;
+  INSTR_TIME_ADD(sum->time, one.time);
 }
 
 // ---- Batches ----
@@ -163,6 +186,7 @@ static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) 
 /// Fills the batch with the rows at `nodes`.
 static bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
   SegmentReader& reader = stream->scan->reader;
+  for (const graph::FoundNode& found : nodes) reader.AskForRows(found.node);
   stream->batch_size = stream->ready = stream->rough = stream->asked = 0;
   for (const graph::FoundNode& found : nodes) {
     const policy::OrderedKey bound = policy::ToOrderedKey(stream->query.LowerBound(found.key));
@@ -267,19 +291,29 @@ static Tactic NextTactic(const Search& search) {
 
 // ---- Merging ----
 
+/// Walks the graphs of streams [first, first + count) by turns, each for its next batch, which may turn out to have no row, and
+/// collects the rows. False if graphs are of no use any more.
+static bool WalkGraphs(Search* search, uint32 first, uint32 count) {
+  const GraphHandles& handles = search->handles;
+  EnterSegments(handles.scans + first, count);
+  pg::Guard([&] { graph::NextBatches(handles.searches + first, handles.readers + first, count); });
+  bool is_usable = true;
+  for (GraphStream* stream = &search->streams[first]; stream != &search->streams[first + count]; stream++) {
+    const auto nodes = stream->scan->search->batch();
+    stream->started = true;
+    stream->ended = nodes.empty();
+    is_usable = is_usable && CollectRows(search, stream, nodes) && !stream->scan->reader.stale();
+  }
+  search->report.chunks_loaded += LeaveSegments(handles.scans + first, count);
+  return is_usable;
+}
+
 /// Gets the stream's next rows, or its end. False if graphs are of no use any more.
 static bool FetchBatch(Search* search, GraphStream* stream) {
-  SegmentScan* scan = stream->scan;
-  stream->started = true;
   stream->batch_size = 0;
   while (stream->batch_size == 0 && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
-    EnterSegments(&scan, 1);
-    const auto nodes = pg::Guard([&] { return scan->search->NextBatch(&scan->reader); });
-    const bool is_collected = CollectRows(search, stream, nodes);
-    search->report.chunks_loaded += LeaveSegments(&scan, 1);
-    if (scan->reader.stale() || !is_collected) return false;
-    stream->ended = nodes.empty();
+    if (!WalkGraphs(search, static_cast<uint32>(stream - search->streams), 1)) return false;
     // Nodes whose rows are all dead: the walk goes on, at its price.
     if (stream->batch_size > 0 || stream->ended) continue;
     search->spent += search->batch_cost;
@@ -290,32 +324,26 @@ static bool FetchBatch(Search* search, GraphStream* stream) {
 
 /// Gets the next batch of a stream whose batch is used up. False: the search is exact from here on.
 static bool RefillStream(Search* search, GraphStream* stream) {
-  if (stream->started) {
-    if (search->order == pg::IterativeScan::kOff) {
-      stream->ended = true;
-      return true;
-    }
-    const Tactic tactic = NextTactic(*search);
-    if (tactic == Tactic::kCut) {
-      search->report.cut = 1;
-      stream->ended = true;
-      return true;
-    }
-    if (tactic == Tactic::kExact) {
-      TurnExact(search);
-      return false;
-    }
-    search->spent += search->batch_cost;
+  if (search->order == pg::IterativeScan::kOff) {
+    stream->ended = true;
+    return true;
   }
-  const bool is_first = !stream->started;
+  const Tactic tactic = NextTactic(*search);
+  if (tactic == Tactic::kCut) {
+    search->report.cut = 1;
+    stream->ended = true;
+    return true;
+  }
+  if (tactic == Tactic::kExact) {
+    TurnExact(search);
+    return false;
+  }
+  search->spent += search->batch_cost;
   if (!FetchBatch(search, stream)) {
     TurnExact(search);
     return false;
   }
-  if (is_first)
-    search->first_memory = GraphMemory(*search);
-  else
-    search->examined += stream->batch_size;
+  search->examined += stream->batch_size;
   return true;
 }
 
@@ -324,8 +352,24 @@ static bool MayTurnExact(const Search& search) {
   return search.order != pg::IterativeScan::kOff && search.report.cut == 0 && ExactPassFits(search);
 }
 
+/// Gets all streams' first batches together. False: the search is exact from here on.
+static bool StartStreams(Search* search) {
+  bool is_usable = WalkGraphs(search, 0, search->stream_count);
+  for (uint32 i = 0; i < search->stream_count && is_usable; i++) {
+    GraphStream* stream = &search->streams[i];
+    if (stream->batch_size == 0 && !stream->ended) is_usable = FetchBatch(search, stream);
+  }
+  if (!is_usable) {
+    TurnExact(search);
+    return false;
+  }
+  search->first_memory = GraphMemory(*search);
+  return true;
+}
+
 /// Gives every stream that is used up its next batch. False: the search is exact from here on.
 static bool RefillStreams(Search* search) {
+  if (unlikely(!search->streams[0].started) && !StartStreams(search)) return false;
   for (uint32 i = 0; i < search->stream_count; i++) {
     GraphStream* stream = &search->streams[i];
     while (stream->IsUsedUp() && !stream->ended)
@@ -432,12 +476,20 @@ static void EndMerge(Search* search) {
   search->mode = Mode::kDone;
 }
 
-bool NextSearchRow(Search* search, storage::ScanRow* row) {
+static bool NextRow(Search* search, storage::ScanRow* row) {
   if (search->mode == Mode::kGraph) {
     if (NextMerged(search, row)) return true;
     if (search->mode == Mode::kGraph) EndMerge(search);
   }
   return search->mode == Mode::kExact && storage::NextFlatRow(search->flat, row);
+}
+
+bool NextSearchRow(Search* search, storage::ScanRow* row) {
+  if (likely(active_reports == nullptr)) return NextRow(search, row);
+  const Stopwatch watch;
+  const bool found = NextRow(search, row);
+  watch.AddTo(&search->report);
+  return found;
 }
 
 // ---- Starting and ending ----
@@ -477,12 +529,20 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   search->vectors.read_ahead = false;
   search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
   search->streams = static_cast<GraphStream*>(palloc0(manifest.segment_count * sizeof(GraphStream)));
+  GraphHandles& handles = search->handles;
+  handles.scans = static_cast<SegmentScan**>(palloc(manifest.segment_count * sizeof(SegmentScan*)));
+  handles.searches = static_cast<SegmentSearch**>(palloc(manifest.segment_count * sizeof(SegmentSearch*)));
+  handles.readers = static_cast<SegmentReader**>(palloc(manifest.segment_count * sizeof(SegmentReader*)));
   for (uint32 i = 0; i < manifest.segment_count; i++) {
     search->stream_count = i + 1;
-    if (OpenStream(search, manifest, manifest.segments[i], query, situation.ef_search, &search->streams[i]))
-      continue;
-    TurnExact(search);
-    return;
+    GraphStream* stream = &search->streams[i];
+    if (!OpenStream(search, manifest, manifest.segments[i], query, situation.ef_search, stream)) {
+      TurnExact(search);
+      return;
+    }
+    handles.scans[i] = stream->scan;
+    handles.searches[i] = stream->scan->search;
+    handles.readers[i] = &stream->scan->reader;
   }
   policy::SearchSituation sealed = situation;
   sealed.rows -= sealed.tail_rows;
@@ -545,7 +605,7 @@ Search* BeginSearch(Relation index) {
   return search;
 }
 
-void StartSearch(Search* search, Snapshot snapshot, const float* query) {
+static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   FinishRun(search);
   const Strategy strategy = StrategyOf(search->index);
   search->report = SearchReport{};
@@ -578,6 +638,16 @@ void StartSearch(Search* search, Snapshot snapshot, const float* query) {
   }
   if (search->mode == Mode::kExact) search->report.exact_scans = 1;
   MemoryContextSwitchTo(old_context);
+}
+
+void StartSearch(Search* search, Snapshot snapshot, const float* query) {
+  if (likely(active_reports == nullptr)) {
+    StartRun(search, snapshot, query);
+    return;
+  }
+  const Stopwatch watch;
+  StartRun(search, snapshot, query);
+  watch.AddTo(&search->report);
 }
 
 void EndSearch(Search* search) {

@@ -4,6 +4,10 @@
 #include "am/options.hpp"
 #include "storage/flat_relation.hpp"
 
+extern "C" {
+#include "portability/instr_time.h"
+}
+
 namespace tandem::am {
 
 /// State of a search; may be started many times. Memory: the context of its creation and children of it.
@@ -37,6 +41,7 @@ struct SearchReport {
   uint64 chunks_loaded;     ///< into shared memory, afterwards
   uint64 re_ranked;         ///< rows found by codes whose true distance was computed
   uint64 late;              ///< rows that strict order dropped
+  instr_time time;          ///< spent in searches
   uint64 cut;               ///< scans that max_scan_tuples ended
   SearchReport* next;
 };

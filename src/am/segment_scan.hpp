@@ -8,7 +8,7 @@
 namespace tandem::am {
 
 class SegmentReader;
-using SegmentSearch = graph::GraphSearch<SegmentReader>;
+using SegmentSearch = graph::GraphSearch<SegmentReader, vec::WalkQuery>;
 
 /// What a backend remembers of a segment between scans: what every search reads, where shared memory has it, and, if its pages are
 /// read, which buffers held them. All of it are copies and hints.
@@ -59,6 +59,12 @@ class SegmentReader {
   /// Which rows are at a node, for RowAt().
   [[nodiscard]] storage::RowSpan RowsOf(std::uint32_t node);
   [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
+
+  /// Asks for what RowsOf() and, as a rule, RowAt() look at first: a hint.
+  [[gnu::always_inline]] void AskForRows(std::uint32_t node) {
+    const char* at = InMemory(header_->row_starts_at == 0 ? layout_->rows : layout_->row_starts, node);
+    if (at != nullptr) __builtin_prefetch(at);
+  }
 
   /// The segment was recycled, or is damaged: what was read since the last look may be worth nothing.
   [[nodiscard]] bool stale() const { return is_damaged_ || (pages_open_ && pages_.stale()); }

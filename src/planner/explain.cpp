@@ -56,6 +56,8 @@ void ShowReport(const am::SearchReport& report, ExplainState* state) {
   ShowCount("Re-ranked Rows", report.re_ranked, state);
   ShowCount("Late Rows Dropped", report.late, state);
   ShowCount("Scans Cut by max_scan_tuples", report.cut, state);
+  if (state->timing)
+    ExplainPropertyFloat("Time in Searches", "ms", INSTR_TIME_GET_MILLISEC(report.time), 3, state);
   if (is_text) state->indent--;
   ExplainCloseGroup("Tandem Index", nullptr, true, state);
 }
