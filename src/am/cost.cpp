@@ -11,6 +11,7 @@
 #include "am/callbacks.hpp"
 #include "am/options.hpp"
 #include "policy/search_policy.hpp"
+#include "shmem/frame_pool.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/manifest.hpp"
 
@@ -52,6 +53,7 @@ policy::SearchSituation SituationOf(const IndexOptInfo* info) {
     situation.tail_rows = situation.rows - Min(situation.rows, manifest->root.sealed_rows);
     situation.ef_search = static_cast<uint32>(EfSearchOf(index));
     if (manifest->segment_count > 0) situation.m = manifest->segments[0].m;
+    situation.in_memory = shmem::FramesExist();
     pfree(manifest);
   }
   index_close(index, NoLock);

@@ -25,6 +25,7 @@
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "policy/search_policy.hpp"
+#include "shmem/frame_pool.hpp"
 #include "storage/row_access.hpp"
 #include "vec/walk_query.hpp"
 
@@ -506,6 +507,7 @@ static bool OpenStream(Search* search, const storage::Manifest& manifest, const 
   const storage::SegmentHead& head = stream->scan->cached->head;
   vec::WalkCodec codec = head.codec;
   if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
+  if (pg::IsSwitchedOn("re-rank-all")) codec.error = get_float4_infinity();
   void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
   stream->query = vec::WalkQuery(codec, query, scratch);
   pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
@@ -581,6 +583,7 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.segments = manifest.segment_count;
   situation.dimensions = view.directory->dimensions;
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
+  situation.in_memory = shmem::FramesExist();
   situation.ef_search = EffectiveEf(search.index, manifest);
   return situation;
 }

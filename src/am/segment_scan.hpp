@@ -8,7 +8,7 @@
 namespace tandem::am {
 
 class SegmentReader;
-using SegmentSearch = graph::GraphSearch<SegmentReader, vec::WalkQuery>;
+using SegmentSearch = graph::GraphSearch<SegmentReader>;
 
 /// What a backend remembers of a segment between scans: what every search reads, where shared memory has it, and, if its pages are
 /// read, which buffers held them. All of it are copies and hints.

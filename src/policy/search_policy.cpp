@@ -8,11 +8,15 @@
 namespace tandem::policy {
 namespace {
 
-// Nanoseconds, warm, measured on index pages.
+// Nanoseconds, warm.
 constexpr double kNsPerByte = 0.05;        // streaming over vectors: 20 GB/s
 constexpr double kNsPerScannedRow = 10.0;  // its head, the kernel's call, the selection
-constexpr double kNsPerCode = 700.0;       // one look-up in the buffer manager, then the code
-constexpr double kNsPerRerank = 1'500.0;   // two look-ups: the row's head and its vector
+constexpr double kNsPerPagedCode = 350.0;  // a pin of a remembered buffer, then the code
+constexpr double kNsPerCode = 40.0;        // in memory, asked for ahead
+constexpr double kNsPerFound = 50.0;       // the row of a node
+constexpr double kNsPerReRank = 500.0;     // pins of a row's vector and of its head, remembered buffers
+// Rows whose true distance is computed for the first ten: the others wait until they are asked for.
+constexpr double kReRanked = 20.0;
 
 // Following a node's 2 m links finds about half of them new: 15 to 25 codes per pool entry at m = 16, fewer in
 // clustered data.
@@ -43,8 +47,9 @@ double SegmentNs(const SearchSituation& situation, double rows) noexcept {
   const double found = std::min<double>(situation.ef_search, rows);
   const double codes = std::min(rows, found * 2.0 * m * kNewShareOfLinks + m * UpperLevels(rows, m)) + found;
   const double code_bytes = situation.dimensions;
-  return codes * (kNsPerCode + code_bytes * kNsPerByte) +
-         found * (kNsPerRerank + BytesPerRow(situation) * kNsPerByte);
+  const double ns_per_code = situation.in_memory ? kNsPerCode : kNsPerPagedCode;
+  return codes * (ns_per_code + code_bytes * kNsPerByte) + found * kNsPerFound +
+         std::min(found, kReRanked) * (kNsPerReRank + BytesPerRow(situation) * kNsPerByte);
 }
 
 double InUnits(double ns) noexcept {

@@ -13,6 +13,7 @@ struct SearchSituation {
   std::uint32_t dimensions = 0;
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;
+  bool in_memory = false;  ///< segments are searched in shared memory, as far as they are there
 };
 
 /// The pool of a graph in which some nodes lead to no live row: such nodes take places without being an answer, so the

@@ -47,9 +47,63 @@ my $peak = load_and_watch();
 cmp_ok(recall(), '>=', $floor, 'recall@10 at the defaults');
 # Kilobytes. What a worker has that does nothing is not the build's.
 cmp_ok($peak, '<=', 32 * 1024 * 1.1, "private memory of the worker at its peak: $peak kB of 32 MB");
+compare_re_ranks();
+mislead();
 replace_half();
 $node->stop;
 done_testing();
+
+# A search computes true distances only as far as it must. Rows and their order are those of computing all of them.
+#
+sub compare_re_ranks {
+  for my $limit (1, 10, 39, 100) {
+    my $rows = "SELECT q.id, string_agg(n.id::text, ',' ORDER BY n.place) FROM queries q, LATERAL (SELECT id, "
+      . "row_number() OVER () AS place FROM (SELECT id FROM t ORDER BY embedding <-> q.embedding LIMIT $limit) m) n "
+      . 'GROUP BY q.id ORDER BY q.id';
+    my $all = $node->safe_psql('postgres', "SET tandem.stop_points = 're-rank-all=on'; $rows");
+    is($node->safe_psql('postgres', $rows), $all, "the same $limit rows whether all are re-ranked or some");
+  }
+  my $search = 'FROM (SELECT * FROM queries LIMIT 20) q, '
+    . 'LATERAL (SELECT id FROM t ORDER BY embedding <-> q.embedding LIMIT 10) n';
+  my ($some) = work_of('', $search);
+  my ($all) = work_of("SET tandem.stop_points = 're-rank-all=on';", $search);
+  cmp_ok($some, '<', $all, "$some rows re-ranked for 10, not $all");
+
+}
+
+# With bounds that are too high on purpose, rows come too late, which strict order drops and counts, and relaxed order
+# returns; none comes twice. (Codes of images are nearly exact: rows of another kind.)
+sub mislead {
+  my $numbers = join ', ', map { 'random()' } 1 .. 32;
+  $node->safe_psql('postgres', <<"SQL");
+SELECT setseed(0.5);
+CREATE TABLE other (id int, v vector(32));
+INSERT INTO other SELECT i, ARRAY[$numbers]::vector FROM generate_series(1, 3000) i;
+CREATE INDEX other_index ON other USING tandem (v vector_l2_ops) WITH (strategy = hnsw_batch);
+CALL tandem_build('other_index');
+SQL
+  my $search = "FROM (SELECT v FROM other ORDER BY id LIMIT 20) q, LATERAL (SELECT id FROM other ORDER BY v <-> q.v LIMIT";
+  my $graph = 'SET enable_seqscan = off; SET tandem.stop_points =';
+  my (undef, $none) = work_of("$graph 'always-graph=on';", "$search 40) n");
+  is($none, 0, 'no row comes too late by the bounds that are used');
+  my $wrong = "$graph 'always-graph=on, no-bound-error=on';";
+  my (undef, $late) = work_of($wrong, "$search 40) n");
+  cmp_ok($late, '>', 0, "bounds that are too high: $late rows too late");
+  my $relaxed = "$wrong SET tandem.iterative_scan = relaxed_order;";
+  (undef, $late) = work_of($relaxed, "$search 40) n");
+  is($late, 0, 'relaxed order drops none');
+  for my $set ($wrong, $relaxed) {
+    my $twice = $node->safe_psql('postgres', "$set SELECT count(*) - count(DISTINCT (q.v, n.id)) $search 500) n");
+    is($twice, 0, 'no row twice');
+  }
+}
+
+# Rows re-ranked and dropped as late by the searches of a query.
+sub work_of {
+  my ($set, $from) = @_;
+  my $plan = $node->safe_psql('postgres', "$set EXPLAIN (ANALYZE, VERBOSE, COSTS OFF) SELECT n.id $from");
+  return map { $plan =~ /$_: (\d+)/ ? $1 : die "no $_ in $plan" } 'Re-ranked Rows', 'Late Rows Dropped';
+}
 
 # Loads the first rows, and returns the private memory in kB that the worker took at its peak, beyond an idle one's.
 sub load_and_watch {

@@ -48,6 +48,13 @@ TEST(SearchPolicy, ScansSmallTablesExactlyAndWalksLargeOnes) {
   EXPECT_LT(Crossover(Make(0, 1'536)), Crossover(Make(0, 128))) << "long vectors favour the graph";
 }
 
+TEST(SearchPolicy, WalksSmallerTablesWhereGraphsAreInMemory) {
+  SearchSituation in_memory = Make(0, 128);
+  in_memory.in_memory = true;
+  EXPECT_GT(Crossover(in_memory), 500U);
+  EXPECT_LT(Crossover(in_memory), Crossover(Make(0, 128)) / 2);
+}
+
 TEST(SearchPolicy, PrefersExactScansOnOneSideOfTheCrossoverOnly) {
   for (const std::uint32_t segments : {1U, 2U, 5U}) {
     SearchSituation situation = Make(0, 384, segments);
