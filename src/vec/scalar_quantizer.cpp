@@ -1,4 +1,4 @@
-// 8-bit scalar quantisation: training, encoding, preparing queries.
+// 8-bit scalar quantisation: training, encoding.
 
 #include "vec/scalar_quantizer.hpp"
 
@@ -34,37 +34,6 @@ float PlaceOffset(double low, double high, double step) noexcept {
   const double slack = kLargestCode - (high - low) / step;  // in steps
   const double steps_below = slack >= 0.0 ? std::floor(slack / 2.0) : slack / 2.0;
   return ToFiniteFloat(low - steps_below * step);
-}
-
-/// To the nearest integer within [lowest, highest].
-std::int16_t RoundAndClamp(double value, std::int32_t lowest, std::int32_t highest) noexcept {
-  const double clamped = std::clamp(value, static_cast<double>(lowest), static_cast<double>(highest));
-  return static_cast<std::int16_t>(clamped + (clamped < 0.0 ? -0.5 : 0.5));
-}
-
-/// x in steps from the offset: what codes are compared with.
-void PrepareDifferences(const ScalarQuantizer& quantizer, const float* query, double scale,
-                        std::int32_t limit, std::int16_t* prepared) noexcept {
-  const double inverse_step = 1.0 / static_cast<double>(quantizer.step);
-  const std::int32_t lowest = 255 - limit;
-  for (std::uint32_t d = 0; d < quantizer.dimensions; ++d) {
-    const double difference =
-        static_cast<double>(query[d]) * scale - static_cast<double>(quantizer.offset[d]);
-    prepared[d] = RoundAndClamp(difference * inverse_step, lowest, limit);
-  }
-}
-
-/// The inner product with x = offset + step * code is, but for a constant and a factor, the sum of query * code.
-void PrepareInnerProduct(const float* query, std::uint32_t dimensions, std::int16_t* prepared) noexcept {
-  double largest = 0.0;
-  for (std::uint32_t d = 0; d < dimensions; ++d) {
-    largest = std::max(largest, std::fabs(static_cast<double>(query[d])));
-  }
-  const std::int32_t limit = QueryLimitDot(dimensions);
-  const double scale = largest > 0.0 ? limit / largest : 0.0;
-  for (std::uint32_t d = 0; d < dimensions; ++d) {
-    prepared[d] = RoundAndClamp(static_cast<double>(query[d]) * scale, -limit, limit);
-  }
 }
 
 }  // namespace
@@ -208,51 +177,6 @@ float CodeDistance::operator()(const std::uint8_t* a, float a_term, const std::u
       // (offset + step a) (offset + step b), divided by the step, without the sum that all pairs share.
       return static_cast<float>(
           -(dot_scale_ * kernels_->dot(a, b, n) + static_cast<double>(a_term) + static_cast<double>(b_term)));
-  }
-  return 0.0F;
-}
-
-CodeQuery::CodeQuery(const ScalarQuantizer& quantizer, const float* query, std::int16_t* scratch) noexcept
-    : kernels_(&CodeKernelsForCpu()),
-      metric_(quantizer.metric),
-      dimensions_(quantizer.dimensions),
-      query_(scratch) {
-  switch (metric_) {
-    case Metric::kL2:
-      PrepareDifferences(quantizer, query, 1.0, QueryLimitL2(dimensions_), scratch);
-      break;
-    case Metric::kL1:
-      PrepareDifferences(quantizer, query, 1.0, QueryLimitL1(dimensions_), scratch);
-      break;
-    case Metric::kInnerProduct:
-      PrepareInnerProduct(query, dimensions_, scratch);
-      break;
-    case Metric::kCosine: {
-      const float scale = InverseNorm(query, dimensions_);
-      if (scale > 0.0F) {
-        PrepareDifferences(quantizer, query, static_cast<double>(scale), QueryLimitL2(dimensions_), scratch);
-      } else {
-        std::fill_n(scratch, dimensions_, std::int16_t{0});
-        metric_ = Metric::kInnerProduct;  // with zeros: every key is 0
-      }
-      break;
-    }
-  }
-}
-
-float CodeQuery::Key(const std::uint8_t* code) const noexcept {
-  float sum = 0.0F;
-  switch (metric_) {
-    case Metric::kL2:
-    case Metric::kCosine:
-      kernels_->query_l2_squared(query_, &code, 1, dimensions_, &sum);
-      return sum;
-    case Metric::kL1:
-      kernels_->query_l1(query_, &code, 1, dimensions_, &sum);
-      return sum;
-    case Metric::kInnerProduct:
-      kernels_->query_dot(query_, &code, 1, dimensions_, &sum);
-      return -sum;
   }
   return 0.0F;
 }

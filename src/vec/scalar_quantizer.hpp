@@ -88,24 +88,4 @@ class CodeDistance {
   double dot_scale_ = 0.0;  ///< inner products: the step in the same units
 };
 
-/// A query prepared to be compared with codes of one segment. It is kept in 16 bits: under L2, cosine and L1 in steps
-/// of the codes, but not clamped to their range (only so far out that 32-bit sums could overflow); under inner
-/// product with a step of its own, which is finer.
-class CodeQuery {
- public:
-  CodeQuery() noexcept = default;
-  /// query: `dimensions` floats, not needed afterwards. scratch: `dimensions` int16, must outlive this object.
-  /// A query that is not codable (zero under cosine) gives a CodeQuery whose keys are all equal.
-  CodeQuery(const ScalarQuantizer& quantizer, const float* query, std::int16_t* scratch) noexcept;
-
-  /// Ascending = farther; comparable among codes of this quantiser only. Never NaN.
-  [[nodiscard]] float Key(const std::uint8_t* code) const noexcept;
-
- private:
-  const CodeKernels* kernels_ = nullptr;
-  Metric metric_ = Metric::kL2;
-  std::uint32_t dimensions_ = 0;
-  const std::int16_t* query_ = nullptr;
-};
-
 }  // namespace tandem::vec

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace tandem::vec {
@@ -38,6 +39,34 @@ double Norm(const float* values, std::size_t n) noexcept {
 /// A run of weights begins at a cache line.
 std::size_t WeightBytes(std::size_t dimensions) noexcept {
   return (NibbleBytes(dimensions) + 63) / 64 * 64;
+}
+
+/// To the nearest integer within [lowest, highest].
+std::int16_t RoundAndClamp(double value, std::int32_t lowest, std::int32_t highest) noexcept {
+  const double clamped = std::clamp(value, static_cast<double>(lowest), static_cast<double>(highest));
+  return static_cast<std::int16_t>(clamped + (clamped < 0.0 ? -0.5 : 0.5));
+}
+
+/// x in steps from the offset: what codes are compared with.
+void PrepareDifferences(const ScalarQuantizer& quantizer, const float* query, double scale,
+                        std::int32_t limit, std::int16_t* prepared) noexcept {
+  const double inverse_step = 1.0 / static_cast<double>(quantizer.step);
+  const std::int32_t lowest = 255 - limit;
+  for (std::uint32_t d = 0; d < quantizer.dimensions; ++d) {
+    const double difference =
+        static_cast<double>(query[d]) * scale - static_cast<double>(quantizer.offset[d]);
+    prepared[d] = RoundAndClamp(difference * inverse_step, lowest, limit);
+  }
+}
+
+/// The inner product with x = offset + step * code is, but for a constant and a factor, the sum of query * code.
+void PrepareInnerProduct(const float* query, std::uint32_t dimensions, std::int16_t* prepared) noexcept {
+  const double largest = LargestMagnitude(query, dimensions);
+  const std::int32_t limit = QueryLimitDot(dimensions);
+  const double scale = largest > 0.0 ? limit / largest : 0.0;
+  for (std::uint32_t d = 0; d < dimensions; ++d) {
+    prepared[d] = RoundAndClamp(static_cast<double>(query[d]) * scale, -limit, limit);
+  }
 }
 
 /// As whole numbers within -127 … 127 times the scale that this returns. weight(d): finite.
@@ -106,18 +135,29 @@ WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) 
       break;
   }
   if (metric_ == Metric::kInnerProduct) error_ *= Norm(query, dimensions_);
-  if (!IsCodable(metric_, query, dimensions_)) {
-    error_ = kInfinity;
-    metric_ = Metric::kInnerProduct;  // with zeros: every key is 0
-  }
+  if (IsCodable(metric_, query, dimensions_)) return;
+  error_ = kInfinity;
+  metric_ = Metric::kInnerProduct;
+  std::memset(scratch, 0, ScratchBytes(dimensions_));  // every key is 0
 }
 
 void WalkQuery::PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept {
-  static_cast<void>(CodeQuery(codec.base, query, scratch));
   query_ = scratch;
-  // Rounding both sides adds to a squared distance, mostly where it is about half a unit a dimension: up to a quarter each.
-  slack_ = static_cast<double>(dimensions_) / 4.0;
-  if (metric_ != Metric::kInnerProduct) return;
+  switch (metric_) {
+    case Metric::kL2:
+    case Metric::kCosine:
+      PrepareDifferences(codec.base, query, ScaleOf(metric_, query, dimensions_), QueryLimitL2(dimensions_),
+                         scratch);
+      // Rounding both sides adds to a squared distance, mostly where it is about half a unit a dimension: up to a quarter each.
+      slack_ = static_cast<double>(dimensions_) / 4.0;
+      return;
+    case Metric::kL1:
+      PrepareDifferences(codec.base, query, 1.0, QueryLimitL1(dimensions_), scratch);
+      return;
+    case Metric::kInnerProduct:
+      break;
+  }
+  PrepareInnerProduct(query, dimensions_, scratch);
   unit_ *= LargestMagnitude(query, dimensions_) / QueryLimitDot(dimensions_);
   for (std::size_t d = 0; d < dimensions_; ++d) {
     constant_ -= static_cast<double>(query[d]) * static_cast<double>(codec.base.offset[d]);

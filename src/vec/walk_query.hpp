@@ -66,8 +66,10 @@ class WalkQuery {
   WalkCode code_ = WalkCode::kSq8;
   Metric metric_ = Metric::kL2;
   std::uint32_t dimensions_ = 0;
-  const std::int16_t* query_ = nullptr;  ///< kSq8
-  NibbleQuery nibbles_ = {};             ///< kSq4
+  /// kSq8. L2, cosine and L1: in units of the codes, but not clamped to their range, only so far out that 32-bit sums could
+  /// overflow. Inner product: in units of its own, which are finer.
+  const std::int16_t* query_ = nullptr;
+  NibbleQuery nibbles_ = {};  ///< kSq4
   // The negative inner product is constant_ + unit_ * key; other distances are unit_ * key, or its root (L2, cosine).
   double unit_ = 0.0;
   double constant_ = 0.0;
