@@ -1,3 +1,6 @@
+// Checking checksums is a sixth of the time that loading from shared_buffers takes; without it, a damaged page would be searched for as
+// long as the server runs, and nobody could ever tell why.
+
 #include "pg/compat.hpp"
 
 #include "storage/chunk_fill.hpp"
