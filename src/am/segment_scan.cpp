@@ -99,6 +99,7 @@ static CachedSegment* NewCachedSegment(Relation index, const storage::Manifest& 
       AllocSetContextCreate(CurrentMemoryContext, "tandem segment", ALLOCSET_SMALL_SIZES);
   const MemoryContext old_context = MemoryContextSwitchTo(context);
   auto* segment = static_cast<CachedSegment*>(palloc0(sizeof(CachedSegment)));
+  segment->file = pg::FileOf(index).number;
   segment->incarnation = manifest.incarnation;
   segment->id = info.id;
   segment->context = context;
@@ -110,10 +111,11 @@ static CachedSegment* NewCachedSegment(Relation index, const storage::Manifest& 
   return nullptr;
 }
 
-/// Incarnation and id name one content for ever: neither is used twice.
-static CachedSegment* FindCachedSegment(uint64 incarnation, uint32 id) {
+/// In a file, incarnation and id name one content for ever: neither is used twice.
+static CachedSegment* FindCachedSegment(Oid file, uint64 incarnation, uint32 id) {
   CachedSegment* segment = cached_segments;
-  while (segment != nullptr && (segment->id != id || segment->incarnation != incarnation))
+  while (segment != nullptr &&
+         (segment->id != id || segment->incarnation != incarnation || segment->file != file))
     segment = segment->next;
   return segment;
 }
@@ -149,7 +151,7 @@ SegmentScan* BeginSegmentScan(Relation index, const storage::Manifest& manifest,
   // Allocated before anything is borrowed: from there on nothing fails until the callback stands.
   auto* scan = static_cast<SegmentScan*>(palloc0(sizeof(SegmentScan)));
   auto* callback = static_cast<MemoryContextCallback*>(palloc(sizeof(MemoryContextCallback)));
-  CachedSegment* cached = FindCachedSegment(manifest.incarnation, segment.id);
+  CachedSegment* cached = FindCachedSegment(pg::FileOf(index).number, manifest.incarnation, segment.id);
   const bool is_new = cached == nullptr;
   if (is_new) cached = AddCachedSegment(index, manifest, segment);
   if (cached == nullptr) return nullptr;

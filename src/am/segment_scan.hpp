@@ -13,6 +13,7 @@ using SegmentSearch = graph::GraphSearch<SegmentReader>;
 /// What a backend remembers of a segment between scans: what every search reads, where shared memory has it, and, if its pages are
 /// read, which buffers held them. All of it are copies and hints.
 struct CachedSegment {
+  Oid file;  ///< relfilenode: a copy of it (SET TABLESPACE) may go on otherwise, and be rolled back
   uint64 incarnation;
   uint32 id;
   uint32 users;      ///< open SegmentScans: it stays while there are any

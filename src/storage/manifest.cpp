@@ -157,9 +157,10 @@ ManifestRoot ReadManifestRoot(Relation index) {
 
 namespace {
 
-/// A manifest that this backend read before. A version is immutable and an incarnation random, so nothing here ever gets
-/// wrong; dropped indexes' entries are the least recently used and go first.
+/// A manifest that this backend read before. In a file, a version is immutable and an incarnation random, so nothing here ever
+/// gets wrong. (ALTER INDEX … SET TABLESPACE copies the file: if that is rolled back, versions go on from before it.) Dropped indexes' entries are the least recently used and go first.
 struct CachedManifest {
+  Oid file;
   uint64 incarnation;
   uint64 version;
   uint32 blob_id;
@@ -176,10 +177,10 @@ CachedManifest cached_manifests[kCachedManifests];
 std::size_t cached_bytes;
 uint64 cache_clock;
 
-const char* FindCached(uint64 incarnation, const ManifestRoot& root) {
+const char* FindCached(Oid file, uint64 incarnation, const ManifestRoot& root) {
   for (CachedManifest& entry : cached_manifests) {
-    if (entry.contents == nullptr || entry.incarnation != incarnation || entry.version != root.version ||
-        entry.blob_id != root.blob_id || entry.bytes != root.bytes)
+    if (entry.contents == nullptr || entry.file != file || entry.incarnation != incarnation ||
+        entry.version != root.version || entry.blob_id != root.blob_id || entry.bytes != root.bytes)
       continue;
     entry.last_use = ++cache_clock;
     return entry.contents;
@@ -210,7 +211,7 @@ CachedManifest* MakeRoom(std::size_t bytes) {
   }
 }
 
-void Remember(const Manifest& manifest, const char* contents) {
+void Remember(Oid file, const Manifest& manifest, const char* contents) {
   const ManifestRoot& root = manifest.root;
   if (root.bytes > kCacheBytes / 4) return;
   // An older version of the same index is of no use any more.
@@ -219,17 +220,18 @@ void Remember(const Manifest& manifest, const char* contents) {
   CachedManifest* entry = MakeRoom(root.bytes);
   char* copy = static_cast<char*>(MemoryContextAlloc(CacheMemoryContext, root.bytes));
   std::memcpy(copy, contents, root.bytes);
-  *entry = {manifest.incarnation, root.version, root.blob_id, root.bytes, ++cache_clock, copy};
+  *entry = {file, manifest.incarnation, root.version, root.blob_id, root.bytes, ++cache_clock, copy};
   cached_bytes += root.bytes;
 }
 
 }  // namespace
 
 Manifest* ReadManifest(Relation index) {
+  const Oid file = pg::FileOf(index).number;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     const auto [incarnation, dead_rows, root] = ReadRoot(index);
-    const char* contents = root.version == 0 ? nullptr : FindCached(incarnation, root);
+    const char* contents = root.version == 0 ? nullptr : FindCached(file, incarnation, root);
     if (contents != nullptr) {
       Manifest* manifest = NewManifest(incarnation, root);
       std::memcpy(ContentsOf(manifest), contents, root.bytes);
@@ -240,7 +242,7 @@ Manifest* ReadManifest(Relation index) {
     const char* problem = nullptr;
     Manifest* manifest = LoadManifest(index, incarnation, root, &problem);
     if (manifest != nullptr) {
-      if (root.version != 0) Remember(*manifest, ContentsOf(manifest));
+      if (root.version != 0) Remember(file, *manifest, ContentsOf(manifest));
       manifest->dead_rows = dead_rows;
       return manifest;
     }

@@ -1,8 +1,9 @@
 # Graphs in shared memory: whatever is there, not there, just coming or just going, searches answer the same.
 #
 # Seen to fail with: chunks filled from the wrong place (MakeRecords); segments told apart without their incarnation
-# (SegmentKey); a chunk left in the middle of loading by a session that ends (UnmarkMyLoad); page checksums not looked at
-# while loading; memory of lost indexes kept (ForgetLostSegments), of replaced graphs too (ForgetUnlistedSegments).
+# (SegmentKey) or, for a backend's own, without their file (FindCachedSegment); a chunk left in the middle of loading by a
+# session that ends (UnmarkMyLoad); page checksums not looked at while loading; memory of lost indexes kept
+# (ForgetLostSegments), of replaced graphs, too (ForgetUnlistedSegments).
 use strict;
 use warnings;
 
@@ -95,6 +96,18 @@ $node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION ''");
 $node->safe_psql('postgres', 'ALTER INDEX t_index SET TABLESPACE elsewhere');
 is(memory_bytes($node, 't_index'), 0, 'a moved index is another file');
 is(answers($node, 't', $dimensions), $before, '... with the same answers');
+
+# A move is taken back, and what was built in the new place with it: in the old one, the same numbers get other contents.
+my $mover = start_session($node, 'mover');
+$mover->query_safe("BEGIN; ALTER INDEX t_index SET TABLESPACE pg_default; INSERT INTO t SELECT i, spread_vector(i + 90000, $dimensions) FROM generate_series(200001, 203000) i");
+$mover->query_safe("CALL tandem_build('t_index')");
+my $undone = $mover->query_safe("SELECT max(segment_id) FROM tandem_segments('t_index')");
+$mover->query_safe("SELECT answers('t', $dimensions); ROLLBACK");
+$node->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i + 95000, $dimensions) FROM generate_series(300001, 303000) i; CALL tandem_build('t_index')");
+is($mover->query_safe("SELECT max(segment_id) FROM tandem_segments('t_index')"), $undone, 'a segment id that a rolled back move had given away');
+is($mover->query_safe("SELECT answers('t', $dimensions)"), answers($node, 't', $dimensions), '... means the other content, for who moved, too');
+end_session($mover);
+check_graph($node, 't', 't_index', '... with all rows', dimensions => $dimensions);
 $node->safe_psql('postgres', "UPDATE t SET embedding = spread_vector(id + 50000, $dimensions); REINDEX INDEX t_index; CALL tandem_build('t_index')");
 check_graph($node, 't', 't_index', 'rebuilt with other rows', dimensions => $dimensions) for 1 .. 2;
 
