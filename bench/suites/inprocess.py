@@ -1,4 +1,4 @@
-"""inprocess: recall and speed of hnswlib and FAISS, and of brute force, on the bench sets without a server.
+"""inprocess: recall and speed of hnswlib, FAISS, brute force and tandem's own search core on the bench sets, without a server.
 
 What a search behind SQL is held against. Programs whose library is not installed are left out.
 """
@@ -9,6 +9,26 @@ from harness.context import rate
 
 SETS = ("fashion", "acl", "syn768", "syn1m")
 EF = "10,20,40,57,80,120,200,400"
+
+
+def segments(context, data, paths):
+    """tandem's search core in the same process as hnswlib, in turns; ratios at equal recall are in the lines."""
+    context.progress("segments on %s" % data.name)
+    index, segment = data.path("hnswlib-m16-efc200.graph"), data.path("tandem-m16-efc200")
+    lines = context.tools.json_lines("tandem-bench-segment", metric=data.metric, m=16, ef_construction=200, ef=EF,
+                                     rounds=context.repeats(5), index=index, segment=segment, segments="1,4,8",
+                                     order="both", **paths)
+    table = []
+    for line in lines:
+        context.record("core", data, **line)
+        if line["step"] == "at_recall":
+            table.append(("core: " + line["engine"], "-", "%.4f" % line["recall"], rate(line["qps_median"]),
+                          "%.2fx" % line["ratio_median"]))
+    if context.options.scale < 1.0:
+        for name in os.listdir(os.path.dirname(index)):
+            if name.endswith((".segment", ".graph")):
+                os.remove(data.path(name))
+    return table
 
 
 def run(context):
@@ -37,4 +57,6 @@ def run(context):
                                   "%.0f" % line["p50_us"]))
             if context.options.scale < 1.0:
                 os.remove(index)
-        context.table(("engine", "ef", "recall@10", "QPS", "p50 us"), table)
+        if context.tools.has("tandem-bench-segment"):
+            table += segments(context, data, paths)
+        context.table(("engine", "ef", "recall@10", "QPS", "p50 us, or ratio to hnswlib"), table)
