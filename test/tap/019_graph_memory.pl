@@ -81,7 +81,7 @@ cmp_ok(codes_from_pages($node, 't', $dimensions), '>', 0, '... and the rest is r
 
 is($node->safe_psql('postgres', "SELECT tandem_prewarm('wide_index')"), 0, 'graphs just used keep their memory');
 $node->safe_psql('postgres', 'DROP INDEX t_index');
-cmp_ok($node->safe_psql('postgres', "SELECT tandem_prewarm('wide_index')"), '>', 900 * 1024, 'those of a dropped index do not');
+cmp_ok($node->safe_psql('postgres', "SELECT tandem_prewarm('wide_index')"), '>', 500 * 1024, 'those of a dropped index do not');
 $node->safe_psql('postgres', "CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops) $index_options; CALL tandem_build('t_index')");
 
 set_configuration($node, "tandem.memory_budget = '64MB'");
