@@ -247,7 +247,6 @@ TEST(WalkQuery, GivesTheSameKeysOneByOneAndTogether) {
   }
 }
 
-/// Broken once by forgetting the centre in the constant of inner products.
 TEST(WalkQuery, BoundsDistancesFromBelow) {
   for (const std::uint32_t dimensions : {1U, 2U, 7U, 100U, 387U}) {
     const Vectors vectors = Gaussian(400, dimensions, 31 + dimensions);
