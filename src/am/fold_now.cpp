@@ -277,12 +277,15 @@ bool CompactOnce(FoldSession* session) {
 
 void FoldAll(FoldSession* session) {
   const FoldRequest& request = *session->request;
+  const bool tidies = (request.at_rest || request.everything) && !request.is_new;
   while (FoldOnce(session)) {
     session->report.outcome = FoldOutcome::kOutOfTime;
-    if (IsPast(request.deadline)) return;
+    if (!IsPast(request.deadline)) continue;
+    // Folds that take all the time there is, VACUUM after VACUUM, must not keep dead rows in place for ever.
+    if (tidies) (void)CompactOnce(session);
+    return;
   }
   if (session->report.published > 0 && request.everything && !request.is_new) LoadGraphs(*session);
-  const bool tidies = (request.at_rest || request.everything) && !request.is_new;
   if (session->report.outcome != FoldOutcome::kUpToDate || !tidies) return;
   while (!IsPast(request.deadline) && CompactOnce(session)) continue;
 }
@@ -354,12 +357,17 @@ void ShowAgain(const ShownProgress& shown) {
 }
 
 void WarnOfFailure(Relation index, const ErrorData& error) {
+  const char* name = RelationGetRelationName(index);
+  const bool has_graphs = HasGraphs(StrategyOf(index));
   ereport(
       WARNING,
       (errcode(error.sqlerrcode),
-       errmsg("could not build graphs of index \"%s\": %s", RelationGetRelationName(index), error.message),
+       has_graphs ? errmsg("could not build graphs of index \"%s\": %s", name, error.message)
+                  : errmsg("could not tidy up index \"%s\": %s", name, error.message),
        error.detail != nullptr ? errdetail_internal("%s", error.detail) : 0,
-       errhint("Its rows are found all the same, by exact scan. CALL tandem_build(...) tries again.")));
+       has_graphs
+           ? errhint("Its rows are found all the same, by exact scan. CALL tandem_build(...) tries again.")
+           : errhint("What is dead keeps its place in the index until the next VACUUM.")));
 }
 
 }  // namespace
@@ -386,20 +394,19 @@ FoldReport FoldIndexInSteps(Oid index, const FoldRequest& request, bool may_comm
   return FoldUnderLock(&session);
 }
 
-FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
+bool TryOrWarn(Relation index, void (*work)(Relation index, void* state), void* state) {
   const MemoryContext context = CurrentMemoryContext;
   const ResourceOwner owner = CurrentResourceOwner;
-  const MemoryContext scratch = AllocSetContextCreate(context, "tandem fold or warn", ALLOCSET_SMALL_SIZES);
+  const MemoryContext scratch = AllocSetContextCreate(context, "tandem try or warn", ALLOCSET_SMALL_SIZES);
   const ShownProgress shown = RememberProgress();
-  // What the fold holds when it fails - pins, locks, memory - is let go of by the subtransaction's abort. It writes no
+  // What the work holds when it fails - pins, locks, memory - is let go of by the subtransaction's abort. It writes no
   // heap tuple, so it takes no transaction id.
   BeginInternalSubTransaction(nullptr);
   MemoryContextSwitchTo(scratch);
-  FoldReport report = {};
   ErrorData* volatile error = nullptr;
   PG_TRY();
   {
-    report = FoldIndex(index, request);
+    work(index, state);
     ReleaseCurrentSubTransaction();
   }
   PG_CATCH();
@@ -409,17 +416,36 @@ FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
     ShowAgain(shown);
-    report = {FoldOutcome::kFailed, 0};
   }
   PG_END_TRY();
   MemoryContextSwitchTo(context);
   CurrentResourceOwner = owner;
   MemoryContextDelete(scratch);
-  if (error == nullptr) return report;
+  if (error == nullptr) return true;
   if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
   WarnOfFailure(index, *error);
   FreeErrorData(error);
-  return report;
+  return false;
+}
+
+namespace {
+
+struct TriedFold {
+  const FoldRequest* request;
+  FoldReport report;
+};
+
+void TryFold(Relation index, void* state) {
+  auto* tried = static_cast<TriedFold*>(state);
+  tried->report = FoldIndex(index, *tried->request);
+}
+
+}  // namespace
+
+FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request) {
+  TriedFold tried = {&request, {}};
+  if (!TryOrWarn(index, TryFold, &tried)) return {FoldOutcome::kFailed, 0};
+  return tried.report;
 }
 
 }  // namespace tandem::am

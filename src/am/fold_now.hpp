@@ -44,8 +44,11 @@ struct FoldReport {
 /// the rebuild as the rebuild for him.
 [[nodiscard]] FoldReport FoldIndex(Relation index, const FoldRequest& request);
 
-/// The same for those who have something better to do than to fail: an ERROR is rolled back and becomes a WARNING; only a
-/// cancelled query is still one. Uses a subtransaction, so it must not be called in parallel mode.
+/// Runs `work` in a subtransaction, so not in parallel mode: an ERROR of it is rolled back and becomes a WARNING, and false is
+/// returned; only a cancelled query is still an ERROR. For those who have something better to do than to fail.
+bool TryOrWarn(Relation index, void (*work)(Relation index, void* state), void* state);
+
+/// FoldIndex() by TryOrWarn().
 [[nodiscard]] FoldReport FoldIndexOrWarn(Relation index, const FoldRequest& request);
 
 /// The same by name, for procedures: opens the index itself, step by step. may_commit: connected to SPI and allowed to commit; then

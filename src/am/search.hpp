@@ -19,8 +19,8 @@ struct Search;
 /// view of the index that it takes must be no older than `snapshot`.
 void StartSearch(Search* search, Snapshot snapshot, const float* query);
 
-/// The next row; false at the end. In ascending distance, ties by row id, unless tandem.iterative_scan is relaxed_order;
-/// each row at most once. No pin is held between calls.
+/// The next row; false at the end. In ascending distance, unless tandem.iterative_scan is relaxed_order; ties by row id in
+/// exact scans, in others among what the graphs delivered together. Each row at most once. No pin is held between calls.
 [[nodiscard]] bool NextSearchRow(Search* search, storage::ScanRow* row);
 
 void EndSearch(Search* search);

@@ -68,16 +68,24 @@ void FoldInVacuum(Relation index) {
     (void)FoldIndexOrWarn(index, request);
 }
 
+/// Under the builder lock.
+void TidyFlat(Relation index, void* /*unused*/) {
+  const int limit_ms = IsAutoVacuumWorkerProcess() ? kAutovacuumFoldMs : kVacuumFoldMs;
+  storage::RetireSegments(index);
+  (void)storage::RecycleRetired(index);
+  storage::CompactNow(index, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms));
+}
+
 /// Strategy flat uses no segments: what another strategy left goes. What is dead takes room with it, too.
 void TendFlat(Relation index) {
   const Oid oid = RelationGetRelid(index);
   if (!storage::TryLockBuilder(oid)) return;
-  const int limit_ms = IsAutoVacuumWorkerProcess() ? kAutovacuumFoldMs : kVacuumFoldMs;
   PG_TRY();
   {
-    storage::RetireSegments(index);
-    (void)storage::RecycleRetired(index);
-    storage::CompactNow(index, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms));
+    if (IsInParallelMode())
+      TidyFlat(index, nullptr);
+    else
+      (void)TryOrWarn(index, TidyFlat, nullptr);
   }
   PG_FINALLY();
   { storage::UnlockBuilder(oid); }

@@ -117,6 +117,9 @@ int LevelOf(std::uint32_t label, std::uint32_t m) noexcept {
   return static_cast<int>(-std::log(uniform) / std::log(static_cast<double>(m)));
 }
 
+// A segment with more than one row in so many beyond its codec's reach is not grown any further.
+constexpr std::uint64_t kDriftedShare = 64;
+
 constexpr std::uint32_t kNotInserted = ~std::uint32_t{0};
 
 }  // namespace
@@ -146,6 +149,7 @@ class GraphBuilder::Impl {
 
  private:
   void ChooseCodec();
+  void WatchDrift(const float* vector);
   void MakeGraph(std::uint32_t max_nodes);
   void BeginAdopting();
   bool AdoptNodes(std::uint32_t max_nodes);
@@ -171,6 +175,8 @@ class GraphBuilder::Impl {
   std::vector<float> walk_;  ///< centres, then steps, of 4-bit codes
   vec::WalkCodec codec_;
   vec::WalkReason codec_reason_ = vec::WalkReason::kAsked;
+  float trained_error_ = 0.0F;      ///< codec_.error as it was before rows beyond its reach raised it
+  std::uint64_t beyond_reach_ = 0;  ///< rows
 
   // The graph.
   std::optional<CodeSpace> space_;
@@ -284,6 +290,8 @@ void GraphBuilder::Impl::ChooseCodec() {
       vec::ChooseWalkCode(*trainer_, codec_.base, parameters_.codec, centre, step);
   codec_.code = decision.code;
   codec_.error = decision.trial.error;
+  codec_.reach = decision.trial.reach;
+  trained_error_ = codec_.error;
   codec_reason_ = decision.reason;
   if (codec_.code != vec::WalkCode::kSq4) return;
   codec_.centre = centre;
@@ -305,6 +313,7 @@ base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
     return status;
   trainer_.reset();
   codec_ = WalkCodecOf(base_.header(), offsets_.data(), walk_.data());
+  trained_error_ = codec_.error;
   codec_reason_ = static_cast<vec::WalkReason>(base_.header().codec_reason);
   MakeGraph(base_.header().nodes);
   return {};
@@ -387,7 +396,20 @@ void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float*
   if (!vec::IsCodable(parameters_.graph.metric, vector, parameters_.graph.dimensions)) return;
   if (tids_.size() >= parameters_.max_rows) throw std::length_error("more rows than announced");
   vec::EncodeVector(codec_.base, vector, reinterpret_cast<std::uint8_t*>(data_.data()));
+  WatchDrift(vector);
   AttachRow(RelativeRow(row), tid, NodeOfCode());
+}
+
+/// Rows unlike those that the codec was trained on: what is said of its error must hold for them, too. A few only cost
+/// re-ranks; with many the next segment is to be trained anew.
+void GraphBuilder::Impl::WatchDrift(const float* vector) {
+  const double residual =
+      vec::WalkResidual(codec_, vector, reinterpret_cast<const std::uint8_t*>(data_.data()));
+  if (residual <= static_cast<double>(codec_.reach)) return;
+  ++beyond_reach_;
+  const double error = residual + static_cast<double>(trained_error_);
+  codec_.error = std::max(codec_.error,
+                          std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()));
 }
 
 std::uint32_t GraphBuilder::Impl::NodeOfCode() {
@@ -477,6 +499,7 @@ void GraphBuilder::Impl::LayOut() {
     if (cancel_.cancelled()) return;
   }
   graph.codec = codec_;
+  if (beyond_reach_ > tids_.size() / kDriftedShare) graph.codec.reach = kDrifted;
   graph.walk = walk_.data();
   graph.codec_reason = codec_reason_;
   image_.LayOut(parameters_, graph, std::move(tids_), node_of_);

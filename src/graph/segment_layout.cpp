@@ -14,6 +14,7 @@ const char* ProblemOfCodec(const SegmentHeader& header) noexcept {
   if (code != vec::WalkCode::kSq8 && !four_bits) return "unknown codec";
   if (four_bits && static_cast<vec::Metric>(header.metric) == vec::Metric::kL1) return "4-bit codec for L1";
   if (!(header.walk_error >= 0.0F)) return "wrong error of codes";  // infinity: not known
+  if (!(header.walk_reach >= 0.0F) && header.walk_reach != kDrifted) return "wrong reach of codes";
   if (header.codec_reason >= vec::kWalkReasons) return "unknown reason for the codec";
   return nullptr;
 }
@@ -25,6 +26,7 @@ vec::WalkCodec WalkCodecOf(const SegmentHeader& header, const float* offsets, co
   codec.code = static_cast<vec::WalkCode>(header.codec);
   codec.base = {static_cast<vec::Metric>(header.metric), header.dimensions, header.step, offsets};
   codec.error = header.walk_error;
+  codec.reach = header.walk_reach;
   if (codec.code == vec::WalkCode::kSq4) {
     codec.centre = walk;
     codec.step = walk + header.dimensions;
@@ -67,7 +69,7 @@ const char* ProblemOf(const SegmentHeader& header) noexcept {
     return "wrong rows";
   }
   if (header.nodes >= kMaxNodes || header.upper_nodes > header.nodes ||
-      header.upper_lists < header.upper_nodes ||
+      header.upper_lists < header.upper_nodes || header.max_level > header.upper_lists ||
       header.upper_lists > std::uint64_t{header.upper_nodes} * header.max_level) {
     return "wrong counts of nodes";
   }

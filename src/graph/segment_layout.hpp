@@ -28,6 +28,9 @@ constexpr std::uint32_t kSegmentMagic = 0x47455354;  // "TSEG"
 constexpr std::uint16_t kSegmentVersion = 2;
 constexpr std::uint32_t kEndOfLinks = ~std::uint32_t{0};
 constexpr std::uint32_t kMaxM = 100;
+/// SegmentHeader::walk_reach of a segment that no other may grow from: too many of its vectors are unlike those that its
+/// codec was trained on.
+constexpr float kDrifted = -1.0F;
 constexpr std::uint32_t kMaxNodes = std::uint32_t{1} << 31;  // searches keep a mark in the highest bit
 
 struct SegmentHeader {
@@ -61,8 +64,10 @@ struct SegmentHeader {
   std::uint64_t rows_at;
   std::uint64_t tids_at;
   std::uint64_t bytes;  ///< of the whole segment
+  float walk_reach;     ///< vec::WalkCodec::reach, or kDrifted
+  std::uint32_t unused;
 };
-static_assert(sizeof(SegmentHeader) == 160, "on-disk format");
+static_assert(sizeof(SegmentHeader) == 168, "on-disk format");
 
 /// Levels 1 … level of a node: lists first_list … first_list + level - 1.
 struct UpperNode {

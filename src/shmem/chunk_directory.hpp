@@ -156,6 +156,11 @@ class ChunkDirectory {
     return {0, 0};
   }
 
+  /// Of a segment that Find() has just found.
+  [[nodiscard]] std::uint32_t ChunksOf(const CachedSegmentRef& ref) const noexcept {
+    return shared_->slots[ref.slot].chunks;
+  }
+
   /// A place for a segment that has none, nothing of it cached; generation 0 if there is no slot or no frame for its table.
   [[nodiscard]] CachedSegmentRef Make(const SegmentKey& key, std::uint32_t chunks,
                                       std::uint32_t now) const noexcept {

@@ -130,13 +130,23 @@ void WatchMyEnd() {
   watching_my_end = true;
 }
 
+/// With the lock held. Generation 0: not there.
+CachedSegmentRef FindWhole(const SegmentKey& key, uint32 chunks, bool* is_another) {
+  const CachedSegmentRef ref = directory.Find(key);
+  // A standby hears of no DROP DATABASE: a database may have come again there under its old number (README.md).
+  *is_another = ref.generation != 0 && directory.ChunksOf(ref) != chunks;
+  return *is_another ? CachedSegmentRef{0, 0} : ref;
+}
+
 CachedSegmentRef FindOrMake(const SegmentKey& key, uint32 chunks, uint32 now) {
+  bool is_another;
   LWLockAcquire(lock, LW_SHARED);
-  CachedSegmentRef ref = directory.Find(key);
+  CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
   LWLockRelease(lock);
   if (ref.generation != 0 || !directory.MayHaveRoom(now)) return ref;
   LWLockAcquire(lock, LW_EXCLUSIVE);
-  ref = directory.Find(key);
+  ref = FindWhole(key, chunks, &is_another);
+  if (is_another) directory.Forget([&key](const SegmentKey& other) { return other == key; });
   if (ref.generation == 0) ref = directory.Make(key, chunks, now);
   LWLockRelease(lock);
   return ref;

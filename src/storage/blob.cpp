@@ -59,7 +59,7 @@ void MarkStale(BlobReader* reader, uint32 page) {
   ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
                     errmsg("index \"%s\" has a damaged page %u of blob %u",
                            RelationGetRelationName(reader->index), page, reader->blob.id),
-                    reader->checks_sums ? errdetail("It is not copied into shared memory.")
+                    reader->checks_sums ? errdetail("Nothing is taken from it: rows are found without it.")
                                         : errdetail("Its rows are found by an exact scan instead."),
                     errhint("Rebuild the index with REINDEX.")));
 }

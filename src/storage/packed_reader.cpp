@@ -109,6 +109,7 @@ PackedAnswer ReadPacked(PackedReader* reader, uint64 row, float* scratch, const 
     if (range == nullptr) return PackedAnswer::kNotPacked;
     TurnToRange(reader, *range);
   }
+  reader->places.strategy = reader->vectors.strategy = reader->strategy;
   const PackedLayout& layout = reader->layout;
   if (layout.rows == 0) return PackedAnswer::kGone;
   if (layout.Bytes() != reader->range.bytes) return PackedAnswer::kStale;

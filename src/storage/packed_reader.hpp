@@ -19,10 +19,11 @@ struct PackedReader {
   Relation index;
   const Manifest* manifest;  ///< lists the ranges
   uint32 row_bytes;
-  bool is_open;         ///< the following is of the range that was asked for last
-  PackedInfo range;     ///< a copy
-  PackedLayout layout;  ///< of its blob
-  uint64 next;          ///< ordinal behind the row that was found last
+  BufferAccessStrategy strategy;  ///< the caller's, for the next call; nullptr after OpenPacked()
+  bool is_open;                   ///< the following is of the range that was asked for last
+  PackedInfo range;               ///< a copy
+  PackedLayout layout;            ///< of its blob
+  uint64 next;                    ///< ordinal behind the row that was found last
   BlobReader places;
   BlobReader vectors;
 };

@@ -191,6 +191,7 @@ void ReportLostVector(const RowReader& reader, uint64 row) {
 const float* ReadByDetour(RowReader* reader, uint64 row) {
   for (;;) {
     const float* vector = nullptr;
+    reader->packed.strategy = reader->strategy;
     switch (ReadPacked(&reader->packed, row, reader->scratch, &vector)) {
       case PackedAnswer::kFound:
         return vector;

@@ -64,6 +64,8 @@ bool ReadSegmentHead(Relation index, const Manifest& manifest, const SegmentInfo
                      SegmentHead* head) {
   BlobReader reader;
   OpenBlob(&reader, index, manifest.incarnation, manifest.BlobOf(segment), nullptr);
+  // What is copied into shared memory, and which rows need not be looked at, depends on the codec.
+  reader.checks_sums = true;
   const bool is_read = ReadHeadFrom(index, segment, &reader, head);
   CloseBlob(&reader);
   return is_read;
@@ -75,6 +77,7 @@ const graph::UpperNode* ReadUpperNodes(Relation index, const Manifest& manifest,
   auto* nodes = static_cast<graph::UpperNode*>(palloc(bytes));
   BlobReader reader;
   OpenBlob(&reader, index, manifest.incarnation, manifest.BlobOf(segment), nullptr);
+  reader.checks_sums = true;
   BlobSource(&reader).Read(head.header.upper_nodes_at, bytes, nodes);
   CloseBlob(&reader);
   if (!reader.stale) return nodes;

@@ -314,7 +314,8 @@ void VerifyPages(Relation index, Relation heap, ProblemSink sink, void* state) {
     report.Say(0, "VACUUM counted %llu dead rows, %llu are marked",
                static_cast<unsigned long long>(counted_dead), static_cast<unsigned long long>(dead));
   CheckVectorStream(index, *layout, rows, image, report, [index, layout] {
-    return !RecoveryInProgress() || HasManifest(index, layout->meta.root);
+    const bool is_kept = !RecoveryInProgress() && !TransactionStartedDuringRecovery();
+    return is_kept || HasManifest(index, layout->meta.root);
   });
   CheckTidsUnique(index, rows + null_rows, report);
   // Rows may have been appended and sealed between the count and the layout.

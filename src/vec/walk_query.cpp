@@ -115,6 +115,27 @@ void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_
   }
 }
 
+double WalkResidual(const WalkCodec& codec, const float* vector, const std::uint8_t* code8) noexcept {
+  const ScalarQuantizer& base = codec.base;
+  const double scale = ScaleOf(base.metric, vector, base.dimensions);
+  double sum = 0.0;
+  double squares = 0.0;
+  for (std::size_t d = 0; d < base.dimensions; ++d) {
+    double code = code8[d];
+    if (codec.code == WalkCode::kSq4) {
+      const double centre = codec.centre[d];
+      const double step = codec.step[d];
+      const double level = std::clamp(std::floor((code - centre) / step + 8.0), 0.0, 15.0);
+      code = centre + step * (level - kMiddleNibble);
+    }
+    const double meant = static_cast<double>(base.offset[d]) + static_cast<double>(base.step) * code;
+    const double difference = static_cast<double>(vector[d]) * scale - meant;
+    sum += std::fabs(difference);
+    squares += difference * difference;
+  }
+  return base.metric == Metric::kL1 ? sum : std::sqrt(squares);
+}
+
 std::size_t WalkQuery::ScratchBytes(std::size_t dimensions) noexcept {
   return std::max((dimensions * sizeof(std::int16_t) + 63) / 64 * 64, 2 * WeightBytes(dimensions));
 }

@@ -28,6 +28,8 @@ struct WalkCodec {
   /// By how much a distance by code exceeds the true one at the most. L2: of the distance, not its square. Cosine: of the
   /// distance between the normalised vectors. Inner product: per unit of the query's norm. Infinity: not known.
   float error = 0.0F;
+  /// The error was learnt from vectors whose WalkResidual() is at most this.
+  float reach = 0.0F;
 };
 
 /// Bytes of a walk code, a multiple of 4.
@@ -35,6 +37,11 @@ struct WalkCodec {
 
 /// Makes a walk code of an 8-bit code. `to`: WalkCodeBytes(), aligned to 4.
 void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_t* to) noexcept;
+
+/// How far what a code stands for is from its vector, in the units of WalkCodec::error: by that much at the most can the distance
+/// from a query to the code exceed the one to the vector. Large for vectors unlike those that the codec was trained on.
+[[nodiscard]] double WalkResidual(const WalkCodec& codec, const float* vector,
+                                  const std::uint8_t* code8) noexcept;
 
 /// A query prepared for one segment.
 class WalkQuery {

@@ -27,7 +27,8 @@ constexpr std::uint32_t kDeepest = 24;
 constexpr double kDeviations = 5.0;
 constexpr double kLeftOut =
     0.02;  // of the moved queries: vectors that 8 bits clip a lot are rare, and near ones of them
-constexpr double kFartherOut = 1.5;  // inner products
+constexpr double kReachMargin = 1.5;  // of the largest residual of the sample
+constexpr double kFartherOut = 1.5;   // inner products
 // How many standard deviations the levels may reach to either side.
 constexpr double kReaches[] = {1.5, 2.0, 2.5, 2.75, 3.0, 3.5, 4.5, 6.0};
 // How far a query is moved towards a neighbour, as shares of that distance; 0: the query is the vector itself.
@@ -129,6 +130,7 @@ class Trial {
   Spread near_;
   std::array<Spread, std::size(kMoves)> moved_excess_;
   std::vector<Ranking> rankings_;
+  double largest_residual_ = 0.0;
 };
 
 WalkCodec WithoutError(const WalkCodec& codec) noexcept {
@@ -160,6 +162,7 @@ Trial::Trial(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec)
     EncodeVector(codec_.base, Sample(i), code8.data());
     MakeWalkCode(codec_, code8.data(), codes_.data() + i * code_bytes_);
     code_of_[i] = Code(i);
+    largest_residual_ = std::max(largest_residual_, WalkResidual(codec_, Sample(i), code8.data()));
   }
 }
 
@@ -232,11 +235,14 @@ double Trial::Norm(const float* vector) const noexcept {
 }
 
 WalkTrial Trial::Result() {
-  if (rankings_.empty()) return {std::numeric_limits<float>::infinity(), 0};
+  if (rankings_.empty())
+    return {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity(), 0};
   double error = std::max(0.0, near_.Reach());
   for (Spread& excess : moved_excess_) error = std::max(error, excess.AllBut(kLeftOut));
   if (codec_.base.metric == Metric::kInnerProduct) error *= kFartherOut;
-  return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()), Depth(error)};
+  return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()),
+          static_cast<float>(kReachMargin * largest_residual_ + static_cast<double>(codec_.base.step) / 2.0),
+          Depth(error)};
 }
 
 std::uint32_t Trial::Depth(double error) const {

@@ -34,6 +34,8 @@ constexpr std::uint32_t kWalkReasons = 6;
 /// How well a walk code keeps the distances within the sample.
 struct WalkTrial {
   float error = 0.0F;  ///< for WalkCodec::error; infinity if the sample is too small to tell
+  float reach = 0.0F;  ///< for WalkCodec::reach: half as much again as the sample's largest residual
+                       ///< and a bit; infinity with an unknown error
   /// Exact distances that the ten nearest cost, at the most, for nine of ten queries: those of all vectors whose lower bound
   /// is below the tenth distance. Counted up to 256; 0 if the sample is too small.
   std::uint32_t depth = 0;

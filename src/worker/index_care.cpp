@@ -398,10 +398,11 @@ void LoadGraphs(Care* care, bool is_shy) {
 bool LookAndBuild(Care* care) {
   Look(care);
   bool published = false;
+  bool folded = false;
   if (care->job != nullptr) {
     ShowActivity(*care, "folding");
     pg::StopPoint("worker-before-fold");
-    published = Build(care) == BuildEnd::kPublished;
+    published = folded = Build(care) == BuildEnd::kPublished;
     const bool sealed_everything = published && storage::SealedAfter(care->job) >= care->watched->row_bound;
     EndJob(care);
     care->watched->folded_at = GetCurrentTimestamp();
@@ -411,7 +412,7 @@ bool LookAndBuild(Care* care) {
   } else if (care->compaction != nullptr) {
     published = CompactAll(care);
   }
-  if (care->is_builder && (published || !care->watched->loaded)) LoadGraphs(care, !published);
+  if (care->is_builder && (folded || !care->watched->loaded)) LoadGraphs(care, !folded);
   LeaveBuilder(care);
   return published;
 }
@@ -431,6 +432,7 @@ void TellError(Care* care) {
   MemoryContextSwitchTo(care->context);
   EndJob(care);
   LeaveBuilder(care);
+  care->watched->settled = false;  // a compaction begins on an index that is
   shmem::ReportBuildError(care->watched->index, error->message);
   pgstat_report_activity(STATE_IDLE, nullptr);
   ereport(LOG, (errcode(error->sqlerrcode),

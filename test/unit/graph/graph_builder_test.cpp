@@ -270,6 +270,42 @@ TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kCorrupted);
 }
 
+// Rows beyond the range of the base's codes all get the same code: without a larger error the first of them would pass for
+// the nearest. Broken once: WatchDrift() not called.
+TEST(GraphBuilder, RowsUnlikeTheBaseRaiseTheErrorAndEndItsCodec) {
+  const auto value = [](std::uint64_t row) { return static_cast<float>(row); };
+  GraphBuilder first(Parameters(vec::Metric::kL2, 1, 300));
+  for (std::uint64_t row = 0; row < 300; ++row) {
+    const float vector = value(row);
+    first.AddSample(&vector);
+  }
+  first.FinishTraining();
+  for (std::uint64_t row = 0; row < 300; ++row) {
+    const float vector = value(row);
+    first.AddRow(static_cast<base::RowId>(row), TidOf(row), &vector);
+  }
+  ASSERT_TRUE(first.Finish().ok());
+  MemorySegment base(first);
+  EXPECT_LT(base.header().walk_error, 10.0F);
+  EXPECT_GT(base.header().walk_reach, 0.0F);
+
+  GraphBuilder second(Parameters(vec::Metric::kL2, 1, 400));
+  ASSERT_TRUE(second.BeginBase(&base).ok());
+  base::Status status;
+  while (second.LoadBaseNodes(&base, 1'000, &status)) {
+  }
+  for (std::uint64_t row = 0; row < 300; ++row) second.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  for (std::uint64_t row = 300; row < 400; ++row) {
+    const float vector = value(10 * row);
+    second.AddRow(static_cast<base::RowId>(row), TidOf(row), &vector);
+  }
+  ASSERT_TRUE(second.Finish().ok());
+  MemorySegment grown(second);
+  EXPECT_GE(grown.header().walk_error, 3'990.0F - 300.0F);  // the last row's code stands for 300 or so
+  EXPECT_EQ(grown.header().walk_reach, kDrifted);
+  EXPECT_EQ(TryBase(&grown, Parameters(vec::Metric::kL2, 1, 500)).kind(), base::ErrorKind::kCorrupted);
+}
+
 // Bytes that a checksum should have caught must end in an error, not in memory that is not ours.
 TEST(GraphBuilder, RefusesABaseWithWrongLinks) {
   const BuildParameters fits = Parameters(vec::Metric::kL2, 12, 400);
