@@ -14,6 +14,7 @@ enum class ErrorKind : unsigned char {
   kDataException,  ///< 22000 NaN, infinity, wrong dimensions
   kLimitExceeded,  ///< 54000 over a documented limit
   kCorrupted,      ///< XX002 stored bytes contradict the format
+  kUnsuitable,     ///< 55000 sound, but not for what it was meant; mostly handled by who called
   kCancelled,      ///< 57014
 };
 

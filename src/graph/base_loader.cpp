@@ -35,8 +35,12 @@ base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& par
   if (const char* problem = ProblemOf(header_); problem != nullptr) return Error(problem);
   if (!ours) return Error("another shape than this index");
   first_row_ = parameters.first_row;
-  if (!IsWhatIsWanted(parameters.codec, header_)) return Error("another codec than is wanted");
-  if (header_.walk_reach == kDrifted) return Error("vectors have drifted from its codec");
+  if (!IsWhatIsWanted(parameters.codec, header_)) {
+    return base::Status::Error(base::ErrorKind::kUnsuitable, "its codec is not the one that is wanted");
+  }
+  if (header_.walk_reach == kDrifted) {
+    return base::Status::Error(base::ErrorKind::kUnsuitable, "its vectors have drifted from its codec");
+  }
   source->Read(header_.offsets_at, header_.dimensions * sizeof(float), offsets);
   if (WalkFloats(header_) > 0) source->Read(header_.walk_at, WalkFloats(header_) * sizeof(float), walk);
   stage_ = header_.nodes > 0 ? Stage::kRecords : Stage::kLoaded;

@@ -60,7 +60,8 @@ class GraphBuilder {
   void FinishTraining();
 
   /// Takes the base's quantiser, walk codec and graph shape. base_first_row etc. come from its header; its row ids lie within
-  /// ours. Returns kCorrupted if header and parameters contradict each other, a codec asked for by name included.
+  /// ours. Returns kCorrupted if header and parameters contradict each other, kUnsuitable if it is sound but has
+  /// another codec than the one asked for by name, or rows that have drifted from it.
   [[nodiscard]] base::Status BeginBase(SegmentSource* source);
   /// Loads up to `max_nodes` more nodes, or parts of them; true while there are more. `source` is used during the call only. At
   /// the end rows are sorted at once, 0.1 s a million.

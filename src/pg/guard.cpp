@@ -21,6 +21,8 @@ static int SqlState(base::ErrorKind kind) {
       return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
     case base::ErrorKind::kCorrupted:
       return ERRCODE_INDEX_CORRUPTED;
+    case base::ErrorKind::kUnsuitable:
+      return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
     case base::ErrorKind::kCancelled:
       return ERRCODE_QUERY_CANCELED;
   }

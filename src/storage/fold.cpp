@@ -325,11 +325,14 @@ bool LoadNodes(FoldJob* job, BlobReader* reader, const StepBudget& budget, base:
 }
 
 /// Rows are the truth: a base that cannot be read costs time, not rows.
-FoldStep GiveUpBase(FoldJob* job, Relation index, const char* problem) {
+void WarnOfBase(const FoldJob& job, Relation index, const char* problem) {
   ereport(WARNING, (errcode(ERRCODE_INDEX_CORRUPTED),
-                    errmsg("graph segment %u of index \"%s\" cannot be read: %s", job->base.id,
+                    errmsg("graph segment %u of index \"%s\" cannot be read: %s", job.base.id,
                            RelationGetRelationName(index), problem),
                     errdetail("A graph is built from its rows instead.")));
+}
+
+FoldStep GiveUpBase(FoldJob* job) {
   DropBuilder(job);
   job->has_base = false;
   Start(job);
@@ -359,8 +362,11 @@ FoldStep LoadBase(FoldJob* job, Relation index, const StepBudget& budget) {
   base::Status status;
   const bool more = LoadNodes(job, &reader, budget, &status);
   CloseBlob(&reader);
-  if (reader.stale) return GiveUpBase(job, index, "a page belongs to something else");
-  if (!status.ok()) return GiveUpBase(job, index, status.message());
+  if (reader.stale) WarnOfBase(*job, index, "a page belongs to something else");
+  // One that no other segment is to grow from is no damage.
+  if (!status.ok() && status.kind() != base::ErrorKind::kUnsuitable)
+    WarnOfBase(*job, index, status.message());
+  if (reader.stale || !status.ok()) return GiveUpBase(job);
   job->base_loaded = !more;
   return FoldStep::kContinue;
 }

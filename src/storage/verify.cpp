@@ -392,6 +392,11 @@ void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnu
 }  // namespace
 
 void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* state) {
+  const char* problem = nullptr;
+  const IndexLayout* layout = ReadLayoutAnyway(index, &problem);
+  // A manifest that cannot be read has been told of; without it nobody knows where rows have their vectors.
+  if (layout->manifest == nullptr && problem != nullptr) return;
+
   // The snapshot first: every row it sees was appended before its inserter ended.
   const Snapshot snapshot = RegisterSnapshot(GetTransactionSnapshot());
   HeapCheck check = {};

@@ -53,8 +53,8 @@ lost_page('an empty page', [ $records * $block_size, "\0" x $block_size ], qr/^$
 
 # What leads out of the segment, beginning with its header: graph/segment_layout.hpp.
 my $header = $page{$segment}[0];
-lost_graph('the magic number', flip($header, $payload_at), qr/magic|header/);
-lost_graph('the first row', flip($header, $payload_at + 64), qr/wrong rows|contradicts the index/);
+lost_graph('the magic number', flip($header, $payload_at), qr/damaged page 0 of blob/);
+lost_graph('the first row', flip($header, $payload_at + 64), qr/damaged page 0 of blob/);
 my $rows_at = unpack 'Q<', substr $sound, $header * $block_size + $payload_at + 136, 8;
 my $first_rows = $page{$segment}[ $rows_at / ($trailer_at - $payload_at) ];
 lost_graph('a row of a node', flip_all($first_rows, $payload_at + $rows_at % ($trailer_at - $payload_at) + 3), qr/a row that is not the segment's/);
@@ -187,7 +187,7 @@ sub lost_graph {
   my ($status, $out, $error) = search();
   my $live = $rows - 1;
   is("$status $out", "0 50|50|t\n$live|$live", "$name: every row");
-  like($error, qr/WARNING:  XX002: segment \d+ of index "t_index" is damaged.*$problem/s, "$name: a warning");
+  like($error, $problem, "$name: a warning");
   is(scalar(() = $error =~ /WARNING/g), 1, "$name: one warning");
   restore();
 }

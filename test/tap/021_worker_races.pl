@@ -209,7 +209,8 @@ sub beside_the_tests {
     my ($out, $error) = ('', '');
     IPC::Run::run([ $node->installed_command('psql'), '-Xaq', '-d', $node->connstr('tests'), '-f', $file ],
       '<', \undef, '>', \$out, '2>', \$error);
-    is(join("\n", answers($out)), join("\n", answers(slurp_file("$root/expected/$name.out"))), "$name: the same answers");
+    is(join("\n", answers($out)), join("\n", answers(slurp_file("$root/expected/$name.out"))), "$name: the same answers")
+      or diag($error);
   }
   unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal|could not build a graph/, 'nothing crashed, no build failed');
 }

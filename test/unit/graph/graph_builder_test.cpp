@@ -232,12 +232,14 @@ TEST(GraphBuilder, TakesABaseThatFitsOnly) {
   for (const auto& change : std::vector<void (*)(BuildParameters*)>{
            [](BuildParameters* p) { p->graph.metric = vec::Metric::kL1; },
            [](BuildParameters* p) { p->graph.dimensions = 13; }, [](BuildParameters* p) { p->graph.m = 8; },
-           [](BuildParameters* p) { p->codec = vec::WalkWish::kSq4; },
            [](BuildParameters* p) { p->first_row = 1; }, [](BuildParameters* p) { p->end_row = 299; }}) {
     BuildParameters wrong = fits;
     change(&wrong);
     EXPECT_EQ(TryBase(&base, wrong).kind(), base::ErrorKind::kCorrupted);
   }
+  BuildParameters other = fits;
+  other.codec = vec::WalkWish::kSq4;
+  EXPECT_EQ(TryBase(&base, other).kind(), base::ErrorKind::kUnsuitable);
 }
 
 TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
@@ -267,7 +269,7 @@ TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   EXPECT_TRUE(std::equal(of_base, of_base + 24, of_grown));
 
   parameters.codec = vec::WalkWish::kSq8;
-  EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kCorrupted);
+  EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kUnsuitable);
 }
 
 // Rows beyond the range of the base's codes all get the same code: without a larger error the first of them would pass for
@@ -303,7 +305,7 @@ TEST(GraphBuilder, RowsUnlikeTheBaseRaiseTheErrorAndEndItsCodec) {
   MemorySegment grown(second);
   EXPECT_GE(grown.header().walk_error, 3'990.0F - 300.0F);  // the last row's code stands for 300 or so
   EXPECT_EQ(grown.header().walk_reach, kDrifted);
-  EXPECT_EQ(TryBase(&grown, Parameters(vec::Metric::kL2, 1, 500)).kind(), base::ErrorKind::kCorrupted);
+  EXPECT_EQ(TryBase(&grown, Parameters(vec::Metric::kL2, 1, 500)).kind(), base::ErrorKind::kUnsuitable);
 }
 
 // Bytes that a checksum should have caught must end in an error, not in memory that is not ours.
