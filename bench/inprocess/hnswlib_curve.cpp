@@ -4,11 +4,13 @@
 //                        [--ef 10,20,40,57,80,120,200] [--k 10] [--rounds 3] [--threads 1] [--seed 100]
 //                        [--limit N] [--queries N] [--index F]
 //
-// One JSON line for the build and one per ef; searches run on one thread. --index names a cache: the graph is read
-// from it when it is there and written to it otherwise. Recall counts equal distances as equally right.
+// One JSON line for the build and one per ef; searches run on one thread. `--ef -` reads them from standard input, one per
+// line, so that searches take turns with those of another program. --index names a cache: the graph is read from it when
+// it is there and written to it otherwise. Recall counts equal distances as equally right.
 
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -47,7 +49,7 @@ int Run(int argc, char** argv) {
   for (std::size_t q = 0; q < query.rows(); ++q) queries.push_back(Prepared(parameters.metric, query.row(q)));
   const RecallJudge judge(&truth, &base, &query, parameters.metric, k, 1e-6);
   const Search search = [&](std::size_t q) { return graph.Search(queries[q].data(), k); };
-  for (const std::size_t ef : options.Counts("ef", "10,20,40,57,80,120,200")) {
+  const auto measure = [&](std::size_t ef) {
     graph.SetEf(ef);
     JsonLine line;
     line.Text("engine", "hnswlib")
@@ -57,6 +59,11 @@ int Run(int argc, char** argv) {
     MeasureRounds(line, options.Count("rounds", 3), queries.size(), search, &judge);
     std::puts(line.Finish().c_str());
     std::fflush(stdout);
+  };
+  if (options.Text("ef", "") == "-") {
+    for (std::size_t ef = 0; std::cin >> ef;) measure(ef);
+  } else {
+    for (const std::size_t ef : options.Counts("ef", "10,20,40,57,80,120,200")) measure(ef);
   }
   return 0;
 }
