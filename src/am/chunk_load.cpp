@@ -37,12 +37,6 @@ bool IsOf(const shmem::SegmentKey& key, Relation index, uint64 incarnation) {
   return key == KeyOf(index, incarnation, key.segment);
 }
 
-bool IsListed(const storage::Manifest& manifest, uint32 segment) {
-  for (uint32 i = 0; i < manifest.segment_count; i++)
-    if (manifest.segments[i].id == segment) return true;
-  return false;
-}
-
 }  // namespace
 
 bool UsesFrames(Relation index) {
@@ -157,7 +151,7 @@ uint64 BytesInMemory(Relation index, const storage::Manifest& manifest) {
   uint64 frames = 0;
   for (uint32 i = 0; i < status.count; i++) {
     const shmem::CachedSegmentStatus& segment = status.segments[i];
-    if (IsOf(segment.key, index, manifest.incarnation) && IsListed(manifest, segment.key.segment))
+    if (IsOf(segment.key, index, manifest.incarnation) && manifest.Lists(segment.key.segment))
       frames += segment.cached_chunks + segment.table_frames;
   }
   pfree(status.segments);
@@ -171,7 +165,7 @@ void ForgetUnlistedSegments(Relation index, const storage::Manifest& manifest) {
   const CacheStatus status = ReadCacheStatus();
   for (uint32 i = 0; i < status.count; i++) {
     const shmem::SegmentKey& key = status.segments[i].key;
-    if (IsOf(key, index, manifest.incarnation) && !IsListed(manifest, key.segment)) shmem::ForgetSegment(key);
+    if (IsOf(key, index, manifest.incarnation) && !manifest.Lists(key.segment)) shmem::ForgetSegment(key);
   }
   pfree(status.segments);
 }

@@ -202,23 +202,30 @@ bool RunJob(FoldSession* session, storage::FoldJob* job) {
   }
 }
 
-/// Plans and builds one segment; false at the end.
-bool FoldOnce(FoldSession* session) {
+/// work(context): a job in memory of its own, which an error finds in the session and deletes.
+template <typename Work>
+bool InJobContext(FoldSession* session, const Work& work) {
   const MemoryContext context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem fold session", ALLOCSET_DEFAULT_SIZES);
   session->job_context = context;
   const MemoryContext old_context = MemoryContextSwitchTo(context);
-  storage::FoldJob* job = BeginNext(session, context);
-  bool published = false;
-  if (job != nullptr) {
-    shmem::ReportBuildStart(session->oid, storage::ProgressOf(job).rows_total);
-    published = RunJob(session, job);
-    shmem::ReportBuildEnd(session->oid, published, false);
-  }
+  const bool result = work(context);
   MemoryContextSwitchTo(old_context);
   session->job_context = nullptr;
   MemoryContextDelete(context);
-  return published;
+  return result;
+}
+
+/// Plans and builds one segment; false at the end.
+bool FoldOnce(FoldSession* session) {
+  return InJobContext(session, [session](MemoryContext context) {
+    storage::FoldJob* job = BeginNext(session, context);
+    if (job == nullptr) return false;
+    shmem::ReportBuildStart(session->oid, storage::ProgressOf(job).rows_total);
+    const bool published = RunJob(session, job);
+    shmem::ReportBuildEnd(session->oid, published, false);
+    return published;
+  });
 }
 
 /// Copies the graphs into shared memory, as the worker does with what it publishes. Left to searches: those of an index that
@@ -259,20 +266,12 @@ void FinishCompacting(FoldSession* session, storage::Compaction* job) {
 
 /// False if nothing was packed.
 bool CompactOnce(FoldSession* session) {
-  const MemoryContext context =
-      AllocSetContextCreate(CurrentMemoryContext, "tandem compaction session", ALLOCSET_DEFAULT_SIZES);
-  session->job_context = context;
-  const MemoryContext old_context = MemoryContextSwitchTo(context);
-  storage::Compaction* job = BeginCompacting(session, context);
-  bool has_packed = false;
-  if (job != nullptr) {
+  return InJobContext(session, [session](MemoryContext context) {
+    storage::Compaction* job = BeginCompacting(session, context);
+    if (job == nullptr) return false;
     FinishCompacting(session, job);
-    has_packed = storage::HasPacked(job);
-  }
-  MemoryContextSwitchTo(old_context);
-  session->job_context = nullptr;
-  MemoryContextDelete(context);
-  return has_packed;
+    return storage::HasPacked(job);
+  });
 }
 
 void FoldAll(FoldSession* session) {

@@ -69,10 +69,7 @@ void ForgetOtherSegments(const storage::Manifest& manifest) {
   for (CachedSegment *segment = cached_segments, *next; segment != nullptr; segment = next) {
     next = segment->next;
     if (segment->incarnation != manifest.incarnation || segment->users > 0) continue;
-    bool listed = false;
-    for (uint32 i = 0; i < manifest.segment_count && !listed; i++)
-      listed = manifest.segments[i].id == segment->id;
-    if (!listed) ForgetSegment(segment);
+    if (!manifest.Lists(segment->id)) ForgetSegment(segment);
   }
 }
 

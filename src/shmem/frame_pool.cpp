@@ -2,6 +2,7 @@
 
 #include "shmem/frame_pool.hpp"
 
+#include "pg/let_go.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "shmem/epochs.hpp"
@@ -124,38 +125,13 @@ void LetGo(SubTransactionId since) {
   LWLockRelease(lock);
 }
 
-void AtTransactionEvent(XactEvent event, void* /*unused*/) {
-  switch (event) {
-    case XACT_EVENT_COMMIT:
-    case XACT_EVENT_PARALLEL_COMMIT:
-    case XACT_EVENT_ABORT:
-    case XACT_EVENT_PARALLEL_ABORT:
-    case XACT_EVENT_PREPARE:
-      LetGo(InvalidSubTransactionId);
-      break;
-    case XACT_EVENT_PRE_COMMIT:
-    case XACT_EVENT_PARALLEL_PRE_COMMIT:
-    case XACT_EVENT_PRE_PREPARE:
-      break;
-  }
-}
-
-void AtSubtransactionEvent(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId /*parent*/,
-                           void* /*unused*/) {
-  if (event == SUBXACT_EVENT_ABORT_SUB) LetGo(subtransaction);
-}
-
-void AtExit(int /*code*/, Datum /*unused*/) {
-  LetGo(InvalidSubTransactionId);
-}
+constexpr pg::Holder kHolder = {LetGo};
 
 void WatchMyEnd() {
   if (watching_my_end) return;
   my_number = pg::ProcessNumber();
   Assert(my_number < ReaderCount());
-  RegisterXactCallback(AtTransactionEvent, nullptr);
-  RegisterSubXactCallback(AtSubtransactionEvent, nullptr);
-  before_shmem_exit(AtExit, 0);
+  pg::WatchEnds(kHolder);
   watching_my_end = true;
 }
 

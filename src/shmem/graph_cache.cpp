@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "pg/let_go.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 
@@ -97,36 +98,15 @@ void UnmarkMyLoad() {
   LWLockRelease(lock);
 }
 
-void AtTransactionEvent(XactEvent event, void* /*unused*/) {
-  switch (event) {
-    case XACT_EVENT_COMMIT:
-    case XACT_EVENT_PARALLEL_COMMIT:
-    case XACT_EVENT_ABORT:
-    case XACT_EVENT_PARALLEL_ABORT:
-    case XACT_EVENT_PREPARE:
-      UnmarkMyLoad();
-      break;
-    case XACT_EVENT_PRE_COMMIT:
-    case XACT_EVENT_PARALLEL_PRE_COMMIT:
-    case XACT_EVENT_PRE_PREPARE:
-      break;
-  }
+void LetGo(SubTransactionId since) {
+  if (my_load.begun_in >= since) UnmarkMyLoad();
 }
 
-void AtSubtransactionEvent(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId /*parent*/,
-                           void* /*unused*/) {
-  if (event == SUBXACT_EVENT_ABORT_SUB && my_load.begun_in >= subtransaction) UnmarkMyLoad();
-}
-
-void AtExit(int /*code*/, Datum /*unused*/) {
-  UnmarkMyLoad();
-}
+constexpr pg::Holder kHolder = {LetGo};
 
 void WatchMyEnd() {
   if (watching_my_end) return;
-  RegisterXactCallback(AtTransactionEvent, nullptr);
-  RegisterSubXactCallback(AtSubtransactionEvent, nullptr);
-  before_shmem_exit(AtExit, 0);
+  pg::WatchEnds(kHolder);
   watching_my_end = true;
 }
 

@@ -90,6 +90,12 @@ struct Manifest {
   const RetiredInfo* retired;
   const BlockNumber* blocks;
 
+  /// True if it has the segment with this id.
+  [[nodiscard]] bool Lists(uint32 segment) const {
+    for (uint32 i = 0; i < segment_count; i++)
+      if (segments[i].id == segment) return true;
+    return false;
+  }
   [[nodiscard]] BlobRef BlobOf(const SegmentInfo& segment) const {
     return {PageKind::kSegment, segment.id, segment.bytes, blocks + segment.first_extent};
   }

@@ -392,11 +392,6 @@ void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnu
 }  // namespace
 
 void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* state) {
-  const char* problem = nullptr;
-  const IndexLayout* layout = ReadLayoutAnyway(index, &problem);
-  // A manifest that cannot be read has been told of; without it nobody knows where rows have their vectors.
-  if (layout->manifest == nullptr && problem != nullptr) return;
-
   // The snapshot first: every row it sees was appended before its inserter ended.
   const Snapshot snapshot = RegisterSnapshot(GetTransactionSnapshot());
   HeapCheck check = {};
@@ -409,8 +404,15 @@ void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* st
   VisitHeads(index, kNullHeadStream, CollectRow, &check);
   std::sort(check.rows, check.rows + check.count,
             [](const IndexedRow& a, const IndexedRow& b) { return a.tid < b.tid; });
-  check.view = CopyDirectory(ReloadIndexCache(index)->directory);
-  OpenRows(&check.vectors, index, check.view, ReadManifest(index),
+  // A manifest that cannot be read has been told of; without it nobody knows where rows have their vectors.
+  const char* problem = nullptr;
+  const IndexLayout* layout = ReadLayoutAnyway(index, &problem);
+  if (layout->manifest == nullptr) {
+    UnregisterSnapshot(snapshot);
+    return;
+  }
+  check.view = layout->directory;
+  OpenRows(&check.vectors, index, check.view, layout->manifest,
            static_cast<float*>(palloc(check.view->row_bytes)), GetAccessStrategy(BAS_BULKREAD));
   check.vectors.read_ahead = false;
   check.row_context =

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <limits>
 
+#include "vec/nibble_levels.hpp"
+
 namespace tandem::vec {
 namespace {
 
@@ -14,7 +16,6 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // What float32 may have rounded: the true distance in its kernel, a key to 24 bits.
 constexpr double kRounding = 0x1p-18;
 constexpr double kLargestWeight = 127.0;
-constexpr double kMiddleNibble = 7.5;
 constexpr double kDeviations = 5.0;  // standard deviations that are not expected to be exceeded
 // Queries farther out than that many units of 8-bit codes are taken for nearer: sums stay finite, bounds hold.
 constexpr double kFarthest = 32'767.0;
@@ -124,9 +125,7 @@ double WalkResidual(const WalkCodec& codec, const float* vector, const std::uint
     double code = code8[d];
     if (codec.code == WalkCode::kSq4) {
       const double centre = codec.centre[d];
-      const double step = codec.step[d];
-      const double level = std::clamp(std::floor((code - centre) / step + 8.0), 0.0, 15.0);
-      code = centre + step * (level - kMiddleNibble);
+      code = centre + LevelFor(code - centre, codec.step[d]);
     }
     const double meant = static_cast<double>(base.offset[d]) + static_cast<double>(base.step) * code;
     const double difference = static_cast<double>(vector[d]) * scale - meant;

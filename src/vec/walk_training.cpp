@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/span.hpp"
+#include "vec/nibble_levels.hpp"
 
 namespace tandem::vec {
 namespace {
@@ -278,8 +279,7 @@ double SquaredError(const std::vector<Occurrence>& occurrences, Levels levels) n
   double sum = 0.0;
   for (const Occurrence& occurrence : occurrences) {
     const double x = occurrence.code - levels.centre;
-    const double level = std::clamp(std::floor(x / levels.step + 8.0), 0.0, 15.0);
-    const double error = x - levels.step * (level - 7.5);
+    const double error = x - LevelFor(x, levels.step);
     sum += occurrence.count * error * error;
   }
   return sum;
@@ -308,7 +308,7 @@ Levels BestLevels(const std::vector<Occurrence>& occurrences) noexcept {
     const double level = std::floor((mode.code - mean) / step + 8.0);
     for (const double shift : {-1.0, 0.0, 1.0}) {
       const double mode_level = std::clamp(level + shift, 0.0, 15.0);
-      const double centres[] = {mean, mode.code - step * (mode_level - 7.5)};
+      const double centres[] = {mean, mode.code - step * (mode_level - kMiddleNibble)};
       for (const double centre : centres) {
         const Levels levels = {ToQuarters(centre), step};
         if (levels.centre < 0.0 || levels.centre > 255.0) continue;  // make_nibbles() is exact only within
