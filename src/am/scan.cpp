@@ -1,5 +1,7 @@
 #include "pg/compat.hpp"
 
+#include "am/scan.hpp"
+
 #include "am/callbacks.hpp"
 #include "am/search.hpp"
 #include "pg/vector_datum.hpp"
@@ -106,6 +108,16 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   scan->xs_recheck = false;
   SetOrderByValue(scan, row);
   return true;
+}
+
+void SetScanFilter(IndexScanDesc scan, const base::TidSet* filter) {
+  // Any two indexes may have their opaque pointer at the same place: only the callbacks tell whose it is.
+  if (scan->indexRelation->rd_indam->ambeginscan != BeginScan)
+    elog(ERROR, "index \"%s\" is not of access method \"tandem\"",
+         RelationGetRelationName(scan->indexRelation));
+  auto* state = static_cast<ScanState*>(scan->opaque);
+  state->started = false;
+  SetSearchFilter(state->search, filter);
 }
 
 void EndScan(IndexScanDesc scan) {

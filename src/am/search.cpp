@@ -97,6 +97,7 @@ struct Search {
   MemoryContext context;
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
+  const base::TidSet* filter;  ///< nullptr: none
   Mode mode;
   pg::IterativeScan order;
 
@@ -606,6 +607,12 @@ Search* BeginSearch(Relation index) {
   search->flat = storage::BeginFlatScan(index);
   search->mode = Mode::kDone;
   return search;
+}
+
+void SetSearchFilter(Search* search, const base::TidSet* filter) {
+  FinishRun(search);
+  search->mode = Mode::kDone;
+  search->filter = filter;
 }
 
 static void StartRun(Search* search, Snapshot snapshot, const float* query) {

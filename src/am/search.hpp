@@ -2,6 +2,7 @@
 // One search of one index: through its graphs and its tail, or exactly. What a scan's callbacks drive.
 
 #include "am/options.hpp"
+#include "base/tid_set.hpp"
 #include "storage/flat_relation.hpp"
 
 extern "C" {
@@ -14,6 +15,11 @@ namespace tandem::am {
 struct Search;
 
 [[nodiscard]] Search* BeginSearch(Relation index);
+
+/// From the next start on, only rows whose TID is in `filter` (frozen; nullptr: no filter) are returned, and all of these before
+/// the search ends: those with a vector in distance order, then those without. Ends what was running. The set must stay as it
+/// is until the search ends or this is called again: starts in between use what was made of it.
+void SetSearchFilter(Search* search, const base::TidSet* filter);
 
 /// (Re)starts it. query: as many floats as the index has dimensions, needed during the call only; nullptr: no order. The
 /// view of the index that it takes must be no older than `snapshot`.

@@ -29,6 +29,9 @@ struct HeapTid {
   [[nodiscard]] constexpr std::uint64_t Key() const noexcept {
     return (std::uint64_t{block_high} << 32) | (std::uint64_t{block_low} << 16) | offset;
   }
+  [[nodiscard]] constexpr std::uint32_t Block() const noexcept {
+    return (std::uint32_t{block_high} << 16) | block_low;
+  }
 };
 static_assert(sizeof(HeapTid) == 6, "on-disk format");
 

@@ -1,0 +1,20 @@
+#pragma once
+// What a caller that knows it has a scan of ours may do to it, beyond what any index scan can.
+
+#include "pg/pg.hpp"
+
+extern "C" {
+#include "access/relscan.h"
+}
+
+#include "base/tid_set.hpp"
+
+namespace tandem::am {
+
+/// From the next rescan on, the scan returns only rows whose TID is in `filter` (frozen): all of them before it ends, rows
+/// with a NULL vector last. Where the set has whole blocks, TIDs of these blocks count as being in it: the caller checks rows
+/// anyway. nullptr: no filter. The set is the caller's, and outlives the scan or the next call. To be called again when its
+/// contents have changed; rescans without a call keep what was made of it. Raises an error if the scan is of another access method.
+void SetScanFilter(IndexScanDesc scan, const base::TidSet* filter);
+
+}  // namespace tandem::am
