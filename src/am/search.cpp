@@ -20,8 +20,10 @@
 
 #include <algorithm>
 
-#include "am/segment_scan.hpp"
+#include "am/row_filter.hpp"
+#include "am/set_scan.hpp"
 #include "pg/guard.hpp"
+#include "pg/own.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "policy/search_policy.hpp"
@@ -37,7 +39,12 @@ namespace tandem::am {
 
 namespace {
 
-enum class Mode : unsigned char { kGraph, kExact, kDone };
+enum class Mode : unsigned char {
+  kGraph,  ///< graphs and, beside them, an exact scan: of the tail, or of rows that a filter admits
+  kSet,    ///< an exact scan of rows that a filter admits
+  kExact,  ///< a flat scan
+  kDone,
+};
 
 // Rows that the tail's first pass keeps, if ef_search is no more: selecting and sorting 1,024 of 10,000 rows, as a scan of
 // everything does, would take a twentieth of the time of computing their distances at 768 dimensions.
@@ -59,6 +66,7 @@ enum class Tactic : unsigned char {
 /// distance, which is their key.
 struct GraphStream {
   SegmentScan* scan;
+  const FilterPart* part;  ///< what of the segment may be returned; nullptr: everything
   vec::WalkQuery query;
   graph::SearchCounters counters_before;  ///< the search's when it was lent to us
   policy::Candidate* batch;
@@ -88,6 +96,21 @@ struct ReturnedRows {
   std::size_t size;
 };
 
+/// What a filtered search looks at, beside what every search does. In filter_context but for what is said otherwise.
+struct FilteredRows {
+  const storage::Manifest* manifest;
+  SegmentScan** scans;       ///< in graph_context: of each of the manifest's, nullptr where none was opened
+  FilterPart** of_segment;   ///< of each of them
+  FilterPart* tail;          ///< of the rows behind them
+  const FilterPart** exact;  ///< those that are scanned exactly
+  uint32 exact_count;
+  SetScan scan;           ///< of them
+  uint64 rows;            ///< of all parts
+  uint64 returned;        ///< by this run
+  bool is_rest;           ///< the scan is for what no graph has
+  FilterPart* unordered;  ///< rows with a NaN distance that graphs found; nullptr if none
+};
+
 SearchReports* active_reports = nullptr;
 
 }  // namespace
@@ -97,7 +120,12 @@ struct Search {
   MemoryContext context;
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
-  const base::TidSet* filter;  ///< nullptr: none
+  const base::TidSet* filter;    ///< nullptr: none
+  MemoryContext filter_context;  ///< reset by every filtered start
+  MemoryContext parts_context;   ///< of `parts`
+  FilterParts* parts;            ///< made of `filter`; nullptr: none yet
+  FilteredRows* filtered;        ///< nullptr: no filter, or not started
+  Snapshot snapshot;             ///< of a filtered search
   Mode mode;
   pg::IterativeScan order;
 
@@ -194,8 +222,11 @@ static bool CollectRows(Search* search, GraphStream* stream, base::Span<const gr
     const policy::OrderedKey bound = policy::ToOrderedKey(stream->query.LowerBound(found.key));
     const auto rows = reader.RowsOf(found.node);
     if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
-    for (uint32 i = rows.first; i < rows.end; i++)
-      stream->batch[stream->batch_size++] = {bound, reader.RowAt(i)};
+    for (uint32 i = rows.first; i < rows.end; i++) {
+      const base::RowId row = reader.RowAt(i);
+      if (stream->part != nullptr && !stream->part->Admits(row)) continue;
+      stream->batch[stream->batch_size++] = {bound, row};
+    }
   }
   return true;
 }
@@ -203,6 +234,18 @@ static bool CollectRows(Search* search, GraphStream* stream, base::Span<const gr
 /// Of a heap whose top is the nearest.
 static bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
   return b < a;
+}
+
+/// Remembers a row that a filtered search returns last.
+static void KeepUnordered(Search* search, base::RowId row) {
+  FilteredRows* filtered = search->filtered;
+  if (filtered->unordered == nullptr) {
+    const uint64 rows = storage::ViewOf(search->flat).rows;
+    filtered->unordered = pg::Own<FilterPart>(search->filter_context);
+    filtered->unordered->end_row = rows;
+    filtered->unordered->rows = base::OrdinalSet(static_cast<uint32>(rows));
+  }
+  pg::Guard([&] { filtered->unordered->rows.Add(static_cast<uint32>(base::ToIndex(row))); });
 }
 
 /// Computes the true distance of the stream's next row. Dead rows are dropped when they are returned, like all others:
@@ -217,8 +260,11 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   if (unlikely(vector == nullptr)) return;  // dead to everybody
   const double key = storage::ViewOf(search->flat).distance->Key(vector);
   search->report.re_ranked++;
-  // NaN sorts behind all rows of all sources: only the exact scan knows where that is.
-  if (unlikely(std::isnan(key))) return;
+  // NaN sorts behind all rows of all sources: only an exact scan knows where that is.
+  if (unlikely(std::isnan(key))) {
+    if (search->filtered != nullptr) KeepUnordered(search, row);
+    return;
+  }
   stream->batch[stream->ready++] = {policy::ToOrderedKey(key), row};
   std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
   storage::PrefetchRowHead(search->index, base::ToIndex(row));
@@ -245,16 +291,40 @@ static policy::Candidate JustBefore(policy::OrderedKey key) {
   return {policy::OrderedKey{static_cast<uint64>(key) - 1}, base::RowId{~uint64{0}}};
 }
 
-static void TurnExact(Search* search) {
-  CloseStreams(search);
-  storage::FlatRange range;
+/// What comes after the rows returned so far: FlatRange or SetRange.
+template <typename Range>
+static void Resume(Search* search, Range* range) {
   ReturnedRows& returned = search->returned;
   std::sort(returned.ids, returned.ids + returned.size);
-  range.excluded = {returned.ids, returned.size};
-  if (search->order != pg::IterativeScan::kRelaxedOrder && search->has_last) {
-    range.resumed = true;
-    range.after = JustBefore(search->last_key);
+  range->excluded = {returned.ids, returned.size};
+  if (search->order == pg::IterativeScan::kRelaxedOrder || !search->has_last) return;
+  range->resumed = true;
+  range->after = JustBefore(search->last_key);
+}
+
+/// All rows that the filter admits, by an exact scan.
+static void ScanWholeSet(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  filtered->exact_count = 0;
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++)
+    filtered->exact[filtered->exact_count++] = filtered->of_segment[i];
+  filtered->exact[filtered->exact_count++] = filtered->tail;
+  SetRange range;
+  range.parts = {filtered->exact, filtered->exact_count};
+  Resume(search, &range);
+  StartSetScan(&filtered->scan, range);
+  search->mode = Mode::kSet;
+  search->report.exact_scans = 1;
+}
+
+static void TurnExact(Search* search) {
+  CloseStreams(search);
+  if (search->filtered != nullptr) {
+    ScanWholeSet(search);
+    return;
   }
+  storage::FlatRange range;
+  Resume(search, &range);
   storage::ScanFlatRange(search->flat, range);
   search->mode = Mode::kExact;
   search->report.exact_scans = 1;
@@ -271,7 +341,8 @@ static std::size_t GraphMemory(const Search& search) {
 /// True if max_scan_tuples has room for a pass over all rows.
 static bool ExactPassFits(const Search& search) {
   const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
-  return limit == 0 || search.examined + storage::ViewOf(search.flat).rows <= limit;
+  const uint64 rows = search.filtered != nullptr ? search.filtered->rows : storage::ViewOf(search.flat).rows;
+  return limit == 0 || search.examined + rows <= limit;
 }
 
 /// How a search goes on that wants more than its first batches.
@@ -349,9 +420,10 @@ static bool RefillStream(Search* search, GraphStream* stream) {
   return true;
 }
 
-/// False if somebody said that the graphs' answer is enough.
+/// False if somebody said that the graphs' answer is enough, or if they have given all there is.
 static bool MayTurnExact(const Search& search) {
-  return search.order != pg::IterativeScan::kOff && search.report.cut == 0 && ExactPassFits(search);
+  return search.filtered == nullptr && search.order != pg::IterativeScan::kOff && search.report.cut == 0 &&
+         ExactPassFits(search);
 }
 
 /// Gets all streams' first batches together. False: the search is exact from here on.
@@ -371,7 +443,8 @@ static bool StartStreams(Search* search) {
 
 /// Gives every stream that is used up its next batch. False: the search is exact from here on.
 static bool RefillStreams(Search* search) {
-  if (unlikely(!search->streams[0].started) && !StartStreams(search)) return false;
+  if (search->stream_count > 0 && unlikely(!search->streams[0].started) && !StartStreams(search))
+    return false;
   for (uint32 i = 0; i < search->stream_count; i++) {
     GraphStream* stream = &search->streams[i];
     while (stream->IsUsedUp() && !stream->ended)
@@ -380,10 +453,11 @@ static bool RefillStreams(Search* search) {
   return true;
 }
 
-/// The nearest row whose distance is known, and the stream it is from: nullptr if that is the tail. False if there is none.
+/// The nearest row whose distance is known, and the stream it is from: nullptr if that is the exact scan. False if there is none.
 static bool FindNearest(const Search& search, policy::Candidate* nearest, GraphStream** from) {
   *from = nullptr;
-  bool found = storage::PeekFlatCandidate(search.flat, nearest);
+  bool found = search.filtered != nullptr ? PeekSetCandidate(&search.filtered->scan, nearest)
+                                          : storage::PeekFlatCandidate(search.flat, nearest);
   for (uint32 i = 0; i < search.stream_count; i++) {
     GraphStream* stream = &search.streams[i];
     if (stream->ready == 0 || (found && !(stream->batch[0] < *nearest))) continue;
@@ -408,7 +482,10 @@ static GraphStream* FindNearestRough(const Search& search) {
 
 static void TakeFrom(Search* search, GraphStream* stream) {
   if (stream == nullptr) {
-    storage::TakeFlatCandidate(search->flat);
+    if (search->filtered != nullptr)
+      TakeSetCandidate(&search->filtered->scan);
+    else
+      storage::TakeFlatCandidate(search->flat);
     return;
   }
   std::pop_heap(stream->batch, stream->batch + stream->ready, IsFarther);
@@ -468,8 +545,70 @@ static bool NextMerged(Search* search, storage::ScanRow* row) {
   return false;
 }
 
+// ---- What a filter admits beside what is in graphs ----
+
+static FilterView ViewFor(const Search& search) {
+  return {search.index, search.filtered->manifest, storage::ViewOf(search.flat).directory, search.snapshot};
+}
+
+/// Rows that no graph has (zero vectors under cosine), or whose distance is NaN.
+static void ScanRest(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  CloseStreams(search);
+  filtered->is_rest = true;
+  filtered->exact_count = 0;
+  const FilterView view = ViewFor(*search);
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++) {
+    const storage::SegmentInfo& segment = filtered->manifest->segments[i];
+    const FilterPart& part = *filtered->of_segment[i];
+    if (part.kind != PartKind::kGraph || segment.rows == segment.end_row - segment.first_row) continue;
+    const FilterPart* rest = FindRest(*search->parts, segment.id);
+    if (rest == nullptr) rest = MapRest(search->parts, view, part, *search->filter);
+    filtered->exact[filtered->exact_count++] = rest;
+  }
+  if (filtered->unordered != nullptr) {
+    pg::Guard([&] { filtered->unordered->rows.Freeze(); });
+    filtered->exact[filtered->exact_count++] = filtered->unordered;
+  }
+  SetRange range;
+  range.parts = {filtered->exact, filtered->exact_count};
+  StartSetScan(&filtered->scan, range);
+  search->mode = Mode::kSet;
+}
+
+/// Rows without a vector are what a flat scan of no others ends with.
+static void ScanNulls(Search* search) {
+  storage::FlatRange range;
+  range.first_row = storage::ViewOf(search->flat).rows;
+  storage::ScanFlatRange(search->flat, range);
+  search->mode = Mode::kExact;
+}
+
+static bool NextSetRow(Search* search, storage::ScanRow* row) {
+  const bool is_strict = search->order == pg::IterativeScan::kStrictOrder;
+  policy::Candidate candidate;
+  while (PeekSetCandidate(&search->filtered->scan, &candidate)) {
+    TakeSetCandidate(&search->filtered->scan);
+    if (is_strict && search->has_last && candidate.key < search->last_key) {
+      search->report.late++;
+      continue;
+    }
+    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
+    search->last_key = candidate.key;
+    search->has_last = true;
+    return true;
+  }
+  return false;
+}
+
+// ---- The next row ----
+
 /// The sources have ended: what is left is for the exact scan, unless somebody said that enough is enough.
 static void EndMerge(Search* search) {
+  if (search->filtered != nullptr && search->report.cut == 0) {
+    ScanRest(search);
+    return;
+  }
   if (MayTurnExact(*search)) {
     TurnExact(search);
     return;
@@ -478,7 +617,37 @@ static void EndMerge(Search* search) {
   search->mode = Mode::kDone;
 }
 
+/// True if every TID of the filter has been returned: a TID has one row that is not dead at the most.
+static bool HasReturnedAll(const Search& search) {
+  return search.filter->whole_blocks() == 0 && search.filtered->returned >= search.filter->size();
+}
+
+static bool NextFilteredRow(Search* search, storage::ScanRow* row) {
+  if (HasReturnedAll(*search)) search->mode = Mode::kDone;
+  if (search->mode == Mode::kGraph) {
+    if (NextMerged(search, row)) return true;
+    if (search->mode == Mode::kGraph) EndMerge(search);
+  }
+  while (search->mode == Mode::kSet) {
+    if (NextSetRow(search, row)) return true;
+    if (HasReturnedAll(*search)) return false;
+    if (search->filtered->is_rest)
+      ScanNulls(search);
+    else
+      ScanRest(search);
+  }
+  if (search->mode != Mode::kExact) return false;
+  while (storage::NextFlatRow(search->flat, row))
+    if (search->filter->Contains(ToHeapTid(row->tid))) return true;
+  return false;
+}
+
 static bool NextRow(Search* search, storage::ScanRow* row) {
+  if (search->filtered != nullptr) {
+    const bool found = NextFilteredRow(search, row);
+    search->filtered->returned += found ? 1 : 0;
+    return found;
+  }
   if (search->mode == Mode::kGraph) {
     if (NextMerged(search, row)) return true;
     if (search->mode == Mode::kGraph) EndMerge(search);
@@ -589,11 +758,66 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   return situation;
 }
 
+// ---- Starting with a filter ----
+
+/// Opens the i-th segment, if it was not yet. False if it cannot be read any more.
+static bool OpenScan(Search* search, uint32 i) {
+  FilteredRows* filtered = search->filtered;
+  if (filtered->scans[i] != nullptr) return true;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  filtered->scans[i] = BeginSegmentScan(search->index, *filtered->manifest, filtered->manifest->segments[i]);
+  MemoryContextSwitchTo(old_context);
+  return filtered->scans[i] != nullptr;
+}
+
+/// Finds what the filter admits in each segment and behind them, as far as that is not known from an earlier start.
+static void MapFilter(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  const storage::Manifest& manifest = *filtered->manifest;
+  const FilterView view = ViewFor(*search);
+  const uint64 rows = storage::ViewOf(search->flat).rows;
+  const uint64 sealed = manifest.segment_count > 0 ? manifest.root.sealed_rows : 0;
+  ForgetOtherParts(search->parts, manifest, sealed, rows);
+  for (uint32 i = 0; i < manifest.segment_count; i++) {
+    const storage::SegmentInfo& segment = manifest.segments[i];
+    FilterPart* part = FindPart(*search->parts, segment.id, segment.first_row, segment.end_row);
+    if (part == nullptr) {
+      if (OpenScan(search, i))
+        part = MapSegment(search->parts, view, segment, filtered->scans[i], *search->filter);
+      if (part == nullptr)
+        part = MapRows(search->parts, view, segment.id, segment.first_row, segment.end_row, *search->filter);
+    }
+    filtered->of_segment[i] = part;
+    filtered->rows += part->rows.size();
+  }
+  filtered->tail = FindPart(*search->parts, kNoSegment, sealed, rows);
+  if (filtered->tail == nullptr)
+    filtered->tail = MapRows(search->parts, view, kNoSegment, sealed, rows, *search->filter);
+  filtered->rows += filtered->tail->rows.size();
+}
+
+/// Starts a search by a filter and an order. In filter_context.
+static void StartFiltered(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  const uint32 segments = filtered->manifest->segment_count;
+  filtered->scans = static_cast<SegmentScan**>(palloc0((segments + 1) * sizeof(SegmentScan*)));
+  filtered->of_segment = static_cast<FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
+  filtered->exact = static_cast<const FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
+  if (search->parts == nullptr) search->parts = pg::Own<FilterParts>(search->parts_context);
+  MapFilter(search);
+  OpenSetScan(&filtered->scan, search->index, storage::ViewOf(search->flat), filtered->manifest);
+  ScanWholeSet(search);
+}
+
 /// What the previous start left: it is reported and let go.
 static void FinishRun(Search* search) {
   if (!search->is_running) return;
   CloseStreams(search);
   search->report.distances += storage::ViewOf(search->flat).distances;
+  if (search->filtered != nullptr) {
+    search->report.distances += search->filtered->scan.distances;
+    search->filtered = nullptr;
+  }
   if (active_reports != nullptr) AddReport(search);
   search->is_running = false;
 }
@@ -604,6 +828,9 @@ Search* BeginSearch(Relation index) {
   search->context = CurrentMemoryContext;
   search->graph_context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem graphs", ALLOCSET_DEFAULT_SIZES);
+  search->filter_context = AllocSetContextCreate(CurrentMemoryContext, "tandem filter", ALLOCSET_SMALL_SIZES);
+  search->parts_context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem filter parts", ALLOCSET_SMALL_SIZES);
   search->flat = storage::BeginFlatScan(index);
   search->mode = Mode::kDone;
   return search;
@@ -613,6 +840,29 @@ void SetSearchFilter(Search* search, const base::TidSet* filter) {
   FinishRun(search);
   search->mode = Mode::kDone;
   search->filter = filter;
+  search->parts = nullptr;
+  MemoryContextReset(search->parts_context);
+}
+
+/// The start of a search with a filter.
+static void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
+  // All rows of the filter come, whatever they cost: `off` is about rows that nobody has asked for by name.
+  if (search->order == pg::IterativeScan::kOff) search->order = pg::IterativeScan::kStrictOrder;
+  MemoryContextReset(search->filter_context);
+  const MemoryContext old_context = MemoryContextSwitchTo(search->filter_context);
+  search->filtered = static_cast<FilteredRows*>(palloc0(sizeof(FilteredRows)));
+  search->snapshot = snapshot;
+  storage::Manifest* manifest = storage::ReadManifest(search->index);
+  if (search->report.strategy == Strategy::kFlat || pg::SnapshotsGetTooOld()) manifest->segment_count = 0;
+  search->filtered->manifest = manifest;
+  pg::StopPoint("search-after-manifest");
+  storage::StartFlatScan(search->flat, snapshot, query);
+  pg::StopPoint("search-before-segments");
+  search->is_running = true;
+  search->mode = search->filter->empty() ? Mode::kDone : Mode::kExact;
+  if (query != nullptr && search->mode != Mode::kDone) StartFiltered(search);
+  if (search->report.graph_scans == 0) search->report.exact_scans = 1;
+  MemoryContextSwitchTo(old_context);
 }
 
 static void StartRun(Search* search, Snapshot snapshot, const float* query) {
@@ -627,6 +877,10 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->examined = 0;
   search->has_last = false;
   search->returned.size = 0;
+  if (search->filter != nullptr) {
+    StartFilteredRun(search, snapshot, query);
+    return;
+  }
 
   const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
   const storage::Manifest* manifest =

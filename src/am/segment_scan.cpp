@@ -219,15 +219,19 @@ void SegmentReader::RememberMissed(std::uint32_t chunk) {
   missed_[missed_count_++] = chunk;
 }
 
-void SegmentReader::OpenPages() {
+Buffer* SegmentReader::RecentBuffers() {
   const uint32 pages = storage::PagesOfBlob(blob_.bytes);
   if (cached_->recent == nullptr && pages <= static_cast<uint32>(NBuffers)) {
     cached_->recent = static_cast<Buffer*>(MemoryContextAllocExtended(
         cached_->context, pages * sizeof(Buffer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     cached_->bytes += pages * sizeof(Buffer);
   }
+  return cached_->recent;
+}
+
+void SegmentReader::OpenPages() {
   auto* scratch = static_cast<char*>(MemoryContextAlloc(context_, storage::ScratchBytesOf(cached_->head)));
-  pages_.Open(index_, cached_->incarnation, blob_, &cached_->head, cached_->recent, scratch);
+  pages_.Open(index_, cached_->incarnation, blob_, &cached_->head, RecentBuffers(), scratch);
   pages_open_ = true;
 }
 

@@ -60,6 +60,14 @@ class SegmentReader {
   /// Which rows are at a node, for RowAt().
   [[nodiscard]] storage::RowSpan RowsOf(std::uint32_t node);
   [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
+  /// The same row as its distance from the segment's first.
+  [[nodiscard]] std::uint32_t RowOffsetAt(std::uint32_t ordinal) {
+    return static_cast<std::uint32_t>(base::ToIndex(RowAt(ordinal)) - header_->first_row);
+  }
+
+  [[nodiscard]] const graph::SegmentHeader& header() const { return *header_; }
+  /// Which buffers held the segment's pages, if that is worth remembering; else nullptr.
+  [[nodiscard]] Buffer* RecentBuffers();
 
   /// Asks for what RowsOf() and, as a rule, RowAt() look at first: a hint.
   [[gnu::always_inline]] void AskForRows(std::uint32_t node) {

@@ -45,7 +45,8 @@ class TidSet {
 
   [[nodiscard]] bool HasOffset(std::size_t block, std::uint16_t offset) const noexcept;
 
-  std::vector<Block> blocks_;  ///< one without offsets is whole; frozen: behind the last one a Block that ends it
+  std::vector<Block>
+      blocks_;  ///< one without offsets is whole; frozen: behind the last one a Block that ends it
   std::vector<std::uint16_t> offsets_;
   std::size_t whole_blocks_ = 0;
 };

@@ -13,6 +13,15 @@
 //               ▲────────── nearer, or a level down ─┘ at the bottom
 //   kGather: links of the nearest nodes ─► those not seen before ─► their codes are asked for      on level 0
 //   kScore:  keys of all of them in one call ─► pool; links of what came to its front are asked for ─► kGather
+//
+// By a filter: the predicate subgraph search ACORN-1 of Patel, Kraft, Guestrin and Zaharia 2024 (section 5.2). Nodes that are
+// not wanted are never compared with the query; where too few of a node's neighbours are wanted, those of its unwanted ones
+// take their places (as in Lucene's FilteredHnswGraphSearcher, that depends on how many there are). Changed: the walk begins
+// with what a short walk by no filter found, which tells where the query lies, and with some wanted nodes of all over the
+// graph, which are there also when none is near.
+//
+//   kGather ─► links: wanted ones are asked for, unwanted ones to kBridge     until the short walk is over, as above
+//   kBridge ─► their links: wanted ones are asked for ─► kScore
 
 #include <algorithm>
 #include <cstddef>
@@ -20,6 +29,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/ordinal_set.hpp"
 #include "base/span.hpp"
 #include "graph/prefetch.hpp"
 #include "graph/segment_layout.hpp"
@@ -36,6 +46,7 @@ struct FoundNode {
 struct SearchCounters {
   std::uint64_t distances = 0;  ///< codes compared with the query
   std::uint64_t expanded = 0;   ///< nodes whose links were followed
+  std::uint64_t bridges = 0;    ///< unwanted nodes whose links were followed
   std::uint64_t paged = 0;      ///< codes that were not in memory
 };
 
@@ -44,6 +55,13 @@ struct SearchCounters {
 [[nodiscard]] constexpr std::uint32_t BeamFor(std::uint32_t record_bytes) noexcept {
   return record_bytes <= 256 ? 4 : record_bytes <= 512 ? 2 : 1;
 }
+
+/// Of a walk by a filter.
+struct FilteredWalk {
+  const base::OrdinalSet* nodes = nullptr;  ///< that are wanted: a bitmap
+  /// A node's neighbours stand in for themselves once so many of them are wanted and new: no bridges are crossed.
+  std::uint32_t enough = 0;
+};
 
 /// Reader: gives access to the segment's parts. What is in memory comes at once; what is not, from pages.
 ///   In memory, in the form of chunk_layout.hpp, or nullptr. Cheap, never fails; stays until the call of GraphSearch ends.
@@ -99,6 +117,66 @@ class GraphSearch {
     return batch();
   }
 
+  /// From now on batches are of wanted nodes only. After Start(), before the first batch. What is named must outlive the search.
+  void SetFilter(const FilteredWalk& filter) {
+    filter_ = filter;
+    wanted_ = filter.nodes->words();
+    filtered_ef_ = ef_;
+    ef_ = kSeedEf;
+    pool_.resize(std::max(ef_, filtered_ef_));
+    is_seeding_ = true;
+    seeds_.clear();
+  }
+
+  /// NextBatch() after SetFilter(). Empty: all that the walk can reach was returned, which is not all that is wanted.
+  [[nodiscard]] base::Span<const FoundNode> NextFilteredBatch(Reader* reader) {
+    BeginBatch();
+    while (FilteredStep(reader)) {
+    }
+    return batch();
+  }
+
+  /// One step of it, like Step().
+  [[nodiscard]] bool FilteredStep(Reader* reader) {
+    if (is_seeding_) {
+      if (stage_ != Stage::kGather || Gather(reader)) return Step(reader);
+      TakeSeeds(reader);
+    } else if (stage_ == Stage::kScore) {
+      Score(reader);
+    } else if (stage_ == Stage::kBridge) {
+      CrossBridges(reader);
+    } else if (stage_ == Stage::kGather && !GatherWanted(reader)) {
+      EndBatch();
+    }
+    return stage_ != Stage::kEnded;
+  }
+
+  /// Compares all of `nodes` that were not yet compared, and ends the walk: NextScoredBatch() returns them, and what the walk
+  /// has found and not returned, in exact order of their keys. After Start() or any batch.
+  void ScoreNodes(Reader* reader, const base::OrdinalSet& nodes) {
+    // Whole pools, as they are asked for more and more.
+    for (Entry& entry : spill_) entry |= kExpanded;
+    spill_.reserve(spill_.size() + nodes.size());
+    base::OrdinalWalk walk(&nodes);
+    std::uint32_t node;
+    for (bool more = true; more;) {
+      fresh_count_ = paged_count_ = 0;
+      while (fresh_count_ + paged_count_ < fresh_.size() && (more = walk.Next(&node)))
+        if (!base::OrdinalSet::HasBit(seen_.data(), node)) AskForCode(reader, node);
+      ScoreIntoSpill(reader);
+    }
+    stage_ = Stage::kEnded;
+  }
+  [[nodiscard]] base::Span<const FoundNode> NextScoredBatch() {
+    RefillPool();
+    EndBatch();
+    if (batch_.size() == ef_ && ef_ < kLargestScoredBatch) {
+      ef_ *= 2;
+      pool_.resize(std::max<std::size_t>(pool_.size(), ef_));
+    }
+    return batch();
+  }
+
   /// The same in steps, for NextBatches(): BeginBatch(), Step() until it returns false, batch().
   void BeginBatch() {
     if (stage_ == Stage::kStarted) {
@@ -124,18 +202,24 @@ class GraphSearch {
   [[nodiscard]] std::size_t MemoryBytes() const noexcept {
     return (pool_.capacity() + spill_.capacity()) * sizeof(Entry) + batch_.capacity() * sizeof(FoundNode) +
            seen_.capacity() * sizeof(seen_[0]) + codes_.capacity() * sizeof(codes_[0]) +
-           keys_.capacity() * sizeof(float) +
-           (marked_.capacity() + fresh_.capacity() + paged_.capacity()) * sizeof(std::uint32_t);
+           keys_.capacity() * sizeof(float) + seeds_.capacity() * sizeof(Entry) +
+           (marked_.capacity() + fresh_.capacity() + paged_.capacity() + bridges_.capacity()) *
+               sizeof(std::uint32_t);
   }
 
  private:
-  enum class Stage { kStarted, kEnter, kList, kNodes, kCodes, kCompare, kGather, kScore, kEnded };
+  enum class Stage { kStarted, kEnter, kList, kNodes, kCodes, kCompare, kGather, kBridge, kScore, kEnded };
 
   /// A key, in bits that ascend with it, a node, and in the lowest bit whether its links were followed. As a number it
   /// orders by key, then by node; nodes are there once, so the lowest bit never decides.
   using Entry = std::uint64_t;
   static constexpr Entry kExpanded = 1;
   static constexpr std::uint32_t kWordBits = 64;
+  // Of the short walk before one by a filter: to know where the query lies (SEARCH-CORE of the prototypes: 16).
+  static constexpr std::uint32_t kSeedEf = 16;
+  static constexpr std::uint32_t kSeedBridges = 32;
+  static constexpr std::uint32_t kSpread = 16;
+  static constexpr std::uint32_t kLargestScoredBatch = 4096;
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
     const float positive_zero = key + 0.0F;  // -0 has other bits, and is equal
@@ -177,6 +261,7 @@ class GraphSearch {
         break;
       case Stage::kStarted:
       case Stage::kGather:
+      case Stage::kBridge:
       case Stage::kScore:
       case Stage::kEnded:
         break;
@@ -360,6 +445,151 @@ class GraphSearch {
     return static_cast<std::size_t>(first - pool_.data());
   }
 
+  // ---- by a filter ----
+
+  [[nodiscard]] bool IsWanted(std::uint32_t node) const noexcept {
+    return base::OrdinalSet::HasBit(wanted_, node);
+  }
+  [[nodiscard]] bool IsSeen(std::uint32_t node) const noexcept {
+    return base::OrdinalSet::HasBit(seen_.data(), node);
+  }
+  /// For paths where most are new.
+  void MarkSeen(std::uint32_t node) noexcept {
+    seen_[node / kWordBits] |= std::uint64_t{1} << (node % kWordBits);
+    marked_[marked_count_++] = node;
+  }
+
+  /// The short walk is over. What it found and is wanted has its key already, and begins the other one; so does what lies behind
+  /// the nearest unwanted ones that it did not expand.
+  void TakeSeeds(Reader* reader) {
+    is_seeding_ = false;
+    ForgetSeen();
+    bridges_.clear();
+    seeds_.assign(spill_.begin(), spill_.end());
+    const std::size_t nearest = std::min<std::size_t>(kSeedBridges, seeds_.size());
+    std::nth_element(seeds_.begin(), seeds_.begin() + static_cast<std::ptrdiff_t>(nearest), seeds_.end());
+    for (std::size_t i = 0; i < nearest; ++i)
+      if (!IsWanted(NodeOf(seeds_[i]))) bridges_.push_back(NodeOf(seeds_[i]));
+    seeds_.insert(seeds_.end(), pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(pool_size_));
+    spill_.clear();
+    pool_size_ = next_ = 0;
+    ef_ = filtered_ef_;
+    for (const Entry seed : seeds_) {
+      const std::uint32_t node = NodeOf(seed);
+      if (!IsWanted(node)) continue;
+      GrowMarked(1);
+      MarkSeen(node);
+      Insert(reader, seed & ~kExpanded);
+    }
+    fresh_count_ = paged_count_ = 0;
+    TakeSpread(reader);
+    stage_ = Stage::kBridge;
+  }
+
+  /// Some wanted nodes of all over the graph.
+  void TakeSpread(Reader* reader) {
+    const std::size_t words = seen_.size();
+    for (std::uint32_t i = 0; i < kSpread; ++i) {
+      std::size_t at = words * i / kSpread;
+      const std::size_t end = words * (i + 1) / kSpread;
+      while (at < end && wanted_[at] == 0) ++at;
+      if (at == end) continue;
+      const auto node = static_cast<std::uint32_t>(at * kWordBits) +
+                        static_cast<std::uint32_t>(__builtin_ctzll(wanted_[at]));
+      TakeWanted(reader, node);
+    }
+  }
+
+  /// Asks for the code of a wanted node, if it is new.
+  void TakeWanted(Reader* reader, std::uint32_t node) {
+    if (IsSeen(node)) return;
+    GrowMarked(1);
+    MarkSeen(node);
+    GrowFresh(1);
+    AskForCode(reader, node);
+  }
+
+  /// Gather() for wanted nodes. Unwanted ones become bridges.
+  [[nodiscard]] bool GatherWanted(Reader* reader) {
+    fresh_count_ = 0;
+    paged_count_ = 0;
+    bridges_.clear();
+    std::uint32_t expanded = 0;
+    for (; next_ < pool_size_ && expanded < beam_; ++next_) {
+      if ((pool_[next_] & kExpanded) != 0) continue;
+      pool_[next_] |= kExpanded;
+      ++expanded;
+      GatherWantedLinks(reader, NodeOf(pool_[next_]));
+    }
+    counters_.expanded += expanded;
+    stage_ = bridges_.empty() ? Stage::kScore : Stage::kBridge;
+    return expanded > 0;
+  }
+
+  void GatherWantedLinks(Reader* reader, std::uint32_t node) {
+    const char* record = reader->Record(node);
+    const std::uint32_t* links =
+        record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(node);
+    const std::uint32_t room = 2 * header_->m;
+    GrowMarked(room);
+    const std::size_t first = marked_count_;
+    for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
+      if (links[i] < header_->nodes) Mark(links[i]);
+    }
+    const std::size_t first_bridge = bridges_.size();
+    const std::size_t first_fresh = fresh_count_ + paged_count_;
+    for (std::size_t i = first; i < marked_count_; ++i) {
+      if (IsWanted(marked_[i])) {
+        GrowFresh(1);
+        AskForCode(reader, marked_[i]);
+      } else {
+        bridges_.push_back(marked_[i]);
+      }
+    }
+    if (fresh_count_ + paged_count_ - first_fresh >= filter_.enough) bridges_.resize(first_bridge);
+    for (std::size_t i = first_bridge; i < bridges_.size(); ++i) {
+      if (const char* bridge = reader->Record(bridges_[i]); bridge != nullptr) Prefetch(bridge, link_bytes_);
+    }
+  }
+
+  /// The wanted neighbours of unwanted nodes.
+  void CrossBridges(Reader* reader) {
+    const std::uint32_t room = 2 * header_->m;
+    for (const std::uint32_t bridge : bridges_) {
+      const char* record = reader->Record(bridge);
+      const std::uint32_t* links =
+          record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(bridge);
+      const std::size_t first = marked_count_;
+      GrowMarked(room);
+      for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
+        if (links[i] < header_->nodes && IsWanted(links[i]) && !IsSeen(links[i])) MarkSeen(links[i]);
+      }
+      GrowFresh(marked_count_ - first);
+      for (std::size_t i = first; i < marked_count_; ++i) AskForCode(reader, marked_[i]);
+    }
+    counters_.bridges += bridges_.size();
+    stage_ = Stage::kScore;
+  }
+
+  void ScoreIntoSpill(Reader* reader) {
+    query_.Keys(codes_.data(), fresh_count_, keys_.data());
+    counters_.distances += fresh_count_;
+    for (std::size_t i = 0; i < fresh_count_; ++i) spill_.push_back(EntryOf(keys_[i], fresh_[i]) | kExpanded);
+    for (std::size_t i = 0; i < paged_count_; ++i)
+      spill_.push_back(EntryOf(PagedKey(reader, paged_[i]), paged_[i]) | kExpanded);
+  }
+
+  /// Room for `more` in what a step asks for.
+  void GrowFresh(std::size_t more) {
+    const std::size_t wanted = std::max(fresh_count_, paged_count_) + more;
+    if (wanted <= fresh_.size()) return;
+    const std::size_t room = 2 * wanted;
+    fresh_.resize(room);
+    codes_.resize(room);
+    keys_.resize(room);
+    paged_.resize(room);
+  }
+
   // ---- batches ----
 
   void EndBatch() {
@@ -439,6 +669,14 @@ class GraphSearch {
   std::vector<const std::uint8_t*> codes_;  ///< theirs
   std::vector<float> keys_;                 ///< theirs
   std::vector<std::uint32_t> paged_;        ///< neighbours whose codes are not
+
+  // By a filter.
+  FilteredWalk filter_;
+  const std::uint64_t* wanted_ = nullptr;  ///< a bit a node
+  bool is_seeding_ = false;
+  std::uint32_t filtered_ef_ = 1;
+  std::vector<Entry> seeds_;
+  std::vector<std::uint32_t> bridges_;  ///< unwanted nodes whose links will be followed in this step
 
   std::vector<std::uint64_t> seen_;    ///< a bit a node
   std::vector<std::uint32_t> marked_;  ///< nodes whose bit is set: the first marked_count_

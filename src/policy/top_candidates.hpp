@@ -48,7 +48,8 @@ class TopCandidates {
  public:
   TopCandidates() noexcept = default;
 
-  /// buffer: room for 2 * keep candidates, keep >= 1; must outlive this object.
+  /// buffer: room for 2 * keep candidates (or for all that will be offered, if they are fewer), keep >= 1; must outlive this
+  /// object.
   TopCandidates(Candidate* buffer, std::size_t keep) noexcept : buffer_(buffer), keep_(keep) {}
 
   void Offer(Candidate candidate) noexcept {
@@ -59,8 +60,14 @@ class TopCandidates {
 
   /// Cuts down to the smallest `keep` and sorts them. Returns how many there are.
   std::size_t Finish() noexcept {
-    if (size_ > keep_) Shrink();
+    Cut();
     std::sort(buffer_, buffer_ + size_);
+    return size_;
+  }
+
+  /// The same without sorting: for who may not want them all.
+  std::size_t Cut() noexcept {
+    if (size_ > keep_) Shrink();
     return size_;
   }
 

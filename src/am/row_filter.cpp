@@ -1,0 +1,248 @@
+// From TIDs to row ids to nodes.
+//
+// TIDs and a segment's TIDs both ascend, and so they are intersected by turns, each list galloping to where the other one is
+// (Demaine, Lopez-Ortiz and Munro 2000): the cost is that of the shorter one where they differ much, that of reading the
+// segment's 10 bytes a row where they do not. Rows that no segment holds are asked for by their heads, in row order, which
+// mostly is about that of their TIDs, too.
+//
+// What may fail by an exception is enclosed in pg::Guard(), what may fail by an ERROR is outside of it.
+
+#include "pg/compat.hpp"
+
+#include "am/row_filter.hpp"
+
+#include <algorithm>
+
+#include "pg/guard.hpp"
+#include "storage/row_access.hpp"
+#include "storage/segment_tids.hpp"
+
+namespace tandem::am {
+
+// ---- The parts there are ----
+
+FilterPart* FindPart(const FilterParts& parts, uint32 segment, uint64 first_row, uint64 end_row) {
+  for (const auto& part : parts)
+    if (part->kind != PartKind::kRest && part->segment == segment && part->first_row == first_row &&
+        part->end_row == end_row)
+      return part.get();
+  return nullptr;
+}
+
+FilterPart* FindRest(const FilterParts& parts, uint32 segment) {
+  for (const auto& part : parts)
+    if (part->kind == PartKind::kRest && part->segment == segment) return part.get();
+  return nullptr;
+}
+
+void ForgetOtherParts(FilterParts* parts, const storage::Manifest& manifest, uint64 first_row,
+                      uint64 end_row) {
+  const auto is_other = [&](const std::unique_ptr<FilterPart>& part) {
+    if (part->segment != kNoSegment) return !manifest.Lists(part->segment);
+    return part->first_row != first_row || part->end_row != end_row;
+  };
+  parts->erase(std::remove_if(parts->begin(), parts->end(), is_other), parts->end());
+}
+
+/// An error while it is made ends the search, and the parts with it.
+static FilterPart* NewPart(FilterParts* parts, PartKind kind, uint32 segment, uint64 first_row,
+                           uint64 end_row) {
+  return pg::Guard([&] {
+    parts->push_back(std::make_unique<FilterPart>());
+    FilterPart* part = parts->back().get();
+    part->kind = kind;
+    part->segment = segment;
+    part->first_row = first_row;
+    part->end_row = end_row;
+    part->has_nodes = false;
+    part->rows = base::OrdinalSet(static_cast<uint32>(end_row - first_row));
+    return part;
+  });
+}
+
+// ---- By the TIDs of a segment ----
+
+namespace {
+
+enum class Match : unsigned char { kMore, kEnd, kDamaged };
+
+/// Adds the rows of those entries that the filter has.
+Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::SegmentHeader& header,
+                   base::TidFinder* finder, base::OrdinalSet* rows) {
+  const graph::TidEntry* entry = entries.begin();
+  while (entry != entries.end()) {
+    const uint32 block = entry->tid.Block();
+    if (block > finder->block()) {
+      if (!finder->SeekBlock(block)) return Match::kEnd;
+      continue;
+    }
+    if (block < finder->block()) {
+      entry = std::lower_bound(
+          entry, entries.end(), finder->block(),
+          [](const graph::TidEntry& one, uint32 number) { return one.tid.Block() < number; });
+      continue;
+    }
+    if (finder->BlockHas(entry->tid.offset)) {
+      if (!storage::IsRow(header, entry->Row())) return Match::kDamaged;
+      rows->Add(entry->Row());
+    }
+    entry++;
+  }
+  return Match::kMore;
+}
+
+}  // namespace
+
+/// False if the segment cannot be read.
+static bool MatchSegment(storage::SegmentTids* tids, const graph::SegmentHeader& header,
+                         const base::TidSet& filter, base::OrdinalSet* rows) {
+  base::TidFinder finder(&filter);
+  if (tids->count() == 0 || !finder.SeekBlock(0)) return true;
+  for (uint32 at = tids->Seek(finder.block(), 0, 0); at < tids->count();) {
+    const base::Span<const graph::TidEntry> entries = tids->From(at);
+    if (tids->stale()) return false;
+    const Match match = pg::Guard([&] { return MatchEntries(entries, header, &finder, rows); });
+    if (match != Match::kMore) return match == Match::kEnd;
+    const uint32 first_block = entries[0].tid.Block();
+    const uint32 last_block = entries[entries.size() - 1].tid.Block();
+    at += static_cast<uint32>(entries.size());
+    // As far again as the page reaches: it is not the next one that is wanted.
+    if (at < tids->count() && finder.block() - Min(finder.block(), last_block) > last_block - first_block)
+      at = tids->Seek(finder.block(), at, last_block);
+  }
+  return !tids->stale();
+}
+
+FilterPart* MapSegment(FilterParts* parts, const FilterView& view, const storage::SegmentInfo& segment,
+                       SegmentScan* scan, const base::TidSet& filter) {
+  FilterPart* part = NewPart(parts, PartKind::kGraph, segment.id, segment.first_row, segment.end_row);
+  const graph::SegmentHeader& header = scan->cached->head.header;
+  storage::SegmentTids tids;
+  tids.Open(view.index, *view.manifest, segment, &header, scan->reader.RecentBuffers());
+  const bool is_usable = MatchSegment(&tids, header, filter, &part->rows);
+  tids.Close();
+  if (!is_usable) {
+    parts->pop_back();
+    return nullptr;
+  }
+  pg::Guard([&] { part->rows.Freeze(); });
+  return part;
+}
+
+// ---- By the heads of rows ----
+
+/// Fills the part with rows that the filter has, but for those in `except`, if it is given.
+static void MatchHeads(const FilterView& view, const base::TidSet& filter, const base::OrdinalSet* except,
+                       FilterPart* part) {
+  using storage::kHeadsPerPage;
+  auto* heads = static_cast<storage::RowHead*>(palloc(kHeadsPerPage * sizeof(storage::RowHead)));
+  base::TidFinder finder(&filter);
+  for (uint64 row = part->first_row; row < part->end_row;) {
+    const auto page = static_cast<uint32>(row / kHeadsPerPage);
+    const uint64 page_row = static_cast<uint64>(page) * kHeadsPerPage;
+    const uint32 count = storage::ReadHeadPage(view.index, *view.directory, storage::kHeadStream, page,
+                                               part->end_row - page_row, nullptr, heads, view.snapshot);
+    pg::Guard([&] {
+      for (uint64 slot = row - page_row; slot < count; slot++) {
+        if ((heads[slot].flags & storage::kTombstone) != 0) continue;
+        if (!finder.Contains(ToHeapTid(heads[slot].tid))) continue;
+        const auto ordinal = static_cast<uint32>(page_row + slot - part->first_row);
+        if (except == nullptr || !except->Contains(ordinal)) part->rows.Add(ordinal);
+      }
+    });
+    row = page_row + kHeadsPerPage;
+  }
+  pfree(heads);
+  pg::Guard([&] { part->rows.Freeze(); });
+}
+
+FilterPart* MapRows(FilterParts* parts, const FilterView& view, uint32 segment, uint64 first_row,
+                    uint64 end_row, const base::TidSet& filter) {
+  FilterPart* part = NewPart(parts, PartKind::kAll, segment, first_row, end_row);
+  MatchHeads(view, filter, nullptr, part);
+  return part;
+}
+
+FilterPart* MapRest(FilterParts* parts, const FilterView& view, const FilterPart& part,
+                    const base::TidSet& filter) {
+  FilterPart* rest = NewPart(parts, PartKind::kRest, part.segment, part.first_row, part.end_row);
+  MatchHeads(view, filter, &part.rows, rest);
+  return rest;
+}
+
+// ---- Nodes ----
+
+namespace {
+
+constexpr int kGuesses = 4;  // before halving
+
+/// Nodes of few rows, each looked for where it should be if rows ascend with their nodes, as they do but for what came in by
+/// merges. What is found is certain: a row is at one node. False if one is not found. `nodes`: room for all.
+bool GuessNodes(const FilterPart& part, SegmentReader* reader, uint32 node_count, uint32* nodes) {
+  base::OrdinalWalk walk(&part.rows);
+  uint32 low = 0;       // nodes before it have smaller rows
+  uint32 previous = 0;  // the row at low - 1
+  uint32 row;
+  for (std::size_t i = 0; walk.Next(&row); i++) {
+    if (low >= node_count) return false;
+    // No more than one node a row: it is no farther than that.
+    uint32 high = Min(node_count - 1, low + (low == 0 ? row : row - previous - 1));
+    uint32 at = high;
+    for (int tries = 0;; tries++) {
+      const uint32 found = reader->RowOffsetAt(at);
+      if (found == row) break;
+      if (found > row && at == 0) return false;
+      (found < row ? low : high) = found < row ? at + 1 : at - 1;
+      if (low > high) return false;
+      // Where no rows are missing in between, nodes are as far apart as their rows.
+      const int64 guess = static_cast<int64>(at) + row - found;
+      at = tries < kGuesses && guess >= low && guess <= high ? static_cast<uint32>(guess)
+                                                             : low + (high - low) / 2;
+    }
+    nodes[i] = at;
+    low = at + 1;
+    previous = row;
+  }
+  return true;
+}
+
+}  // namespace
+
+/// Looks at all nodes.
+static void CollectNodes(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
+  for (uint32 node = 0; node < header.nodes; node++) {
+    const storage::RowSpan rows = reader->RowsOf(node);
+    bool is_wanted = false;
+    for (uint32 i = rows.first; i < rows.end && !is_wanted; i++)
+      is_wanted = part->rows.Contains(reader->RowOffsetAt(i));
+    if (is_wanted) pg::Guard([&] { part->nodes.Add(node); });
+    if (node % 65536 == 0) CHECK_FOR_INTERRUPTS();
+  }
+}
+
+bool MapNodes(FilterPart* part, SegmentReader* reader) {
+  if (part->has_nodes) return true;
+  const graph::SegmentHeader& header = reader->header();
+  part->nodes = base::OrdinalSet(header.nodes);
+  bool is_guessed = false;
+  if (header.row_starts_at == 0 && !part->rows.is_bitmap()) {
+    auto* nodes = static_cast<uint32*>(palloc(Max(part->rows.size(), std::size_t{1}) * sizeof(uint32)));
+    is_guessed = GuessNodes(*part, reader, header.nodes, nodes);
+    if (is_guessed) {
+      pg::Guard([&] {
+        for (std::size_t i = 0; i < part->rows.size(); i++) part->nodes.Add(nodes[i]);
+      });
+    }
+    pfree(nodes);
+  }
+  if (!is_guessed) {
+    // Questions come in no order.
+    pg::Guard([&] { part->rows.ToBitmap(); });
+    CollectNodes(part, reader, header);
+  }
+  pg::Guard([&] { part->nodes.Freeze(); });
+  part->has_nodes = !reader->stale();
+  return part->has_nodes;
+}
+
+}  // namespace tandem::am

@@ -1,0 +1,74 @@
+#pragma once
+// What a filter of TIDs is in an index: which rows, and which nodes of its graphs, it admits.
+
+#include <memory>
+#include <vector>
+
+#include "am/segment_scan.hpp"
+#include "base/ordinal_set.hpp"
+#include "base/tid_set.hpp"
+
+namespace tandem::am {
+
+/// Which rows of its range a part was made from.
+enum class PartKind : unsigned char {
+  kAll,    ///< by their heads: all
+  kGraph,  ///< by the TIDs of a segment: those in its graph
+  kRest,   ///< by their heads: those that are not in its graph
+};
+
+/// A filter in one segment, or in the rows behind them all. Whatever it is made of never changes: a segment is immutable, and
+/// the TID of a row id is fixed. So it holds for as long as the filter does, whichever view of the index is searched.
+struct FilterPart {
+  PartKind kind;
+  uint32 segment;    ///< its id; kNoSegment: of rows that no segment holds
+  uint64 first_row;  ///< row ids [first_row, end_row)
+  uint64 end_row;
+  base::OrdinalSet rows;  ///< row id - first_row; dead ones may be among them
+  bool has_nodes;
+  base::OrdinalSet nodes;  ///< of the segment, at which such rows are; once MapNodes() has made it
+
+  /// row: of the part's range.
+  [[nodiscard]] bool Admits(base::RowId row) const noexcept {
+    return rows.Contains(static_cast<uint32>(base::ToIndex(row) - first_row));
+  }
+};
+constexpr uint32 kNoSegment = ~uint32{0};
+
+[[nodiscard]] inline base::HeapTid ToHeapTid(const ItemPointerData& tid) {
+  return {tid.ip_blkid.bi_hi, tid.ip_blkid.bi_lo, tid.ip_posid};
+}
+
+/// The parts that were made of one filter. Owned by a memory context; contains no server memory.
+using FilterParts = std::vector<std::unique_ptr<FilterPart>>;
+
+/// Where rows are looked up.
+struct FilterView {
+  Relation index;
+  const storage::Manifest* manifest;
+  const storage::DirectoryView* directory;
+  Snapshot snapshot;
+};
+
+/// The part that was made for this segment (kAll or kGraph), or, for kNoSegment, for these row ids; nullptr if there is none.
+[[nodiscard]] FilterPart* FindPart(const FilterParts& parts, uint32 segment, uint64 first_row,
+                                   uint64 end_row);
+/// The part of kind kRest of a segment.
+[[nodiscard]] FilterPart* FindRest(const FilterParts& parts, uint32 segment);
+/// Lets go of parts of segments that the manifest no longer lists, and of other tails than this one.
+void ForgetOtherParts(FilterParts* parts, const storage::Manifest& manifest, uint64 first_row,
+                      uint64 end_row);
+
+/// Adds the part of one segment, by its sorted TIDs. nullptr if the segment cannot be read.
+FilterPart* MapSegment(FilterParts* parts, const FilterView& view, const storage::SegmentInfo& segment,
+                       SegmentScan* scan, const base::TidSet& filter);
+/// Adds the part of row ids [first_row, end_row), by their heads.
+FilterPart* MapRows(FilterParts* parts, const FilterView& view, uint32 segment, uint64 first_row,
+                    uint64 end_row, const base::TidSet& filter);
+/// Adds what `part`, of kind kGraph, lacks.
+FilterPart* MapRest(FilterParts* parts, const FilterView& view, const FilterPart& part,
+                    const base::TidSet& filter);
+/// Finds the nodes of the part's rows. Between EnterSegments() and LeaveSegments(). False if the segment cannot be read.
+[[nodiscard]] bool MapNodes(FilterPart* part, SegmentReader* reader);
+
+}  // namespace tandem::am
