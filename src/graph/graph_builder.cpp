@@ -117,7 +117,8 @@ int LevelOf(std::uint32_t label, std::uint32_t m) noexcept {
   return static_cast<int>(-std::log(uniform) / std::log(static_cast<double>(m)));
 }
 
-// A segment with more than one row in so many beyond its codec's reach is not grown any further.
+// Up to one row in so many may be beyond its codec's reach: training leaves out as many for being clipped (TryWalkCode()).
+// More of them among the rows that were added raise the segment's error; more of them in all end its growing.
 constexpr std::uint64_t kDriftedShare = 64;
 
 constexpr std::uint32_t kNotInserted = ~std::uint32_t{0};
@@ -150,6 +151,7 @@ class GraphBuilder::Impl {
  private:
   void ChooseCodec();
   void WatchDrift(const float* vector);
+  vec::WalkCodec CodecWithDrift() const noexcept;
   void MakeGraph(std::uint32_t max_nodes);
   void BeginAdopting();
   bool AdoptNodes(std::uint32_t max_nodes);
@@ -175,8 +177,8 @@ class GraphBuilder::Impl {
   std::vector<float> walk_;  ///< centres, then steps, of 4-bit codes
   vec::WalkCodec codec_;
   vec::WalkReason codec_reason_ = vec::WalkReason::kAsked;
-  float trained_error_ = 0.0F;      ///< codec_.error as it was before rows beyond its reach raised it
   std::uint64_t beyond_reach_ = 0;  ///< rows
+  double farthest_ = 0.0;           ///< WalkResidual(), the largest of these
 
   // The graph.
   std::optional<CodeSpace> space_;
@@ -197,6 +199,7 @@ class GraphBuilder::Impl {
   // Rows in order of arrival.
   std::vector<TidEntry> tids_;
   std::vector<std::uint32_t> node_of_;
+  std::size_t base_rows_ = 0;  ///< of them, those of the base
   std::atomic<std::uint64_t> rows_done_{0};
 
   SegmentImage image_;
@@ -291,7 +294,6 @@ void GraphBuilder::Impl::ChooseCodec() {
   codec_.code = decision.code;
   codec_.error = decision.trial.error;
   codec_.reach = decision.trial.reach;
-  trained_error_ = codec_.error;
   codec_reason_ = decision.reason;
   if (codec_.code != vec::WalkCode::kSq4) return;
   codec_.centre = centre;
@@ -313,7 +315,6 @@ base::Status GraphBuilder::Impl::BeginBase(SegmentSource* source) {
     return status;
   trainer_.reset();
   codec_ = WalkCodecOf(base_.header(), offsets_.data(), walk_.data());
-  trained_error_ = codec_.error;
   codec_reason_ = static_cast<vec::WalkReason>(base_.header().codec_reason);
   MakeGraph(base_.header().nodes);
   return {};
@@ -359,6 +360,7 @@ void GraphBuilder::Impl::KeepBaseRow(base::RowId row, base::HeapTid tid) {
 void GraphBuilder::Impl::BeginRows() {
   rows_began_ = true;
   base_.DropRows();
+  base_rows_ = tids_.size();
   if (parameters_.max_rows < tids_.size()) throw std::length_error("more rows than announced");
   const std::uint64_t max_nodes = nodes_ + parameters_.max_rows - tids_.size();
   if (max_nodes >= kMaxNodes) throw std::length_error("too many nodes for one segment");
@@ -400,16 +402,27 @@ void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float*
   AttachRow(RelativeRow(row), tid, NodeOfCode());
 }
 
-/// Rows unlike those that the codec was trained on: what is said of its error must hold for them, too. A few only cost
-/// re-ranks; with many the next segment is to be trained anew.
+/// Rows unlike those that the codec was trained on.
 void GraphBuilder::Impl::WatchDrift(const float* vector) {
   const double residual =
       vec::WalkResidual(codec_, vector, reinterpret_cast<const std::uint8_t*>(data_.data()));
-  if (residual <= static_cast<double>(codec_.reach)) return;
+  // By the triangle inequality the error holds for a row that is no farther from its code than that.
+  if (residual <= static_cast<double>(std::max(codec_.reach, codec_.error))) return;
   ++beyond_reach_;
-  const double error = residual + static_cast<double>(trained_error_);
-  codec_.error = std::max(codec_.error,
-                          std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()));
+  farthest_ = std::max(farthest_, residual);
+}
+
+/// What is said of the codec's error must hold for the rows that were added, but for as few as training left out: one row
+/// far from its code would make every search re-rank all that it finds. With many the next segment is to be trained anew.
+vec::WalkCodec GraphBuilder::Impl::CodecWithDrift() const noexcept {
+  vec::WalkCodec codec = codec_;
+  const std::uint64_t added = tids_.size() - base_rows_;
+  if (beyond_reach_ > added / kDriftedShare) {
+    const double error = farthest_ + static_cast<double>(codec.error);
+    codec.error = std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity());
+  }
+  if (beyond_reach_ > tids_.size() / kDriftedShare) codec.reach = kDrifted;
+  return codec;
 }
 
 std::uint32_t GraphBuilder::Impl::NodeOfCode() {
@@ -498,8 +511,7 @@ void GraphBuilder::Impl::LayOut() {
     static_cast<void>(ConnectUnreached(graph.memory, nodes_, graph.entry_id, parameters_.graph.m, cancel_));
     if (cancel_.cancelled()) return;
   }
-  graph.codec = codec_;
-  if (beyond_reach_ > tids_.size() / kDriftedShare) graph.codec.reach = kDrifted;
+  graph.codec = CodecWithDrift();
   graph.walk = walk_.data();
   graph.codec_reason = codec_reason_;
   image_.LayOut(parameters_, graph, std::move(tids_), node_of_);

@@ -308,6 +308,47 @@ TEST(GraphBuilder, RowsUnlikeTheBaseRaiseTheErrorAndEndItsCodec) {
   EXPECT_EQ(TryBase(&grown, Parameters(vec::Metric::kL2, 1, 500)).kind(), base::ErrorKind::kUnsuitable);
 }
 
+/// The error of a segment that grew by 1,000 rows, `far` of which its base's codes do not reach.
+float ErrorWithFarRows(const MemorySegment& base, std::uint64_t far) {
+  MemorySegment copy = base;
+  GraphBuilder builder(Parameters(vec::Metric::kL2, 1, 4'000));
+  EXPECT_TRUE(builder.BeginBase(&copy).ok());
+  base::Status status;
+  while (builder.LoadBaseNodes(&copy, 10'000, &status)) {
+  }
+  for (std::uint64_t row = 0; row < 3'000; ++row)
+    builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  for (std::uint64_t row = 3'000; row < 4'000; ++row) {
+    const auto vector = static_cast<float>(row - 3'000 < far ? 100 * row : row - 2'000);
+    builder.AddRow(static_cast<base::RowId>(row), TidOf(row), &vector);
+  }
+  EXPECT_TRUE(builder.Finish().ok());
+  const MemorySegment grown(builder);
+  EXPECT_GT(grown.header().walk_reach, 0.0F);  // they are few among all rows
+  return grown.header().walk_error;
+}
+
+// One row far from its code must not make every search re-rank all that it finds. But rows like no others before them, of
+// which new ones are many, must be found.
+TEST(GraphBuilder, AFewFarRowsLeaveTheErrorAlone) {
+  GraphBuilder first(Parameters(vec::Metric::kL2, 1, 3'000));
+  const auto add = [&first](auto&& use) {
+    for (std::uint64_t row = 0; row < 3'000; ++row) {
+      const auto vector = static_cast<float>(row);
+      use(row, &vector);
+    }
+  };
+  add([&](std::uint64_t, const float* vector) { first.AddSample(vector); });
+  first.FinishTraining();
+  add([&](std::uint64_t row, const float* vector) {
+    first.AddRow(static_cast<base::RowId>(row), TidOf(row), vector);
+  });
+  ASSERT_TRUE(first.Finish().ok());
+  const MemorySegment base(first);
+  EXPECT_EQ(ErrorWithFarRows(base, 15), base.header().walk_error);
+  EXPECT_GT(ErrorWithFarRows(base, 16), 300'000.0F - 3'000.0F);
+}
+
 // Bytes that a checksum should have caught must end in an error, not in memory that is not ours.
 TEST(GraphBuilder, RefusesABaseWithWrongLinks) {
   const BuildParameters fits = Parameters(vec::Metric::kL2, 12, 400);
