@@ -604,7 +604,7 @@ CREATE VIEW tandem_memory AS
 
 COMMENT ON VIEW tandem_memory IS
 	'what indexes of all databases have in shared memory; needs shared_preload_libraries';
-COMMENT ON COLUMN tandem_memory.kind IS 'graph';
+COMMENT ON COLUMN tandem_memory.kind IS 'graph, or tail: codes of rows that are in no graph yet';
 COMMENT ON COLUMN tandem_memory.indexrelid IS
 	'NULL, like the names, for indexes of other databases and files that are no longer any index''s';
 COMMENT ON COLUMN tandem_memory.segments IS 'graphs that have a place in memory';

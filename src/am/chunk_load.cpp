@@ -34,7 +34,13 @@ CacheStatus ReadCacheStatus() {
 
 /// True for segments of this very build of the index.
 bool IsOf(const shmem::SegmentKey& key, Relation index, uint64 incarnation) {
-  return key == KeyOf(index, incarnation, key.segment);
+  return key == KeyOf(index, incarnation, key.segment, key.part);
+}
+
+/// True for what searches of the index use.
+bool IsNeeded(const shmem::SegmentKey& key, const storage::Manifest& manifest) {
+  if (key.part == shmem::SegmentPart::kGraph) return manifest.Lists(key.segment);
+  return manifest.segment_count > 0 && manifest.segments[manifest.segment_count - 1].id == key.segment;
 }
 
 }  // namespace
@@ -43,9 +49,9 @@ bool UsesFrames(Relation index) {
   return shmem::FramesExist() && index->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
 }
 
-shmem::SegmentKey KeyOf(Relation index, uint64 incarnation, uint32 segment) {
+shmem::SegmentKey KeyOf(Relation index, uint64 incarnation, uint32 segment, shmem::SegmentPart part) {
   const pg::RelationFile file = pg::FileOf(index);
-  return {file.database, file.tablespace, file.number, segment, incarnation};
+  return {file.database, file.tablespace, file.number, segment, incarnation, part};
 }
 
 ChunkLoad LoadChunk(const shmem::CachedSegmentRef& ref, storage::ChunkFiller* filler, uint32 chunk) {
@@ -151,7 +157,7 @@ uint64 BytesInMemory(Relation index, const storage::Manifest& manifest) {
   uint64 frames = 0;
   for (uint32 i = 0; i < status.count; i++) {
     const shmem::CachedSegmentStatus& segment = status.segments[i];
-    if (IsOf(segment.key, index, manifest.incarnation) && manifest.Lists(segment.key.segment))
+    if (IsOf(segment.key, index, manifest.incarnation) && IsNeeded(segment.key, manifest))
       frames += segment.cached_chunks + segment.table_frames;
   }
   pfree(status.segments);
@@ -165,7 +171,7 @@ void ForgetUnlistedSegments(Relation index, const storage::Manifest& manifest) {
   const CacheStatus status = ReadCacheStatus();
   for (uint32 i = 0; i < status.count; i++) {
     const shmem::SegmentKey& key = status.segments[i].key;
-    if (IsOf(key, index, manifest.incarnation) && !manifest.Lists(key.segment)) shmem::ForgetSegment(key);
+    if (IsOf(key, index, manifest.incarnation) && !IsNeeded(key, manifest)) shmem::ForgetSegment(key);
   }
   pfree(status.segments);
 }

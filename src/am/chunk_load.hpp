@@ -17,7 +17,8 @@ namespace tandem::am {
 /// False for temporary indexes, whose pages only one session can read, and without tandem.memory_budget.
 [[nodiscard]] bool UsesFrames(Relation index);
 
-[[nodiscard]] shmem::SegmentKey KeyOf(Relation index, uint64 incarnation, uint32 segment);
+[[nodiscard]] shmem::SegmentKey KeyOf(Relation index, uint64 incarnation, uint32 segment,
+                                      shmem::SegmentPart part = shmem::SegmentPart::kGraph);
 
 enum class ChunkLoad {
   kLoaded,
@@ -48,7 +49,7 @@ struct IndexLoad {
 /// Bytes of the index's current segments that are in shared memory.
 [[nodiscard]] uint64 BytesInMemory(Relation index, const storage::Manifest& manifest);
 
-/// Gives back the memory of segments of this index that the manifest does not list. Searches that use them go on from pages.
+/// Gives back the memory of segments of this index that the manifest does not list, and of tails behind any but the last. Searches that use them go on from pages.
 void ForgetUnlistedSegments(Relation index, const storage::Manifest& manifest);
 
 /// Gives back the memory of segments whose files have gone from this database: indexes that were dropped, rebuilt or moved.

@@ -22,6 +22,7 @@
 
 #include "am/row_filter.hpp"
 #include "am/set_scan.hpp"
+#include "am/tail_scan.hpp"
 #include "pg/guard.hpp"
 #include "pg/own.hpp"
 #include "pg/settings.hpp"
@@ -61,11 +62,13 @@ enum class Tactic : unsigned char {
   kCut,    ///< nothing: max_scan_tuples is reached
 };
 
-/// One segment as a source. Its batch holds, in this order: a heap of the `ready` rows whose true distance is known and that
-/// were not delivered yet, the nearest on top; unused places; from `rough` on rows ascending by the lower bound of their
-/// distance, which is their key.
+/// One segment as a source, or the tail by code. Its batch holds, in this order: a heap of the `ready` rows whose true distance
+/// is known and that were not delivered yet, the nearest on top; unused places; from `rough` on rows ascending by the lower
+/// bound of their distance, which is their key. A graph's batch is all that is known of it: what follows may be nearer. The tail's is
+/// followed by a fence: no row of the tail that is not in the batch is nearer.
 struct GraphStream {
-  SegmentScan* scan;
+  SegmentScan* scan;       ///< nullptr: the tail
+  TailScan* tail;          ///< nullptr: a segment
   const FilterPart* part;  ///< what of the segment may be returned; nullptr: everything
   vec::WalkQuery query;
   graph::SearchCounters counters_before;  ///< the search's when it was lent to us
@@ -77,8 +80,20 @@ struct GraphStream {
   std::size_t asked;  ///< rows before it were asked for in memory
   bool started;       ///< had its first batch
   bool ended;
+  std::size_t ef;
+  bool has_fence;
+  policy::Candidate fence;  ///< the last one that was looked at, by the key of its code
+  std::size_t keep;         ///< the tail's next pass keeps so many
 
   [[nodiscard]] bool IsUsedUp() const { return ready == 0 && rough == batch_size; }
+  [[nodiscard]] bool HasRough() const { return rough < batch_size || has_fence; }
+  /// What it may have next is no nearer.
+  [[nodiscard]] policy::OrderedKey NearestRough() const {
+    return rough < batch_size ? batch[rough].key : BoundOf(fence);
+  }
+  [[nodiscard]] policy::OrderedKey BoundOf(const policy::Candidate& by_code) const {
+    return policy::ToOrderedKey(query.LowerBound(static_cast<float>(policy::FromOrderedKey(by_code.key))));
+  }
 };
 
 /// What the streams are made of, in the form in which several are walked together.
@@ -131,6 +146,7 @@ struct Search {
 
   GraphStream* streams;
   uint32 stream_count;
+  bool has_tail;  ///< behind these streams is the tail's: it is looked at by code
   GraphHandles handles;
   storage::RowReader vectors;  ///< for re-ranking
   std::size_t vectors_ahead;   ///< so many are asked for before one is compared
@@ -189,6 +205,8 @@ static void AddReport(Search* search) {
   sum->exact_scans += one.exact_scans;
   sum->segments += one.segments;
   sum->tail_rows += one.tail_rows;
+  sum->tail_codes += one.tail_codes;
+  sum->tail_codes_made += one.tail_codes_made;
   sum->distances += one.distances;
   sum->codes_from_pages += one.codes_from_pages;
   sum->chunks_loaded += one.chunks_loaded;
@@ -260,8 +278,8 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   if (unlikely(vector == nullptr)) return;  // dead to everybody
   const double key = storage::ViewOf(search->flat).distance->Key(vector);
   search->report.re_ranked++;
-  // NaN sorts behind all rows of all sources: only an exact scan knows where that is.
-  if (unlikely(std::isnan(key))) {
+  // NaN sorts behind all rows of all sources: only an exact scan knows where that is. The tail's rows all come anyway.
+  if (unlikely(std::isnan(key)) && stream->tail == nullptr) {
     if (search->filtered != nullptr) KeepUnordered(search, row);
     return;
   }
@@ -272,17 +290,28 @@ static void ReRankNext(Search* search, GraphStream* stream) {
 
 // ---- Turning exact ----
 
+/// Streams of graphs and, if it is one, the tail's.
+static uint32 SourceCount(const Search& search) {
+  return search.stream_count + (search.has_tail ? 1 : 0);
+}
+
 /// Lets go of the segments.
 static void CloseStreams(Search* search) {
   storage::CloseRows(&search->vectors);
-  for (uint32 i = 0; i < search->stream_count; i++) {
+  for (uint32 i = 0; i < SourceCount(*search); i++) {
     const GraphStream& stream = search->streams[i];
+    if (stream.tail != nullptr) {
+      search->report.tail_codes += stream.tail->coded_rows();
+      search->report.tail_codes_made += stream.tail->made();
+      search->report.distances += stream.tail->compared();
+    }
     if (stream.scan == nullptr) continue;
     const graph::SearchCounters& counters = stream.scan->search->counters();
     search->report.distances += counters.distances - stream.counters_before.distances;
     search->report.codes_from_pages += counters.paged - stream.counters_before.paged;
   }
   search->stream_count = 0;
+  search->has_tail = false;
   MemoryContextReset(search->graph_context);
 }
 
@@ -332,9 +361,11 @@ static void TurnExact(Search* search) {
 
 static std::size_t GraphMemory(const Search& search) {
   std::size_t bytes = 0;
-  for (uint32 i = 0; i < search.stream_count; i++)
-    bytes += search.streams[i].scan->search->MemoryBytes() +
-             search.streams[i].batch_room * sizeof(policy::Candidate);
+  for (uint32 i = 0; i < SourceCount(search); i++) {
+    const GraphStream& stream = search.streams[i];
+    if (stream.scan != nullptr) bytes += stream.scan->search->MemoryBytes();
+    bytes += stream.batch_room * sizeof(policy::Candidate);
+  }
   return bytes;
 }
 
@@ -426,6 +457,50 @@ static bool MayTurnExact(const Search& search) {
          ExactPassFits(search);
 }
 
+/// How far the rows of the tail that are worth keeping are at the most, by code: about as far as what the graphs found. Nobody
+/// knows how many rows will be asked for; those who ask for more than `ef_search` pay for another pass.
+static float TailLimit(const Search& search, const GraphStream& tail) {
+  double farthest = get_float8_infinity();
+  for (uint32 i = 0; i < search.stream_count; i++) {
+    const GraphStream& stream = search.streams[i];
+    const auto nodes = stream.scan->search->batch();
+    if (!nodes.empty() && stream.batch_size >= kTailBatch / 4)
+      farthest = Min(farthest, stream.query.Estimate(nodes[nodes.size() - 1].key));
+  }
+  return std::isfinite(farthest) ? tail.query.KeyOfBound(farthest) : get_float4_infinity();
+}
+
+/// Looks for more rows of the tail by code, up to `limit`. False if there is no memory for that.
+static bool FetchTail(Search* search, GraphStream* stream, float limit) {
+  const std::size_t first = stream->batch_size;
+  if (!ReserveBatch(search, stream, 2 * stream->keep)) return false;
+  policy::TopCandidates top(stream->batch + first, stream->keep);
+  const bool left_out = stream->tail->Pass(stream->has_fence ? &stream->fence : nullptr, limit, &top);
+  stream->batch_size = first + top.Finish();
+  stream->has_fence = left_out || top.overflowed();
+  if (top.overflowed())
+    stream->fence = stream->batch[stream->batch_size - 1];
+  else if (left_out)
+    stream->fence = {policy::ToOrderedKey(static_cast<double>(limit)), base::RowId{~uint64{0}}};
+  for (std::size_t i = first; i < stream->batch_size; i++)
+    stream->batch[i].key = stream->BoundOf(stream->batch[i]);
+  stream->keep = stream->keep * storage::kBatchGrowth;
+  return true;
+}
+
+/// The tail's first rows by code; the flat scan has those that have none.
+static bool StartTail(Search* search) {
+  if (!search->has_tail) return true;
+  GraphStream* tail = &search->streams[search->stream_count];
+  if (!FetchTail(search, tail, TailLimit(*search, *tail))) return false;
+  storage::FlatRange rest;
+  rest.is_listed = true;
+  rest.ranges = tail->tail->ExactRows();
+  rest.first_batch = Max(kTailBatch, tail->ef);
+  storage::ScanFlatRange(search->flat, rest);
+  return true;
+}
+
 /// Gets all streams' first batches together. False: the search is exact from here on.
 static bool StartStreams(Search* search) {
   bool is_usable = WalkGraphs(search, 0, search->stream_count);
@@ -433,6 +508,7 @@ static bool StartStreams(Search* search) {
     GraphStream* stream = &search->streams[i];
     if (stream->batch_size == 0 && !stream->ended) is_usable = FetchBatch(search, stream);
   }
+  is_usable = is_usable && StartTail(search);
   if (!is_usable) {
     TurnExact(search);
     return false;
@@ -458,7 +534,7 @@ static bool FindNearest(const Search& search, policy::Candidate* nearest, GraphS
   *from = nullptr;
   bool found = search.filtered != nullptr ? PeekSetCandidate(&search.filtered->scan, nearest)
                                           : storage::PeekFlatCandidate(search.flat, nearest);
-  for (uint32 i = 0; i < search.stream_count; i++) {
+  for (uint32 i = 0; i < SourceCount(search); i++) {
     GraphStream* stream = &search.streams[i];
     if (stream->ready == 0 || (found && !(stream->batch[0] < *nearest))) continue;
     *nearest = stream->batch[0];
@@ -471,11 +547,10 @@ static bool FindNearest(const Search& search, policy::Candidate* nearest, GraphS
 /// The stream whose next row by code may be the nearest of all; nullptr if all are re-ranked.
 static GraphStream* FindNearestRough(const Search& search) {
   GraphStream* nearest = nullptr;
-  for (uint32 i = 0; i < search.stream_count; i++) {
+  for (uint32 i = 0; i < SourceCount(search); i++) {
     GraphStream* stream = &search.streams[i];
-    if (stream->rough == stream->batch_size) continue;
-    if (nearest == nullptr || stream->batch[stream->rough].key < nearest->batch[nearest->rough].key)
-      nearest = stream;
+    if (!stream->HasRough()) continue;
+    if (nearest == nullptr || stream->NearestRough() < nearest->NearestRough()) nearest = stream;
   }
   return nearest;
 }
@@ -501,8 +576,13 @@ static bool TakeNearest(Search* search, policy::Candidate* nearest) {
     found = FindNearest(*search, nearest, &from);
     GraphStream* rough = FindNearestRough(*search);
     // A row as far as the nearest may have the smaller id.
-    if (rough == nullptr || (found && nearest->key < rough->batch[rough->rough].key)) break;
-    ReRankNext(search, rough);
+    if (rough == nullptr || (found && nearest->key < rough->NearestRough())) break;
+    if (likely(rough->rough < rough->batch_size)) {
+      ReRankNext(search, rough);
+    } else if (!FetchTail(search, rough, get_float4_infinity())) {
+      TurnExact(search);
+      return false;
+    }
   }
   storage::CloseRows(&search->vectors);
   bool graphs_ended = true;
@@ -685,6 +765,22 @@ static bool OpenStream(Search* search, const storage::Manifest& manifest, const 
   return ReserveBatch(search, stream, ef);
 }
 
+/// Looks at the tail by code, if that is possible.
+static bool OpenTail(Search* search, const storage::Manifest& manifest, uint32 ef, GraphStream* stream) {
+  const GraphStream& newest = search->streams[manifest.segment_count - 1];
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  stream->query = newest.query;
+  const TailSearch tail = {search->index,       &manifest,      view.directory,
+                           newest.scan->cached, &stream->query, view.rows};
+  if (pg::IsSwitchedOn("no-tail-codes") || !TailScan::IsPossible(tail)) return false;
+  stream->tail = static_cast<TailScan*>(palloc(sizeof(TailScan)));
+  stream->tail->Open(tail);
+  stream->ef = ef;
+  stream->keep = Max(kTailBatch, static_cast<std::size_t>(ef));
+  stream->ended = true;  // its fence tells whether there is more
+  return true;
+}
+
 /// Tests of what graphs answer use small tables.
 static bool AlwaysByGraph() {
   return pg::IsSwitchedOn("always-graph");
@@ -700,7 +796,7 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
                     static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
   search->vectors.read_ahead = false;
   search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
-  search->streams = static_cast<GraphStream*>(palloc0(manifest.segment_count * sizeof(GraphStream)));
+  search->streams = static_cast<GraphStream*>(palloc0((manifest.segment_count + 1) * sizeof(GraphStream)));
   GraphHandles& handles = search->handles;
   handles.scans = static_cast<SegmentScan**>(palloc(manifest.segment_count * sizeof(SegmentScan*)));
   handles.searches = static_cast<SegmentSearch**>(palloc(manifest.segment_count * sizeof(SegmentSearch*)));
@@ -721,6 +817,8 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   sealed.tail_rows = 0;
   search->batch_cost = policy::CostOfGraphSearch(sealed) / manifest.segment_count;
   search->exact_cost = AlwaysByGraph() ? get_float8_infinity() : policy::CostOfExactScan(situation);
+  search->has_tail =
+      OpenTail(search, manifest, situation.ef_search, &search->streams[manifest.segment_count]);
   storage::FlatRange tail;
   tail.first_row = manifest.root.sealed_rows;
   tail.first_batch = Max(kTailBatch, static_cast<std::size_t>(situation.ef_search));

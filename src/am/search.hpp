@@ -41,7 +41,9 @@ struct SearchReport {
   uint64 graph_scans;
   uint64 exact_scans;
   uint64 segments;          ///< searched
-  uint64 tail_rows;         ///< rows past the segments, scanned exactly beside them
+  uint64 tail_rows;         ///< rows past the segments, looked at beside them
+  uint64 tail_codes;        ///< of those, by code; the others exactly
+  uint64 tail_codes_made;   ///< codes of such rows that were not in shared memory
   uint64 distances;         ///< to codes and to full vectors, without re_ranked
   uint64 codes_from_pages;  ///< of those, to codes that were not in shared memory
   uint64 chunks_loaded;     ///< into shared memory, afterwards

@@ -23,9 +23,10 @@ struct CachedSegment {
 
   storage::SegmentHead head;
   bool uses_frames;
-  bool is_damaged;                ///< its pages were found not to be worth loading
-  shmem::CachedSegmentRef place;  ///< in shared memory
-  const graph::UpperNode* upper;  ///< without shared memory, if they are not too many to keep
+  bool is_damaged;                     ///< its pages were found not to be worth loading
+  shmem::CachedSegmentRef place;       ///< in shared memory
+  shmem::CachedSegmentRef tail_place;  ///< of codes of the rows that follow it (tail_scan.hpp)
+  const graph::UpperNode* upper;       ///< without shared memory, if they are not too many to keep
   Buffer* recent;         ///< one a page; nullptr before pages are read, and if they exceed shared_buffers
   std::size_t bytes;      ///< of all that, without `search`
   SegmentSearch* search;  ///< its memory serves one scan after the other

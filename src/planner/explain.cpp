@@ -50,6 +50,8 @@ void ShowReport(const am::SearchReport& report, ExplainState* state) {
   ExplainPropertyText("Mode", ModeOf(report), state);
   ShowCount("Segments Searched", report.segments, state);
   ShowCount("Tail Rows Scanned", report.tail_rows, state);
+  ShowCount("Tail Rows Scanned by Code", report.tail_codes, state);
+  ShowCount("Tail Codes Made", report.tail_codes_made, state);
   ShowCount("Distance Computations", report.distances, state);
   ShowCount("Codes Read from Pages", report.codes_from_pages, state);
   ShowCount("Chunks Loaded", report.chunks_loaded, state);

@@ -13,8 +13,10 @@ constexpr double kNsPerByte = 0.05;        // streaming over vectors: 20 GB/s
 constexpr double kNsPerScannedRow = 10.0;  // its head, the kernel's call, the selection
 constexpr double kNsPerPagedCode = 350.0;  // a pin of a remembered buffer, then the code
 constexpr double kNsPerCode = 40.0;        // in memory, asked for ahead
-constexpr double kNsPerFound = 50.0;       // the row of a node
-constexpr double kNsPerReRank = 500.0;     // pins of a row's vector and of its head, remembered buffers
+constexpr double kNsPerTailCode = 5.0;     // one after the other
+constexpr double kNsPerTailByte = 0.02;
+constexpr double kNsPerFound = 50.0;    // the row of a node
+constexpr double kNsPerReRank = 500.0;  // pins of a row's vector and of its head, remembered buffers
 // Rows whose true distance is computed for the first ten: the others wait until they are asked for.
 constexpr double kReRanked = 20.0;
 
@@ -52,6 +54,13 @@ double SegmentNs(const SearchSituation& situation, double rows) noexcept {
          std::min(found, kReRanked) * (kNsPerReRank + BytesPerRow(situation) * kNsPerByte);
 }
 
+/// Rows that no segment holds: by code where there is memory for that, if there is a segment whose codes they could have.
+double TailNs(const SearchSituation& situation, std::uint64_t rows) noexcept {
+  if (!situation.in_memory || situation.segments == 0) return ScanNs(situation, rows);
+  const double code_bytes = situation.dimensions;
+  return static_cast<double>(rows) * (kNsPerTailCode + code_bytes * kNsPerTailByte);
+}
+
 double InUnits(double ns) noexcept {
   constexpr double kNsPerUnit = kNsPerScannedRow + 128.0 * sizeof(float) * kNsPerByte;
   return ns / kNsPerUnit;
@@ -74,7 +83,7 @@ double CostOfExactScan(const SearchSituation& situation) noexcept {
 
 double CostOfGraphSearch(const SearchSituation& situation) noexcept {
   const std::uint64_t tail_rows = std::min(situation.tail_rows, situation.rows);
-  double ns = ScanNs(situation, tail_rows);
+  double ns = TailNs(situation, tail_rows);
   if (situation.segments != 0) {
     const double segments = situation.segments;
     ns += segments * SegmentNs(situation, static_cast<double>(situation.rows - tail_rows) / segments);

@@ -24,7 +24,7 @@ struct SearchSituation {
 
 /// In units of one row's exact scan at 128 dimensions (about 36 ns).
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
-/// Segments by graph, tail exactly.
+/// Segments by graph, the tail by code or exactly.
 [[nodiscard]] double CostOfGraphSearch(const SearchSituation& situation) noexcept;
 /// Always without segments.
 [[nodiscard]] bool PrefersExactScan(const SearchSituation& situation) noexcept;

@@ -71,6 +71,11 @@ class TopCandidates {
     return size_;
   }
 
+  /// No candidate beyond it is kept; the largest there is while all are.
+  [[nodiscard]] OrderedKey bound() const noexcept {
+    return bounded_ ? bound_.key : OrderedKey{~std::uint64_t{0}};
+  }
+
   /// True if some candidate was thrown away: there may be more beyond the ones kept.
   [[nodiscard]] bool overflowed() const noexcept { return bounded_; }
 

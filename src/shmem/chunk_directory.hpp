@@ -19,18 +19,25 @@ namespace tandem::shmem {
 
 constexpr std::uint32_t kFrameBytes = std::uint32_t{64} << 10;
 
-/// Names one content for ever, within one life of the server's shared memory. Not for temporary relations.
+/// What of a segment is cached under a key.
+enum class SegmentPart : std::uint32_t {
+  kGraph = 0,
+  kTail = 1,  ///< codes, in those of the segment, of the rows that follow it (tail_chunk.hpp)
+};
+
+/// Names one content for ever, within one life of the server's shared memory: a tail's only grows. Not for temporary relations.
 struct SegmentKey {
   std::uint32_t database;
   std::uint32_t tablespace;
   std::uint32_t file_node;  ///< relfilenode
   std::uint32_t segment;
   std::uint64_t incarnation;
+  SegmentPart part = SegmentPart::kGraph;
 };
 
 [[nodiscard]] inline bool operator==(const SegmentKey& a, const SegmentKey& b) noexcept {
   return a.incarnation == b.incarnation && a.file_node == b.file_node && a.segment == b.segment &&
-         a.database == b.database && a.tablespace == b.tablespace;
+         a.database == b.database && a.tablespace == b.tablespace && a.part == b.part;
 }
 
 /// Where this backend last found a segment; plain data, a hint that is checked at every use.
@@ -254,7 +261,7 @@ class ChunkDirectory {
   /// Never 0. The parts are multiplied by odd numbers that spread their bits (of the golden ratio and of xxHash64).
   [[nodiscard]] static std::uint32_t HashOf(const SegmentKey& key) noexcept {
     std::uint64_t mixed = key.incarnation ^ (std::uint64_t{key.file_node} << 32 | key.segment);
-    mixed *= 0x9E3779B97F4A7C15U;
+    mixed = (mixed + static_cast<std::uint64_t>(key.part)) * 0x9E3779B97F4A7C15U;
     mixed ^= std::uint64_t{key.database} << 32 | key.tablespace;
     mixed *= 0xC2B2AE3D27D4EB4FU;
     return static_cast<std::uint32_t>(mixed >> 32) | 1;

@@ -23,15 +23,18 @@ int64 BytesOfFrames(uint64 frames) {
 }
 
 void ReturnCachedSegment(ReturnSetInfo* result, const shmem::CachedSegmentStatus& segment) {
+  // A tail's chunks are made as rows come: there are no others.
+  const bool is_tail = segment.key.part == shmem::SegmentPart::kTail;
+  const uint32 chunks = is_tail ? segment.cached_chunks : segment.chunks;
   Datum values[] = {
-      CStringGetTextDatum("graph"),
+      CStringGetTextDatum(is_tail ? "tail" : "graph"),
       ObjectIdGetDatum(segment.key.database),
       ObjectIdGetDatum(segment.key.tablespace),
       ObjectIdGetDatum(segment.key.file_node),
       Int64GetDatum(segment.key.segment),
-      Int64GetDatum(segment.chunks),
+      Int64GetDatum(chunks),
       Int64GetDatum(segment.cached_chunks),
-      Int64GetDatum(BytesOfFrames(uint64{segment.chunks} + segment.table_frames)),
+      Int64GetDatum(BytesOfFrames(uint64{chunks} + segment.table_frames)),
       Int64GetDatum(BytesOfFrames(uint64{segment.cached_chunks} + segment.table_frames)),
       Int64GetDatum(static_cast<int64>(segment.loads)),
       Int64GetDatum(static_cast<int64>(segment.evictions)),

@@ -90,10 +90,18 @@ struct FlatScanView {
 };
 [[nodiscard]] FlatScanView ViewOf(const FlatScan* scan);
 
+/// Row ids [first, end).
+struct RowRange {
+  uint64 first;
+  uint64 end;
+};
+
 /// Which rows the ordered part of a scan returns: everything, by default.
 struct FlatRange {
   uint64 first_row = 0;
-  bool resumed = false;  ///< only rows that sort after `after`
+  bool is_listed = false;             ///< only rows in `ranges`
+  base::Span<const RowRange> ranges;  ///< ascending, apart from each other; outlives the scan
+  bool resumed = false;               ///< only rows that sort after `after`
   policy::Candidate after = {};
   base::Span<const uint64> excluded;      ///< not these row ids; ascending, outlives the scan
   std::size_t first_batch = kFirstBatch;  ///< rows that the first pass keeps

@@ -41,7 +41,8 @@ struct FlatScan {
   uint64 null_rows;  ///< kNulls: as `rows`, for rows without a vector
   Phase phase;
 
-  uint64 first_row;                   ///< the ordered part begins here
+  base::Span<const RowRange> ranges;  ///< the ordered part is of these
+  RowRange whole;                     ///< what `ranges` is if it was not asked for others
   base::Span<const uint64> excluded;  ///< it leaves these row ids out, ascending
   std::size_t next_excluded;          ///< the first that the pass has not come to
   policy::Candidate* batch;
@@ -78,14 +79,10 @@ static bool IsExcluded(FlatScan* scan, uint64 row) {
   return scan->next_excluded < scan->excluded.size() && scan->excluded[scan->next_excluded] == row;
 }
 
-/// Offers every live row of head page `page` that comes after the last one returned.
-static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top) {
-  const uint64 page_row = static_cast<uint64>(page) * kHeadsPerPage;
-  ReadHeads(scan, kHeadStream, page, scan->rows - page_row, scan->vectors.strategy);
-  const auto first_slot = static_cast<uint32>(Max(scan->first_row, page_row) - page_row);
-  for (uint32 slot = first_slot; slot < scan->heads.count; slot++) {
-    if ((scan->heads.heads[slot].flags & kTombstone) != 0) continue;
-    const uint64 row = page_row + slot;
+/// Offers every live row of `range` that comes after the last one returned. The range lies on one head page, which was read.
+static void ScanRange(FlatScan* scan, const RowRange& range, policy::TopCandidates* top) {
+  for (uint64 row = range.first; row < range.end; row++) {
+    if ((scan->heads.heads[row % kHeadsPerPage].flags & kTombstone) != 0) continue;
     if (!scan->excluded.empty() && IsExcluded(scan, row)) continue;
     const float* vector = ReadVector(&scan->vectors, row);
     if (unlikely(vector == nullptr)) continue;
@@ -94,6 +91,22 @@ static void ScanHeadPage(FlatScan* scan, uint32 page, policy::TopCandidates* top
     const policy::Candidate candidate = {policy::ToOrderedKey(key), base::RowId{row}};
     if (scan->resumed && !(scan->last < candidate)) continue;
     top->Offer(candidate);
+  }
+}
+
+static void ScanRanges(FlatScan* scan, policy::TopCandidates* top) {
+  uint32 read_page = ~uint32{0};
+  for (const RowRange& range : scan->ranges) {
+    for (uint64 row = range.first; row < range.end;) {
+      const auto page = static_cast<uint32>(row / kHeadsPerPage);
+      const uint64 page_row = static_cast<uint64>(page) * kHeadsPerPage;
+      if (page != read_page)
+        ReadHeads(scan, kHeadStream, page, scan->rows - page_row, scan->vectors.strategy);
+      read_page = page;
+      const uint64 end = Min(range.end, page_row + kHeadsPerPage);
+      ScanRange(scan, {row, Min(end, page_row + scan->heads.count)}, top);
+      row = end;
+    }
   }
 }
 
@@ -123,7 +136,9 @@ static void OpenVectors(FlatScan* scan, BufferAccessStrategy strategy) {
 
 static void RunPass(FlatScan* scan) {
   const uint32 vector_pages = VectorPagesOf(*scan->view, scan->rows);
-  const uint32 pages_to_read = vector_pages - VectorPagesOf(*scan->view, scan->first_row);
+  uint64 rows_to_read = 0;
+  for (const RowRange& range : scan->ranges) rows_to_read += range.end - range.first;
+  const uint32 pages_to_read = VectorPagesOf(*scan->view, rows_to_read);
   ReserveBatch(scan);
   ReserveRecentBuffers(scan->index, vector_pages);
   // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
@@ -133,9 +148,7 @@ static void RunPass(FlatScan* scan) {
 
   policy::TopCandidates top(scan->batch, scan->keep);
   scan->next_excluded = 0;
-  const auto head_pages = static_cast<uint32>((scan->rows + kHeadsPerPage - 1) / kHeadsPerPage);
-  for (auto page = static_cast<uint32>(scan->first_row / kHeadsPerPage); page < head_pages; page++)
-    ScanHeadPage(scan, page, &top);
+  ScanRanges(scan, &top);
   CloseRows(&scan->vectors);
   if (strategy != nullptr) FreeAccessStrategy(strategy);
 
@@ -183,13 +196,14 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
 }
 
 void ScanFlatRange(FlatScan* scan, const FlatRange& range) {
-  scan->first_row = Min(range.first_row, scan->rows);
+  scan->whole = {Min(range.first_row, scan->rows), scan->rows};
+  scan->ranges = range.is_listed ? range.ranges : base::Span<const RowRange>(&scan->whole, 1);
   scan->excluded = range.excluded;
   scan->resumed = range.resumed;
   scan->last = range.after;
   scan->keep = Min(range.first_batch, LargestBatch());
   scan->batch_size = scan->batch_next = 0;
-  scan->more = scan->first_row < scan->rows;
+  scan->more = range.is_listed ? !range.ranges.empty() : scan->whole.first < scan->whole.end;
 }
 
 FlatScanView ViewOf(const FlatScan* scan) {

@@ -293,4 +293,40 @@ double WalkQuery::LowerBound(float key) const noexcept {
   return -kInfinity;
 }
 
+double WalkQuery::Estimate(float key) const noexcept {
+  const double wide = static_cast<double>(key);
+  switch (metric_) {
+    case Metric::kL2:
+      return std::max(0.0, wide) * unit_ * unit_;
+    case Metric::kCosine:
+      return std::max(0.0, wide) * unit_ * unit_ / 2.0;
+    case Metric::kL1:
+      return wide * unit_;
+    case Metric::kInnerProduct:
+      return constant_ + wide * unit_;
+  }
+  return 0.0;
+}
+
+float WalkQuery::KeyOfBound(double distance) const noexcept {
+  if (!(error_ < kInfinity)) return std::numeric_limits<float>::infinity();
+  double key = 0.0;
+  switch (metric_) {
+    case Metric::kL2:
+    case Metric::kCosine: {
+      const double squared = std::max(0.0, metric_ == Metric::kL2 ? distance : 2.0 * distance);
+      const double far = (std::sqrt(squared) + error_) / unit_;
+      key = far * far + slack_;
+      break;
+    }
+    case Metric::kL1:
+      key = (distance + error_) / unit_;
+      break;
+    case Metric::kInnerProduct:
+      key = unit_ > 0.0 ? (distance + error_ - constant_) / unit_ : kInfinity;
+      break;
+  }
+  return static_cast<float>(key + std::fabs(key) * kRounding);
+}
+
 }  // namespace tandem::vec

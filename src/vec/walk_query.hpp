@@ -60,6 +60,10 @@ class WalkQuery {
   /// No vector whose code has this key is nearer than that, in the units of QueryDistance::Key() (beyond the error that was
   /// calibrated: WalkCodec::error). Ascends with `key`. -infinity if the error is not known.
   [[nodiscard]] double LowerBound(float key) const noexcept;
+  /// About how far a vector is whose code has this key, in the same units.
+  [[nodiscard]] double Estimate(float key) const noexcept;
+  /// About the least key whose lower bound is `distance`. Infinity if the error is not known.
+  [[nodiscard]] float KeyOfBound(double distance) const noexcept;
 
  private:
   void PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept;

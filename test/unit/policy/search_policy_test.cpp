@@ -80,6 +80,14 @@ TEST(SearchPolicy, ChargesForSegmentsEffortAndTail) {
   SearchSituation with_tail = one;
   with_tail.tail_rows = 10'000;
   EXPECT_NEAR(CostOfGraphSearch(with_tail), cost + 10'000.0, 100.0);
+
+  SearchSituation by_code = with_tail;
+  by_code.in_memory = true;
+  SearchSituation without_tail = one;
+  without_tail.in_memory = true;
+  const double tail = CostOfGraphSearch(by_code) - CostOfGraphSearch(without_tail);
+  EXPECT_GT(tail, 1'000.0);
+  EXPECT_LT(tail, 5'000.0);
 }
 
 TEST(SearchPolicy, NeverComparesMoreCodesThanThereAre) {

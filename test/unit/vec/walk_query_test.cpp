@@ -305,6 +305,22 @@ TEST(WalkQuery, BoundsAscendWithKeys) {
   }
 }
 
+TEST(WalkQuery, KnowsTheKeyOfABound) {
+  const Vectors vectors = Gaussian(300, 40, 81);
+  for (const auto& [metric, code] : Kinds()) {
+    const Walkable walkable(metric, code, vectors);
+    const PreparedQuery query(walkable.codec, vectors[7]);
+    for (std::size_t i = 0; i < walkable.size(); ++i) {
+      const float key = query->Key(walkable.Code(i));
+      const double bound = query->LowerBound(key);
+      EXPECT_GE(query->Estimate(key), bound) << static_cast<int>(metric);
+      if (bound == 0.0) continue;  // many keys have it
+      EXPECT_NEAR(query->KeyOfBound(bound), key, 1e-4 * (std::fabs(static_cast<double>(key)) + 1.0))
+          << static_cast<int>(metric);
+    }
+  }
+}
+
 TEST(WalkQuery, BoundsNothingIfTheErrorIsNotKnown) {
   const Vectors vectors = Gaussian(200, 16, 62);
   for (const auto& [metric, code] : Kinds()) {

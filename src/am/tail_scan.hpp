@@ -1,0 +1,104 @@
+#pragma once
+// The tail by code: rows that are in no segment yet, compared with a query by codes in shared memory, in those of the newest
+// segment. What has no code there is left to an exact scan (ExactRows()).
+
+#include "am/segment_scan.hpp"
+#include "policy/top_candidates.hpp"
+#include "shmem/tail_chunk.hpp"
+#include "storage/flat_relation.hpp"
+#include "storage/row_access.hpp"
+
+extern "C" {
+#include "portability/instr_time.h"
+}
+
+namespace tandem::am {
+
+/// What a search has that looks through a tail. Everything outlives the TailScan, as does the memory context of Open().
+struct TailSearch {
+  Relation index;
+  const storage::Manifest* manifest;
+  const storage::DirectoryView* directory;
+  CachedSegment* newest;        ///< the last segment; the tail begins where it ends
+  const vec::WalkQuery* query;  ///< prepared for it
+  uint64 rows;                  ///< row ids below it belong to the search
+};
+
+/// One look at the tail for each pass. Which rows are compared by code is decided in the first one, for good; a chunk that
+/// has gone later is made again, and gives the same keys. Plain data.
+class TailScan {
+ public:
+  /// False if the newest segment's codes are of no use for the tail, or there is no shared memory.
+  [[nodiscard]] static bool IsPossible(const TailSearch& search);
+
+  void Open(const TailSearch& search);
+
+  /// Offers rows that come after `after` (nullptr: all), their codes' keys (vec::WalkQuery) in place of distances, except
+  /// those beyond `limit`. Makes codes that are missing, the first time for about 2 ms. True if rows were left out for `limit`.
+  [[nodiscard]] bool Pass(const policy::Candidate* after, float limit, policy::TopCandidates* top);
+
+  /// After the first pass: rows of the tail that Pass() never offers. Ascending.
+  [[nodiscard]] base::Span<const storage::RowRange> ExactRows() const { return {exact_, exact_count_}; }
+
+  [[nodiscard]] uint64 coded_rows() const { return coded_rows_; }  ///< that Pass() offers
+  [[nodiscard]] uint64 compared() const { return compared_; }      ///< codes, by all passes
+  [[nodiscard]] uint64 made() const { return made_; }              ///< codes, for this search or for all
+
+ private:
+  /// Rows of a chunk, [first, end), counted from its first one.
+  struct Part {
+    uint32 chunk;
+    uint32 first;
+    uint32 end;
+  };
+  struct Offers {
+    const policy::Candidate* after;
+    float limit;
+    bool left_out;
+    policy::TopCandidates* top;
+  };
+
+  [[nodiscard]] uint64 FirstRowOf(uint32 chunk) const {
+    return search_.manifest->root.sealed_rows + static_cast<uint64>(chunk) * layout_.per_chunk;
+  }
+  [[nodiscard]] uint32 RowsWantedOf(uint32 chunk) const;
+  [[nodiscard]] bool Attach(shmem::ChunkTable* table);
+  void CompareShared(Offers* offers);
+  void CompareChunk(const shmem::ChunkTable* table, uint32 chunk, Offers* offers);
+  template <typename MarksOf>
+  void Compare(uint64 first_row, uint32 count, const std::uint8_t* codes, const MarksOf& marks_of,
+               Offers* offers);
+  void CompareBlock(uint64 first_row, uint32 count, const std::uint8_t* codes, uint64 marks, Offers* offers);
+  void ComparePrivate(const Part& part, Offers* offers);
+  void Decide(const Part& part, bool in_time, Offers* offers);
+  [[nodiscard]] bool MakeChunk(const Part& part);
+  void ExtendChunk(const Part& part);
+  void MakeCodes(const Part& part);
+  [[nodiscard]] bool MakeCode(uint64 row, std::uint8_t* to);
+  void AddMissing(const Part& part);
+  void AddExact(uint64 first, uint64 end);
+  void FinishExact();
+
+  TailSearch search_;
+  MemoryContext context_;
+  shmem::TailLayout layout_;
+  uint32 chunks_;    ///< that have rows of the search
+  uint32* covered_;  ///< for each chunk, how many of its rows are compared by code
+  bool decided_;     ///< the first pass is over
+  Part* missing_;    ///< of the running pass: what shared memory does not have
+  uint32 missing_count_;
+  uint32 missing_room_;
+  storage::RowRange* exact_;
+  uint32 exact_count_;
+  uint32 exact_room_;
+  storage::RowReader vectors_;
+  bool vectors_open_;
+  std::uint8_t* code8_;  ///< one
+  std::uint8_t* codes_;  ///< a chunk's
+  uint64* marks_;
+  uint64 coded_rows_;
+  uint64 compared_;
+  uint64 made_;
+};
+
+}  // namespace tandem::am

@@ -1,0 +1,119 @@
+#pragma once
+// A chunk of codes of rows that are in no segment yet: a frame's 64 KB, which grows in place. Includes no server header, so that
+// threads can attack it under a sanitizer (test/unit/shmem).
+//
+//   header: rows, writer | codes, end to end | one bit a row: has no code
+//
+// Rows are only ever added behind the others, and what was added never changes. A reader takes the number of rows (acquire)
+// and looks at nothing beyond; a writer is alone by its mark, writes behind that number, and raises it (release). Between
+// taking the mark and giving it back nothing can fail or wait, so nobody ever has to clean it up; who does not get it goes
+// without: somebody else is adding the same rows.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "shmem/chunk_directory.hpp"
+
+namespace tandem::shmem {
+
+/// Where what is in a chunk.
+struct TailLayout {
+  std::uint32_t code_bytes = 4;
+  std::uint32_t per_chunk = 0;  ///< rows
+};
+
+struct TailChunkHeader {
+  std::atomic<std::uint32_t> rows;
+  std::atomic<std::uint32_t> writer;  ///< 1 while one writes
+};
+
+/// Codes begin at a cache line.
+constexpr std::uint32_t kTailCodesAt = 64;
+/// Rows that share a word of marks.
+constexpr std::uint32_t kTailMarksPerWord = 64;
+
+/// code_bytes: a multiple of 4, small enough for one row at least.
+[[nodiscard]] constexpr TailLayout LayOutTail(std::uint32_t code_bytes) noexcept {
+  // A word is kept back: the marks begin at a multiple of 8, and their last word may be filled in part.
+  const std::uint64_t bits = (kFrameBytes - kTailCodesAt - 2 * sizeof(std::uint64_t)) * std::uint64_t{8};
+  return {code_bytes, static_cast<std::uint32_t>(bits / (code_bytes * std::uint64_t{8} + 1))};
+}
+
+[[nodiscard]] constexpr std::uint32_t TailMarkWords(std::uint32_t rows) noexcept {
+  return (rows + kTailMarksPerWord - 1) / kTailMarksPerWord;
+}
+
+/// A chunk as those see it who read or extend it. Owns nothing.
+class TailChunk {
+ public:
+  TailChunk(const char* frame, const TailLayout& layout) noexcept
+      : frame_(const_cast<char*>(
+            frame)),  // chunk tables hand out what readers may have; here a writer may be one
+        layout_(layout) {}
+
+  /// Makes it a chunk without rows. The caller alone knows the frame.
+  void Init() const noexcept {
+    std::memset(frame_, 0, kTailCodesAt);
+    std::memset(frame_ + MarksAt(), 0, TailMarkWords(layout_.per_chunk) * sizeof(std::uint64_t));
+  }
+
+  /// Those below it can be read.
+  [[nodiscard]] std::uint32_t rows() const noexcept { return Header()->rows.load(std::memory_order_acquire); }
+
+  [[nodiscard]] const std::uint8_t* codes() const noexcept {
+    return reinterpret_cast<const std::uint8_t*>(frame_ + kTailCodesAt);
+  }
+
+  /// Bit i: row 64 * word + i has no code.
+  [[nodiscard]] std::uint64_t Marks(std::uint32_t word) const noexcept {
+    return MarkWords()[word].load(std::memory_order_relaxed);
+  }
+
+  /// Adds codes of rows [first, end), with bit i of marks[i / 64] for row first + i. False, with nothing changed, if the chunk has
+  /// not `first` rows, or somebody else writes.
+  bool Append(std::uint32_t first, std::uint32_t end, const std::uint8_t* codes,
+              const std::uint64_t* marks) const noexcept {
+    if (Header()->writer.exchange(1, std::memory_order_acquire) != 0) return false;
+    const bool fits = Header()->rows.load(std::memory_order_relaxed) == first && end <= layout_.per_chunk;
+    if (fits) {
+      std::memcpy(frame_ + kTailCodesAt + std::size_t{first} * layout_.code_bytes, codes,
+                  std::size_t{end - first} * layout_.code_bytes);
+      for (std::uint32_t row = first; row < end; row++)
+        if ((marks[(row - first) / kTailMarksPerWord] >> ((row - first) % kTailMarksPerWord) & 1) != 0)
+          Mark(row);
+      Header()->rows.store(end, std::memory_order_release);
+    }
+    Header()->writer.store(0, std::memory_order_release);
+    return fits;
+  }
+
+ private:
+  using MarkWord = std::atomic<std::uint64_t>;
+
+  [[nodiscard]] TailChunkHeader* Header() const noexcept {
+    return reinterpret_cast<TailChunkHeader*>(frame_);
+  }
+  [[nodiscard]] std::size_t MarksAt() const noexcept {
+    const std::size_t end = kTailCodesAt + std::size_t{layout_.per_chunk} * layout_.code_bytes;
+    return (end + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t) * sizeof(std::uint64_t);
+  }
+  [[nodiscard]] MarkWord* MarkWords() const noexcept {
+    return reinterpret_cast<MarkWord*>(frame_ + MarksAt());
+  }
+  void Mark(std::uint32_t row) const noexcept {
+    // One writer: no read-modify-write. Readers of rows before see the word with or without bits that are not theirs.
+    MarkWord& word = MarkWords()[row / kTailMarksPerWord];
+    word.store(word.load(std::memory_order_relaxed) | std::uint64_t{1} << (row % kTailMarksPerWord),
+               std::memory_order_relaxed);
+  }
+
+  char* frame_;
+  TailLayout layout_;
+};
+
+static_assert(sizeof(TailChunkHeader) <= kTailCodesAt);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "processes share words of marks");
+
+}  // namespace tandem::shmem

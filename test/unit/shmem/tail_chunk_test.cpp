@@ -1,0 +1,136 @@
+#include "shmem/tail_chunk.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace tandem::shmem {
+namespace {
+
+/// Memory as a frame's.
+struct alignas(64) TestFrame {
+  char bytes[kFrameBytes];
+};
+
+/// What a row's code consists of, and whether it is marked: follows from the row alone.
+std::uint8_t ByteOf(std::uint32_t row, std::uint32_t at) {
+  return static_cast<std::uint8_t>(row * 31 + at * 7 + 1);
+}
+
+bool IsMarked(std::uint32_t row) {
+  return row % 5 == 3;
+}
+
+struct Rows {
+  Rows(const TailLayout& layout, std::uint32_t first, std::uint32_t end)
+      : codes(std::size_t{end - first} * layout.code_bytes), marks(TailMarkWords(end - first)) {
+    for (std::uint32_t row = first; row < end; row++) {
+      for (std::uint32_t at = 0; at < layout.code_bytes; at++)
+        codes[std::size_t{row - first} * layout.code_bytes + at] = ByteOf(row, at);
+      if (IsMarked(row)) marks[(row - first) / 64] |= std::uint64_t{1} << ((row - first) % 64);
+    }
+  }
+  std::vector<std::uint8_t> codes;
+  std::vector<std::uint64_t> marks;
+};
+
+bool Append(const TailChunk& chunk, const TailLayout& layout, std::uint32_t first, std::uint32_t end) {
+  const Rows rows(layout, first, end);
+  return chunk.Append(first, end, rows.codes.data(), rows.marks.data());
+}
+
+/// Rows [0, end) that are not as they should be.
+std::uint32_t WrongRows(const TailChunk& chunk, const TailLayout& layout, std::uint32_t end) {
+  std::uint32_t wrong = 0;
+  for (std::uint32_t row = 0; row < end; row++) {
+    bool is_right = (chunk.Marks(row / 64) >> (row % 64) & 1) == (IsMarked(row) ? 1U : 0U);
+    for (std::uint32_t at = 0; at < layout.code_bytes; at++)
+      is_right = is_right && chunk.codes()[std::size_t{row} * layout.code_bytes + at] == ByteOf(row, at);
+    wrong += is_right ? 0 : 1;
+  }
+  return wrong;
+}
+
+TEST(TailLayout, FitsIntoAFrame) {
+  for (std::uint32_t code_bytes = 4; code_bytes <= 16'000; code_bytes += 4) {
+    const TailLayout layout = LayOutTail(code_bytes);
+    ASSERT_GE(layout.per_chunk, 1U) << code_bytes;
+    const std::size_t codes_end = kTailCodesAt + std::size_t{layout.per_chunk} * code_bytes;
+    const std::size_t end = (codes_end + 7) / 8 * 8 + TailMarkWords(layout.per_chunk) * sizeof(std::uint64_t);
+    EXPECT_LE(end, kFrameBytes) << code_bytes;
+    // No row more would fit, but for the two words that ends are rounded up to.
+    EXPECT_GT(end + code_bytes + 16, kFrameBytes - 16) << code_bytes;
+  }
+}
+
+TEST(TailChunk, HasNoRowsAtFirstWhateverTheMemoryHeld) {
+  TestFrame frame;
+  std::memset(&frame, 0xFF, sizeof frame);
+  const TailLayout layout = LayOutTail(388);
+  const TailChunk chunk(frame.bytes, layout);
+  chunk.Init();
+  EXPECT_EQ(chunk.rows(), 0U);
+  for (std::uint32_t word = 0; word < TailMarkWords(layout.per_chunk); word++)
+    EXPECT_EQ(chunk.Marks(word), 0U);
+}
+
+TEST(TailChunk, GrowsInPlaceUntilItIsFull) {
+  for (const std::uint32_t code_bytes : {4U, 12U, 128U, 388U, 768U, 16'000U}) {
+    TestFrame frame;
+    std::memset(&frame, 0xFF, sizeof frame);
+    const TailLayout layout = LayOutTail(code_bytes);
+    const TailChunk chunk(frame.bytes, layout);
+    chunk.Init();
+    std::uint32_t rows = 0;
+    for (std::uint32_t more = 1; rows < layout.per_chunk; more = more % 70 + 3) {
+      const std::uint32_t end = rows + more < layout.per_chunk ? rows + more : layout.per_chunk;
+      ASSERT_TRUE(Append(chunk, layout, rows, end));
+      rows = end;
+      ASSERT_EQ(chunk.rows(), rows);
+    }
+    EXPECT_EQ(WrongRows(chunk, layout, rows), 0U) << code_bytes;
+    EXPECT_FALSE(Append(chunk, layout, rows, rows + 1)) << "beyond its end";
+  }
+}
+
+TEST(TailChunk, TakesRowsOnlyBehindThoseItHas) {
+  TestFrame frame;
+  const TailLayout layout = LayOutTail(20);
+  const TailChunk chunk(frame.bytes, layout);
+  chunk.Init();
+  ASSERT_TRUE(Append(chunk, layout, 0, 10));
+  EXPECT_FALSE(Append(chunk, layout, 9, 12)) << "somebody else has added row 9";
+  EXPECT_FALSE(Append(chunk, layout, 11, 12)) << "a gap";
+  EXPECT_EQ(chunk.rows(), 10U);
+  EXPECT_TRUE(Append(chunk, layout, 10, 12)) << "a refusal leaves it open to others";
+  EXPECT_EQ(WrongRows(chunk, layout, 12), 0U);
+}
+
+TEST(TailChunk, ManyMayAddAndReadAtATime) {
+  TestFrame frame;
+  const TailLayout layout = LayOutTail(40);
+  const TailChunk chunk(frame.bytes, layout);
+  chunk.Init();
+  std::atomic<std::uint32_t> wrong = {0};
+  std::vector<std::thread> threads;
+  for (std::uint32_t number = 0; number < 4; number++) {
+    threads.emplace_back([&, number] {
+      while (chunk.rows() < layout.per_chunk) {
+        const std::uint32_t first = chunk.rows();
+        const std::uint32_t end = first + 1 + (first + number) % 9;
+        (void)Append(chunk, layout, first, end < layout.per_chunk ? end : layout.per_chunk);
+        wrong += WrongRows(chunk, layout, chunk.rows());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(chunk.rows(), layout.per_chunk);
+}
+
+}  // namespace
+}  // namespace tandem::shmem
