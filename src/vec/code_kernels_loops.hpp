@@ -149,13 +149,45 @@ inline float NibbleKey(const NibbleQuery& q, const std::uint8_t* code, std::int3
                             q.scale * static_cast<double>(dot));
 }
 
+/// The keys of four codes, which take turns: weights are loaded once for all of them. q.bytes >= kBytes.
+inline void QueryFourNibbles(const NibbleQuery& q, const std::uint8_t* const* codes, float* keys) {
+  constexpr std::size_t kBytes = Simd::kBytes;
+  Simd::Sums sum0 = Simd::Zero();
+  Simd::Sums sum1 = Simd::Zero();
+  Simd::Sums sum2 = Simd::Zero();
+  Simd::Sums sum3 = Simd::Zero();
+  std::size_t i = 0;
+  for (; q.bytes - i >= kBytes; i += kBytes) {
+    sum0 = Simd::DotNibbles(Simd::LoadBytes(codes[0] + i), q.low + i, q.high + i, sum0);
+    sum1 = Simd::DotNibbles(Simd::LoadBytes(codes[1] + i), q.low + i, q.high + i, sum1);
+    sum2 = Simd::DotNibbles(Simd::LoadBytes(codes[2] + i), q.low + i, q.high + i, sum2);
+    sum3 = Simd::DotNibbles(Simd::LoadBytes(codes[3] + i), q.low + i, q.high + i, sum3);
+  }
+  if (q.bytes != i) {  // as DotManyNibbles() does
+    const std::size_t last = q.bytes - kBytes;
+    const Simd::Bytes keep = Simd::LoadBytes(kByteMasks.bytes + (q.bytes - i));
+    const std::int8_t* low = q.low + last;
+    const std::int8_t* high = q.high + last;
+    sum0 = Simd::DotNibbles(Simd::AndBytes(Simd::LoadBytes(codes[0] + last), keep), low, high, sum0);
+    sum1 = Simd::DotNibbles(Simd::AndBytes(Simd::LoadBytes(codes[1] + last), keep), low, high, sum1);
+    sum2 = Simd::DotNibbles(Simd::AndBytes(Simd::LoadBytes(codes[2] + last), keep), low, high, sum2);
+    sum3 = Simd::DotNibbles(Simd::AndBytes(Simd::LoadBytes(codes[3] + last), keep), low, high, sum3);
+  }
+  keys[0] = NibbleKey(q, codes[0], static_cast<std::int32_t>(Simd::Reduce(sum0, Simd::Zero())));
+  keys[1] = NibbleKey(q, codes[1], static_cast<std::int32_t>(Simd::Reduce(sum1, Simd::Zero())));
+  keys[2] = NibbleKey(q, codes[2], static_cast<std::int32_t>(Simd::Reduce(sum2, Simd::Zero())));
+  keys[3] = NibbleKey(q, codes[3], static_cast<std::int32_t>(Simd::Reduce(sum3, Simd::Zero())));
+}
+
 inline void QueryNibbles(const NibbleQuery& q, const std::uint8_t* const* codes, std::size_t count,
                          float* keys) {
   if (q.bytes < Simd::kBytes) {
     for (std::size_t c = 0; c < count; ++c) keys[c] = NibbleKey(q, codes[c], DotFewNibbles(q, codes[c]));
-  } else {
-    for (std::size_t c = 0; c < count; ++c) keys[c] = NibbleKey(q, codes[c], DotManyNibbles(q, codes[c]));
+    return;
   }
+  std::size_t c = 0;
+  for (; count - c >= 4; c += 4) QueryFourNibbles(q, codes + c, keys + c);
+  for (; c < count; ++c) keys[c] = NibbleKey(q, codes[c], DotManyNibbles(q, codes[c]));
 }
 
 /// Two runs of dimensions that share bytes, padded with dimensions whose norm term is 0.
