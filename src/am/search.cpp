@@ -27,6 +27,7 @@
 #include "pg/own.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
+#include "policy/filter_policy.hpp"
 #include "policy/search_policy.hpp"
 #include "shmem/frame_pool.hpp"
 #include "storage/row_access.hpp"
@@ -55,6 +56,10 @@ constexpr std::size_t kTailBatch = 128;
 constexpr std::size_t kAheadBytes = 6144;
 constexpr std::size_t kLeastAhead = 2;
 
+// Neighbours that are wanted and new: with so many a filtered walk crosses no bridges. Fewer cost less, but lose more than a
+// larger pool would cost where a filter has nothing near the query (README.md has the figures).
+constexpr uint32 kEnoughNeighbours = 16;
+
 /// What a source does when its batch is used up.
 enum class Tactic : unsigned char {
   kNextBatch,
@@ -62,14 +67,23 @@ enum class Tactic : unsigned char {
   kCut,    ///< nothing: max_scan_tuples is reached
 };
 
+/// How a filtered search goes about a segment.
+struct FilteredStream {
+  policy::FilterSituation situation;
+  policy::FilterTactic tactic;  ///< kCodes in the end: what the walks did not find
+  bool scored;                  ///< all admitted nodes were compared: batches are of what is left of them
+  double spent;                 ///< in the policy's units
+};
+
 /// One segment as a source, or the tail by code. Its batch holds, in this order: a heap of the `ready` rows whose true distance
 /// is known and that were not delivered yet, the nearest on top; unused places; from `rough` on rows ascending by the lower
 /// bound of their distance, which is their key. A graph's batch is all that is known of it: what follows may be nearer. The tail's is
 /// followed by a fence: no row of the tail that is not in the batch is nearer.
 struct GraphStream {
-  SegmentScan* scan;       ///< nullptr: the tail
-  TailScan* tail;          ///< nullptr: a segment
-  const FilterPart* part;  ///< what of the segment may be returned; nullptr: everything
+  SegmentScan* scan;         ///< nullptr: the tail
+  TailScan* tail;            ///< nullptr: a segment
+  FilterPart* part;          ///< what of the segment may be returned; nullptr: everything
+  FilteredStream* filtered;  ///< with `part`
   vec::WalkQuery query;
   graph::SearchCounters counters_before;  ///< the search's when it was lent to us
   policy::Candidate* batch;
@@ -376,6 +390,14 @@ static bool ExactPassFits(const Search& search) {
   return limit == 0 || search.examined + rows <= limit;
 }
 
+/// True if what a search has remembered since its first batches is more than work_mem.
+static bool GrewTooLarge(const Search& search) {
+  const std::size_t graphs = GraphMemory(search);
+  const std::size_t memory =
+      graphs - Min(graphs, search.first_memory) + search.returned.size * sizeof(uint64);
+  return memory > static_cast<std::size_t>(work_mem) * 1024;
+}
+
 /// How a search goes on that wants more than its first batches.
 ///
 /// Graphs until they have cost as much as an exact pass, then that pass: never more than twice what the better choice would
@@ -384,11 +406,8 @@ static bool ExactPassFits(const Search& search) {
 /// the memory.
 static Tactic NextTactic(const Search& search) {
   const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
-  const std::size_t graphs = GraphMemory(search);
-  const std::size_t memory =
-      graphs - Min(graphs, search.first_memory) + search.returned.size * sizeof(uint64);
-  const bool is_full = memory > static_cast<std::size_t>(work_mem) * 1024;
-  if ((is_full || search.spent >= search.exact_cost) && ExactPassFits(search)) return Tactic::kExact;
+  if ((GrewTooLarge(search) || search.spent >= search.exact_cost) && ExactPassFits(search))
+    return Tactic::kExact;
   if (limit != 0 && search.examined >= limit) return Tactic::kCut;
   return Tactic::kNextBatch;
 }
@@ -427,7 +446,10 @@ static bool FetchBatch(Search* search, GraphStream* stream) {
 }
 
 /// Gets the next batch of a stream whose batch is used up. False: the search is exact from here on.
+static bool RefillFiltered(Search* search, GraphStream* stream);
+
 static bool RefillStream(Search* search, GraphStream* stream) {
+  if (stream->filtered != nullptr) return RefillFiltered(search, stream);
   if (search->order == pg::IterativeScan::kOff) {
     stream->ended = true;
     return true;
@@ -444,6 +466,107 @@ static bool RefillStream(Search* search, GraphStream* stream) {
   }
   search->spent += search->batch_cost;
   if (!FetchBatch(search, stream)) {
+    TurnExact(search);
+    return false;
+  }
+  search->examined += stream->batch_size;
+  return true;
+}
+
+// ---- Batches by a filter ----
+
+/// True if all admitted nodes of the stream's segment may be compared at once.
+static bool ScoresFit(const GraphStream& stream) {
+  return stream.part->rows.size() * sizeof(uint64) <= static_cast<std::size_t>(work_mem) * 1024;
+}
+
+/// Makes what the stream's tactic needs. False if the segment cannot be read.
+static bool PrepareTactic(const GraphStream& stream) {
+  FilteredStream* filtered = stream.filtered;
+  if (filtered->tactic == policy::FilterTactic::kStream) return true;
+  if (!MapNodes(stream.part, &stream.scan->reader)) return false;
+  SegmentSearch* graph = stream.scan->search;
+  pg::Guard([&] {
+    if (filtered->tactic == policy::FilterTactic::kWalk && !stream.started) {
+      stream.part->nodes.ToBitmap();
+      graph->SetFilter({&stream.part->nodes, kEnoughNeighbours});
+    }
+    if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored)
+      graph->ScoreNodes(&stream.scan->reader, stream.part->nodes);
+  });
+  filtered->scored = filtered->tactic == policy::FilterTactic::kCodes;
+  return true;
+}
+
+/// Gets the stream's next nodes, which may have no row that is wanted. False if graphs are of no use any more.
+static bool StepStream(Search* search, GraphStream* stream) {
+  FilteredStream* filtered = stream->filtered;
+  SegmentSearch* graph = stream->scan->search;
+  SegmentReader* reader = &stream->scan->reader;
+  if (!PrepareTactic(*stream)) return false;
+  const bool is_first = !stream->started;
+  stream->started = true;
+  const auto nodes = pg::Guard([&]() -> base::Span<const graph::FoundNode> {
+    switch (filtered->tactic) {
+      case policy::FilterTactic::kWalk:
+        return graph->NextFilteredBatch(reader);
+      case policy::FilterTactic::kStream:
+        return graph->NextBatch(reader);
+      case policy::FilterTactic::kCodes:
+      case policy::FilterTactic::kVectors:
+        break;
+    }
+    return graph->NextScoredBatch();
+  });
+  if (!CollectRows(search, stream, nodes) || reader->stale()) return false;
+  filtered->spent += policy::CostOfTactic(filtered->tactic, filtered->situation);
+  if (filtered->scored) {
+    stream->ended = nodes.empty();
+  } else if (nodes.empty()) {
+    filtered->tactic = policy::FilterTactic::kCodes;
+  } else if (is_first && filtered->tactic == policy::FilterTactic::kStream &&
+             !policy::LiesNear(nodes.size(), stream->batch_size, filtered->situation)) {
+    // Nothing was returned yet: the other walk finds its way better to where the wanted nodes are.
+    filtered->tactic = policy::FilterTactic::kWalk;
+    stream->started = false;
+    stream->batch_size = 0;
+    pg::Guard([&] {
+      graph->Start(&stream->scan->cached->head.header, stream->query,
+                   policy::EfOfTactic(filtered->tactic, filtered->situation));
+    });
+  }
+  return true;
+}
+
+/// Gets the stream's next rows, or its end. False if graphs are of no use any more.
+///
+/// Walks until they have cost as much as comparing everything that is wanted, then that: the ski-rental rule again.
+static bool FetchFiltered(Search* search, GraphStream* stream) {
+  FilteredStream* filtered = stream->filtered;
+  stream->batch_size = stream->ready = stream->rough = 0;
+  while (stream->batch_size == 0 && !stream->ended) {
+    CHECK_FOR_INTERRUPTS();
+    if (filtered->spent >= policy::CostOfTactic(policy::FilterTactic::kCodes, filtered->situation))
+      filtered->tactic = policy::FilterTactic::kCodes;
+    if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored && !ScoresFit(*stream))
+      return false;
+    EnterSegments(&stream->scan, 1);
+    const bool is_usable = StepStream(search, stream);
+    search->report.chunks_loaded += LeaveSegments(&stream->scan, 1);
+    if (!is_usable || GrewTooLarge(*search)) return false;
+  }
+  return true;
+}
+
+/// RefillStream() by a filter.
+static bool RefillFiltered(Search* search, GraphStream* stream) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  if (limit != 0 && search->examined >= limit) {
+    search->report.cut = 1;
+    stream->ended = true;
+    return true;
+  }
+  if (!FetchFiltered(search, stream)) {
     TurnExact(search);
     return false;
   }
@@ -503,10 +626,11 @@ static bool StartTail(Search* search) {
 
 /// Gets all streams' first batches together. False: the search is exact from here on.
 static bool StartStreams(Search* search) {
-  bool is_usable = WalkGraphs(search, 0, search->stream_count);
+  bool is_usable = search->filtered != nullptr || WalkGraphs(search, 0, search->stream_count);
   for (uint32 i = 0; i < search->stream_count && is_usable; i++) {
     GraphStream* stream = &search->streams[i];
-    if (stream->batch_size == 0 && !stream->ended) is_usable = FetchBatch(search, stream);
+    if (stream->batch_size > 0 || stream->ended) continue;
+    is_usable = stream->filtered != nullptr ? FetchFiltered(search, stream) : FetchBatch(search, stream);
   }
   is_usable = is_usable && StartTail(search);
   if (!is_usable) {
@@ -749,11 +873,11 @@ static void* PallocAligned(std::size_t bytes) {
   return reinterpret_cast<void*>(TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(bytes + PG_CACHE_LINE_SIZE)));
 }
 
-/// Opens one segment. False if it cannot be read any more.
-static bool OpenStream(Search* search, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
-                       const float* query, uint32 ef, GraphStream* stream) {
-  stream->scan = BeginSegmentScan(search->index, manifest, segment);
-  if (stream->scan == nullptr) return false;
+/// Prepares the search of a segment. In graph_context.
+static bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef,
+                       GraphStream* stream) {
+  stream->scan = scan;
+  if (scan == nullptr) return false;  // it cannot be read any more
   const storage::SegmentHead& head = stream->scan->cached->head;
   vec::WalkCodec codec = head.codec;
   if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
@@ -786,9 +910,8 @@ static bool AlwaysByGraph() {
   return pg::IsSwitchedOn("always-graph");
 }
 
-/// Opens all segments; the tail is what the flat scan keeps. In graph_context.
-static void StartGraphs(Search* search, const storage::Manifest& manifest, const float* query,
-                        const policy::SearchSituation& situation) {
+/// Memory for streams of all segments, and what re-ranks them. In graph_context.
+static void PrepareStreams(Search* search, const storage::Manifest& manifest) {
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   ForgetOtherSegments(manifest);
   storage::ReserveRecentBuffers(search->index, storage::VectorPagesOf(*view.directory, view.rows));
@@ -801,16 +924,27 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   handles.scans = static_cast<SegmentScan**>(palloc(manifest.segment_count * sizeof(SegmentScan*)));
   handles.searches = static_cast<SegmentSearch**>(palloc(manifest.segment_count * sizeof(SegmentSearch*)));
   handles.readers = static_cast<SegmentReader**>(palloc(manifest.segment_count * sizeof(SegmentReader*)));
+}
+
+static void AddToHandles(GraphHandles* handles, uint32 i, SegmentScan* scan) {
+  handles->scans[i] = scan;
+  handles->searches[i] = scan->search;
+  handles->readers[i] = &scan->reader;
+}
+
+/// Opens all segments; the tail is what the flat scan keeps. In graph_context.
+static void StartGraphs(Search* search, const storage::Manifest& manifest, const float* query,
+                        const policy::SearchSituation& situation) {
+  PrepareStreams(search, manifest);
   for (uint32 i = 0; i < manifest.segment_count; i++) {
     search->stream_count = i + 1;
     GraphStream* stream = &search->streams[i];
-    if (!OpenStream(search, manifest, manifest.segments[i], query, situation.ef_search, stream)) {
+    SegmentScan* scan = BeginSegmentScan(search->index, manifest, manifest.segments[i]);
+    if (!OpenStream(search, scan, query, situation.ef_search, stream)) {
       TurnExact(search);
       return;
     }
-    handles.scans[i] = stream->scan;
-    handles.searches[i] = stream->scan->search;
-    handles.readers[i] = &stream->scan->reader;
+    AddToHandles(&search->handles, i, scan);
   }
   policy::SearchSituation sealed = situation;
   sealed.rows -= sealed.tail_rows;
@@ -894,8 +1028,62 @@ static void MapFilter(Search* search) {
   filtered->rows += filtered->tail->rows.size();
 }
 
+/// What the policy has to know of a segment.
+static policy::FilterSituation SituationOf(const Search& search, const storage::SegmentInfo& segment,
+                                           const FilterPart& part) {
+  policy::FilterSituation situation;
+  situation.rows = segment.rows;
+  situation.admitted = part.rows.size();
+  situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
+  situation.m = segment.m;
+  situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
+  situation.in_memory = shmem::FramesExist();
+  return situation;
+}
+
+/// Adds the i-th segment to the streams, or, if that is cheaper or it cannot be read, to what is scanned exactly.
+static void AddSegment(Search* search, uint32 i, const float* query) {
+  FilteredRows* filtered = search->filtered;
+  FilterPart* part = filtered->of_segment[i];
+  const policy::FilterSituation situation = SituationOf(*search, filtered->manifest->segments[i], *part);
+  const policy::FilterTactic tactic = policy::ChooseTactic(situation);
+  if (part->rows.empty()) return;
+  if (part->kind != PartKind::kGraph || tactic == policy::FilterTactic::kVectors || !OpenScan(search, i)) {
+    filtered->exact[filtered->exact_count++] = part;
+    return;
+  }
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  const uint32 at = search->stream_count++;
+  GraphStream* stream = &search->streams[at];
+  stream->part = part;
+  stream->filtered = static_cast<FilteredStream*>(palloc0(sizeof(FilteredStream)));
+  stream->filtered->situation = situation;
+  stream->filtered->tactic = tactic;
+  static_cast<void>(
+      OpenStream(search, filtered->scans[i], query, policy::EfOfTactic(tactic, situation), stream));
+  AddToHandles(&search->handles, at, stream->scan);
+  MemoryContextSwitchTo(old_context);
+}
+
+/// Chooses how each segment is searched; the rows behind them are scanned exactly. In filter_context.
+static void StartFilteredGraphs(Search* search, const float* query) {
+  FilteredRows* filtered = search->filtered;
+  const storage::Manifest& manifest = *filtered->manifest;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  PrepareStreams(search, manifest);
+  MemoryContextSwitchTo(old_context);
+  for (uint32 i = 0; i < manifest.segment_count; i++) AddSegment(search, i, query);
+  filtered->exact[filtered->exact_count++] = filtered->tail;
+  SetRange range;
+  range.parts = {filtered->exact, filtered->exact_count};
+  StartSetScan(&filtered->scan, range);
+  search->mode = Mode::kGraph;
+  search->report.graph_scans = 1;
+  search->report.segments = search->stream_count;
+}
+
 /// Starts a search by a filter and an order. In filter_context.
-static void StartFiltered(Search* search) {
+static void StartFiltered(Search* search, const float* query) {
   FilteredRows* filtered = search->filtered;
   const uint32 segments = filtered->manifest->segment_count;
   filtered->scans = static_cast<SegmentScan**>(palloc0((segments + 1) * sizeof(SegmentScan*)));
@@ -903,8 +1091,14 @@ static void StartFiltered(Search* search) {
   filtered->exact = static_cast<const FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
   if (search->parts == nullptr) search->parts = pg::Own<FilterParts>(search->parts_context);
   MapFilter(search);
-  OpenSetScan(&filtered->scan, search->index, storage::ViewOf(search->flat), filtered->manifest);
-  ScanWholeSet(search);
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
+  const uint32 dimensions = view.directory->dimensions;
+  if (!AlwaysByGraph() && (filtered->rows <= policy::LargestExactSet(dimensions) ||
+                           !vec::IsCodable(view.directory->metric, query, dimensions)))
+    ScanWholeSet(search);
+  else
+    StartFilteredGraphs(search, query);
 }
 
 /// What the previous start left: it is reported and let go.
@@ -958,7 +1152,7 @@ static void StartFilteredRun(Search* search, Snapshot snapshot, const float* que
   pg::StopPoint("search-before-segments");
   search->is_running = true;
   search->mode = search->filter->empty() ? Mode::kDone : Mode::kExact;
-  if (query != nullptr && search->mode != Mode::kDone) StartFiltered(search);
+  if (query != nullptr && search->mode != Mode::kDone) StartFiltered(search, query);
   if (search->report.graph_scans == 0) search->report.exact_scans = 1;
   MemoryContextSwitchTo(old_context);
 }

@@ -123,7 +123,8 @@ class GraphSearch {
     wanted_ = filter.nodes->words();
     filtered_ef_ = ef_;
     ef_ = kSeedEf;
-    pool_.resize(std::max(ef_, filtered_ef_));
+    pool_.resize(std::max(kSeedEf, 2 * filtered_ef_));
+    batch_.reserve(pool_.size());
     is_seeding_ = true;
     seeds_.clear();
   }
@@ -154,22 +155,24 @@ class GraphSearch {
   /// Compares all of `nodes` that were not yet compared, and ends the walk: NextScoredBatch() returns them, and what the walk
   /// has found and not returned, in exact order of their keys. After Start() or any batch.
   void ScoreNodes(Reader* reader, const base::OrdinalSet& nodes) {
-    // Whole pools, as they are asked for more and more.
     for (Entry& entry : spill_) entry |= kExpanded;
     spill_.reserve(spill_.size() + nodes.size());
     base::OrdinalWalk walk(&nodes);
-    std::uint32_t node;
+    fresh_count_ = paged_count_ = 0;
+    GrowFresh(2 * kScoreAtOnce);
+    // One half is on its way while the other is compared.
     for (bool more = true; more;) {
-      fresh_count_ = paged_count_ = 0;
-      while (fresh_count_ + paged_count_ < fresh_.size() && (more = walk.Next(&node)))
-        if (!base::OrdinalSet::HasBit(seen_.data(), node)) AskForCode(reader, node);
-      ScoreIntoSpill(reader);
+      std::uint32_t node;
+      while (fresh_count_ + paged_count_ < 2 * kScoreAtOnce && (more = walk.Next(&node)))
+        if (!IsSeen(node)) AskForCode(reader, node);
+      ScoreIntoSpill(reader, more ? std::min<std::size_t>(fresh_count_, kScoreAtOnce) : fresh_count_);
     }
     stage_ = Stage::kEnded;
   }
   [[nodiscard]] base::Span<const FoundNode> NextScoredBatch() {
     RefillPool();
     EndBatch();
+    // Who wants more gets larger ones: each costs a selection among all that are left.
     if (batch_.size() == ef_ && ef_ < kLargestScoredBatch) {
       ef_ *= 2;
       pool_.resize(std::max<std::size_t>(pool_.size(), ef_));
@@ -220,6 +223,7 @@ class GraphSearch {
   static constexpr std::uint32_t kSeedBridges = 32;
   static constexpr std::uint32_t kSpread = 16;
   static constexpr std::uint32_t kLargestScoredBatch = 4096;
+  static constexpr std::size_t kScoreAtOnce = 32;
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
     const float positive_zero = key + 0.0F;  // -0 has other bits, and is equal
@@ -473,12 +477,15 @@ class GraphSearch {
     seeds_.insert(seeds_.end(), pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(pool_size_));
     spill_.clear();
     pool_size_ = next_ = 0;
-    ef_ = filtered_ef_;
+    std::size_t wanted = 0;
+    for (const Entry seed : seeds_) wanted += IsWanted(NodeOf(seed)) ? 1 : 0;
+    // Half of those that were to be expected, or fewer: what is wanted lies elsewhere, where it is harder to find.
+    const bool is_far = 2 * wanted * header_->nodes < seeds_.size() * filter_.nodes->size();
+    ef_ = is_far ? 2 * filtered_ef_ : filtered_ef_;
+    GrowMarked(wanted);
     for (const Entry seed : seeds_) {
-      const std::uint32_t node = NodeOf(seed);
-      if (!IsWanted(node)) continue;
-      GrowMarked(1);
-      MarkSeen(node);
+      if (!IsWanted(NodeOf(seed))) continue;
+      MarkSeen(NodeOf(seed));
       Insert(reader, seed & ~kExpanded);
     }
     fresh_count_ = paged_count_ = 0;
@@ -571,12 +578,17 @@ class GraphSearch {
     stage_ = Stage::kScore;
   }
 
-  void ScoreIntoSpill(Reader* reader) {
-    query_.Keys(codes_.data(), fresh_count_, keys_.data());
-    counters_.distances += fresh_count_;
-    for (std::size_t i = 0; i < fresh_count_; ++i) spill_.push_back(EntryOf(keys_[i], fresh_[i]) | kExpanded);
+  /// Compares the first `count` of fresh_, and all of paged_.
+  void ScoreIntoSpill(Reader* reader, std::size_t count) {
+    query_.Keys(codes_.data(), count, keys_.data());
+    counters_.distances += count;
+    for (std::size_t i = 0; i < count; ++i) spill_.push_back(EntryOf(keys_[i], fresh_[i]) | kExpanded);
     for (std::size_t i = 0; i < paged_count_; ++i)
       spill_.push_back(EntryOf(PagedKey(reader, paged_[i]), paged_[i]) | kExpanded);
+    fresh_count_ -= count;
+    std::copy_n(fresh_.begin() + static_cast<std::ptrdiff_t>(count), fresh_count_, fresh_.begin());
+    std::copy_n(codes_.begin() + static_cast<std::ptrdiff_t>(count), fresh_count_, codes_.begin());
+    paged_count_ = 0;
   }
 
   /// Room for `more` in what a step asks for.

@@ -1,0 +1,111 @@
+// Costs of the ways to search by a filter. Measured with bench/inprocess/filtered_curve.cpp; README.md has the figures.
+
+#include "policy/filter_policy.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "policy/search_policy.hpp"
+
+namespace tandem::policy {
+namespace {
+
+// Nanoseconds, warm, beside those in search_policy.cpp.
+constexpr double kNsPerByte = 0.05;
+constexpr double kNsPerVector = 60.0;  // a pin of a remembered buffer, a vector that lies anywhere, the heap
+constexpr double kNsPerCode = 40.0;    // in a walk
+constexpr double kNsPerListedCode =
+    12.0;  // of a list: nothing has to be known before the next ones are asked for
+constexpr double kNsPerPagedCode = 350.0;
+constexpr double kNsPerBridge = 25.0;
+constexpr double kNsPerUnit = 10.0 + 128.0 * sizeof(float) * kNsPerByte;
+
+constexpr double kExactNs = 100'000.0;
+// Codes of the short walk before a filtered one.
+constexpr double kSeedCodes = 500.0;
+// Of a node's neighbours and theirs, a quarter are different ones; no more are new at a time than two and a half lists.
+constexpr double kDifferent = 0.25;
+constexpr double kMostLists = 2.5;
+// A pool for a graph this sparse finds 0.93 where one for the whole graph finds 0.98; twice as large, it does, too.
+constexpr double kSparseShare = 0.05;
+// To look at everything is worth so much: the answer has all there is, in order, and the search need not go on.
+constexpr double kWorthOfAll = 1.5;
+
+double Share(const FilterSituation& situation) noexcept {
+  if (situation.rows == 0) return 1.0;
+  return std::min(1.0, static_cast<double>(situation.admitted) / static_cast<double>(situation.rows));
+}
+
+double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
+  return (situation.in_memory ? in_memory : kNsPerPagedCode) + situation.dimensions * kNsPerByte;
+}
+
+double VectorNs(std::uint32_t dimensions) noexcept {
+  return kNsPerVector + static_cast<double>(dimensions * sizeof(float)) * kNsPerByte;
+}
+
+double WalkNs(const FilterSituation& situation) noexcept {
+  const double list = 2.0 * situation.m;
+  const double reach = kDifferent * list * list * Share(situation);
+  const double fresh = reach / (1.0 + reach / (kMostLists * list));
+  const double ef = EfOfTactic(FilterTactic::kWalk, situation);
+  const double bridges = list * (1.0 - Share(situation));
+  const double bridge = situation.in_memory ? kNsPerBridge : kNsPerPagedCode;
+  return (kSeedCodes + ef * fresh) * CodeNs(situation, kNsPerCode) + ef * bridges * bridge;
+}
+
+double StreamCost(const FilterSituation& situation) noexcept {
+  SearchSituation whole;
+  whole.rows = situation.rows;
+  whole.segments = 1;
+  whole.dimensions = situation.dimensions;
+  whole.m = situation.m;
+  whole.in_memory = situation.in_memory;
+  whole.ef_search = EfOfTactic(FilterTactic::kStream, situation);
+  return CostOfGraphSearch(whole);
+}
+
+}  // namespace
+
+std::uint64_t LargestExactSet(std::uint32_t dimensions) noexcept {
+  return static_cast<std::uint64_t>(kExactNs / VectorNs(dimensions));
+}
+
+double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept {
+  const auto admitted = static_cast<double>(situation.admitted);
+  switch (tactic) {
+    case FilterTactic::kVectors:
+      return admitted * VectorNs(situation.dimensions) / kNsPerUnit;
+    case FilterTactic::kCodes:
+      return admitted * CodeNs(situation, kNsPerListedCode) / kNsPerUnit;
+    case FilterTactic::kWalk:
+      return WalkNs(situation) / kNsPerUnit;
+    case FilterTactic::kStream:
+      return StreamCost(situation);
+  }
+  return 0.0;
+}
+
+FilterTactic ChooseTactic(const FilterSituation& situation) noexcept {
+  const double vectors = CostOfTactic(FilterTactic::kVectors, situation);
+  const double codes = CostOfTactic(FilterTactic::kCodes, situation);
+  const double walk = CostOfTactic(FilterTactic::kWalk, situation);
+  const double stream = CostOfTactic(FilterTactic::kStream, situation);
+  if (std::min(vectors, codes) <= kWorthOfAll * std::min(walk, stream))
+    return vectors <= codes ? FilterTactic::kVectors : FilterTactic::kCodes;
+  return walk <= stream ? FilterTactic::kWalk : FilterTactic::kStream;
+}
+
+std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept {
+  const double share = Share(situation);
+  if (tactic == FilterTactic::kWalk)
+    return share < kSparseShare ? 2 * situation.ef_search : situation.ef_search;
+  if (tactic != FilterTactic::kStream || share <= 0.0) return situation.ef_search;
+  return static_cast<std::uint32_t>(std::min(std::ceil(situation.ef_search / share), 1e6));
+}
+
+bool LiesNear(std::uint64_t found, std::uint64_t admitted, const FilterSituation& situation) noexcept {
+  return static_cast<double>(admitted) * 2.0 >= Share(situation) * static_cast<double>(found);
+}
+
+}  // namespace tandem::policy

@@ -1,0 +1,41 @@
+#pragma once
+// How a filtered search goes about one segment, from how many of its rows the filter admits.
+
+#include <cstdint>
+
+namespace tandem::policy {
+
+enum class FilterTactic : std::uint8_t {
+  kVectors,  ///< all admitted rows by their full vectors: exact
+  kCodes,    ///< all admitted rows by their codes, the nearest re-ranked
+  kWalk,     ///< the graph of admitted nodes, across others where they are sparse
+  kStream,   ///< the whole graph; what is not admitted is left out of the answer
+};
+
+/// One segment and what of it is admitted.
+struct FilterSituation {
+  std::uint64_t rows = 0;  ///< in the segment's graph
+  std::uint64_t admitted = 0;
+  std::uint32_t dimensions = 0;
+  std::uint32_t m = 16;
+  std::uint32_t ef_search = 40;
+  bool in_memory = false;  ///< as in SearchSituation
+};
+
+/// Sets of no more rows, over all of an index, are scored whole on full vectors: what they answer is exact.
+[[nodiscard]] std::uint64_t LargestExactSet(std::uint32_t dimensions) noexcept;
+
+/// In the units of search_policy.hpp, up to the first ten rows.
+[[nodiscard]] double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;
+/// The cheapest one; what looks at all that is admitted may cost a bit more than what does not.
+[[nodiscard]] FilterTactic ChooseTactic(const FilterSituation& situation) noexcept;
+
+/// The pool of a tactic that walks: nodes.
+[[nodiscard]] std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;
+
+/// False if among `found` nodes near a query, `admitted` of which are admitted, there are so many fewer than in the whole segment
+/// that what is admitted must lie elsewhere.
+[[nodiscard]] bool LiesNear(std::uint64_t found, std::uint64_t admitted,
+                            const FilterSituation& situation) noexcept;
+
+}  // namespace tandem::policy
