@@ -14,7 +14,7 @@ SET search_path = flat_plans, public;
 -- puts around the scan gets the right rows.
 
 CREATE FUNCTION uses_index(query text, index text) RETURNS bool LANGUAGE sql AS $$
-  SELECT bool_or(line LIKE '%Index % using ' || index || ' on %') FROM plan(query) AS line
+  SELECT bool_or(line LIKE '%Index Name: ' || index) FROM plan(query) AS line
 $$;
 SET max_parallel_workers_per_gather = 0;
 CREATE TABLE items (id int PRIMARY KEY, category int, v vector(64));

@@ -6,6 +6,7 @@
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "planner/explain.hpp"
+#include "planner/scan_path.hpp"
 #include "shmem/frame_pool.hpp"
 #include "shmem/graph_cache.hpp"
 #include "shmem/mailbox.hpp"
@@ -28,6 +29,7 @@ void _PG_init(void) {
   pg::RegisterStopPoints();
   MarkGUCPrefixReserved("tandem");
   planner::RegisterExplain();
+  planner::RegisterScanPaths();
   if (!process_shared_preload_libraries_in_progress) return;
   shmem::RegisterMailbox();
   shmem::RegisterFramePool();

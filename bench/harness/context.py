@@ -71,7 +71,7 @@ class Context:
         """Claims that the planner takes the index by itself, default settings, constants as a client sends them."""
         plan = self.tools.client("query", db, limit=1, rounds=1, warmup=0, **options)["plan"]
         node = next((line.strip(" ->") for line in plan.splitlines() if "Scan" in line), "?")
-        self.claim("%s: the planner takes the index" % text, node, "Index Scan using %s" % index in plan, index)
+        self.claim("%s: the planner takes the index" % text, node, index in plan, index)
 
     # --- results ----------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ def _load(context, db, data):
 def _search_options(data, table, **more):
     options = dict(
         sql=QUERY % table, queries=data.path("query.fvecs"), truth=data.path("gt.ivecs"), base=data.path("base.fvecs"),
-        metric=data.metric, k=10, rounds=1, warmup=0, expect="Index Scan using %s_embedding" % table,
+        metric=data.metric, k=10, rounds=1, warmup=0, expect="%s_embedding" % table,
         setup=["SET enable_seqscan = off"],
     )
     options["setup"] += more.pop("setup", [])

@@ -42,7 +42,7 @@ def _case(context, case, data, rows, storage, pgvector):
     _load(context, db, data, rows, storage, index=True)
     variants = {
         "sequential": (db, SEQUENTIAL, "Seq Scan on items", "Index Scan"),
-        "index": (db, INDEX, "Index Scan using items_embedding", "Seq Scan"),
+        "index": (db, INDEX, "items_embedding", "Seq Scan"),
     }
     if pgvector:
         other = context.server.fresh_database("tandem_bench_pgvector", "vector")

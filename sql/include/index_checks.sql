@@ -21,45 +21,51 @@ BEGIN
   END LOOP;
 END $$;
 
--- Runs a query for (key, distance) through the index and through a sort. Both must give the same distances bit
--- for bit in the same order; and the same keys, but for rows tied with the last one of a LIMIT.
+-- Runs a query for (key, distance) through the index, by Tandem Scans and by index scans, and through a sort. All must give the
+-- same distances bit for bit in the same order; and the same keys, but for rows tied with the last one of a LIMIT.
 CREATE FUNCTION index_against_sort(query text, complete boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
   collect text := 'SELECT array_agg(float8send(d)), array_agg(k || '':'' || coalesce(d::text, ''null'')) FROM (' || query || ') AS s(k, d)';
+  node text;
   line text;
-  plan text := '';
-  sorts bool := false;
+  plan text;
+  sorts bool;
   sort_distances bytea[];
   index_distances bytea[];
   sort_rows text[];
   index_rows text[];
   strays int;
 BEGIN
-  PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-          set_config('enable_indexscan', 'on', true);
-  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-    plan := plan || line;
-    sorts := sorts OR line ~ '^( *->  )?(Incremental )?Sort$';
-  END LOOP;
-  IF plan NOT LIKE '%Index Scan using%' OR sorts THEN
-    RETURN 'not through the index: ' || plan;
-  END IF;
-  EXECUTE collect INTO index_distances, index_rows;
-  PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
-          set_config('enable_indexscan', 'off', true);
+  PERFORM set_config('enable_indexscan', 'off', true);
   EXECUTE collect INTO sort_distances, sort_rows;
   PERFORM set_config('enable_indexscan', 'on', true);
-  IF index_distances IS DISTINCT FROM sort_distances THEN
-    RETURN format('distances differ: %s rows through the index, %s through the sort',
-                  coalesce(cardinality(index_distances), 0), coalesce(cardinality(sort_distances), 0));
-  END IF;
-  SELECT count(*) INTO strays
-  FROM (SELECT unnest(index_rows) EXCEPT ALL SELECT unnest(sort_rows)) AS x(r)
-  WHERE complete OR split_part(r, ':', 2) <> split_part(sort_rows[cardinality(sort_rows)], ':', 2);
-  IF strays > 0 THEN
-    RETURN format('%s rows that the sort does not return', strays);
-  END IF;
+  FOREACH node IN ARRAY ARRAY['Tandem Scan', 'Index Scan using'] LOOP
+    PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+            set_config('tandem.enable_custom_scan', (node = 'Tandem Scan')::text, true);
+    plan := '';
+    sorts := false;
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+      plan := plan || line;
+      sorts := sorts OR line ~ '^( *->  )?(Incremental )?Sort$';
+    END LOOP;
+    IF strpos(plan, node) = 0 OR sorts THEN
+      RETURN format('no %s: %s', node, plan);
+    END IF;
+    EXECUTE collect INTO index_distances, index_rows;
+    PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true);
+    IF index_distances IS DISTINCT FROM sort_distances THEN
+      RETURN format('%s: distances differ: %s rows through the index, %s through the sort', node,
+                    coalesce(cardinality(index_distances), 0), coalesce(cardinality(sort_distances), 0));
+    END IF;
+    SELECT count(*) INTO strays
+    FROM (SELECT unnest(index_rows) EXCEPT ALL SELECT unnest(sort_rows)) AS x(r)
+    WHERE complete OR split_part(r, ':', 2) <> split_part(sort_rows[cardinality(sort_rows)], ':', 2);
+    IF strays > 0 THEN
+      RETURN format('%s: %s rows that the sort does not return', node, strays);
+    END IF;
+  END LOOP;
+  PERFORM set_config('tandem.enable_custom_scan', 'on', true);
   RETURN format('same %s rows', coalesce(cardinality(sort_rows), 0));
 END $$;
 

@@ -18,8 +18,6 @@ namespace tandem::am {
 /// the result is a `const vec::Metric*`.
 constexpr uint16 kMetricProc = 1;
 constexpr uint16 kSupportProcs = 1;
-/// The only strategy number: the distance operator, FOR ORDER BY.
-constexpr uint16 kDistanceStrategy = 1;
 
 [[nodiscard]] vec::Metric MetricOf(Relation index);
 

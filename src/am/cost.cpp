@@ -10,6 +10,7 @@
 
 #include "am/callbacks.hpp"
 #include "am/options.hpp"
+#include "am/scan.hpp"
 #include "policy/search_policy.hpp"
 #include "shmem/frame_pool.hpp"
 #include "storage/flat_relation.hpp"
@@ -119,6 +120,12 @@ void RefuseIndexOnlyScan(IndexPath* path, Cost* startup_cost, Cost* total_cost) 
 }
 
 }  // namespace
+
+bool IsTandemIndex(const IndexOptInfo* index) {
+  // The type of that member differs between server versions, and is none that can be compared in some.
+  using Untyped = void (*)();
+  return reinterpret_cast<Untyped>(index->amcostestimate) == reinterpret_cast<Untyped>(CostEstimate);
+}
 
 void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/, Cost* startup_cost,
                   Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages) {

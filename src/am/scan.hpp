@@ -5,11 +5,18 @@
 
 extern "C" {
 #include "access/relscan.h"
+#include "nodes/pathnodes.h"
 }
 
 #include "base/tid_set.hpp"
 
 namespace tandem::am {
+
+/// The only strategy number: the distance operator, FOR ORDER BY.
+constexpr uint16 kDistanceStrategy = 1;
+
+/// True for an index of this access method.
+[[nodiscard]] bool IsTandemIndex(const IndexOptInfo* index);
 
 /// From the next rescan on, the scan returns only rows whose TID is in `filter` (frozen): all of them before it ends, rows
 /// with a NULL vector last. Where the set has whole blocks, TIDs of these blocks count as being in it: the caller checks rows

@@ -3,6 +3,7 @@
 #include "pg/pg.hpp"
 
 #include "am/callbacks.hpp"
+#include "am/scan.hpp"
 
 extern "C" {
 #include "access/amvalidate.h"

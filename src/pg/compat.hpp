@@ -17,6 +17,7 @@ extern "C" {
 #include "commands/vacuum.h"
 #include "funcapi.h"
 #include "pgstat.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
@@ -226,6 +227,17 @@ constexpr bool kHasTransactionTimeout = PG_VERSION_NUM >= 170000;
   consider(TRANSACTION_TIMEOUT);
 #endif
   return deadline;
+}
+
+/// expression_tree_mutator(), whose callbacks have no prototype before 16.
+[[nodiscard]] inline Node* MutateExpression(Node* expression, Node* (*mutator)(Node*, void*), void* state) {
+#if PG_VERSION_NUM >= 160000
+  return expression_tree_mutator(expression, mutator, state);
+#else
+  // By way of the one type that a function's type may be cast to unwarned.
+  return expression_tree_mutator(expression,
+                                 reinterpret_cast<Node* (*)()>(reinterpret_cast<void (*)()>(mutator)), state);
+#endif
 }
 
 /// Prepares a set-returning function's tuplestore in its ReturnSetInfo.

@@ -46,7 +46,7 @@ const config_enum_entry kIterativeScanValues[] = {
     {nullptr, 0, false},
 };
 
-/// One row of the table: a whole number, or a word if `values` is given.
+/// One row of the table: a whole number, a word if `values` is given, on or off if `toggle` is.
 struct Setting {
   const char* name;
   const char* summary;
@@ -58,6 +58,7 @@ struct Setting {
   GucContext context;
   int flags;
   const config_enum_entry* values;
+  bool* toggle = nullptr;
 };
 
 static_assert(sizeof(IterativeScan) == sizeof(int), "the server stores enumerations as int");
@@ -75,6 +76,10 @@ const Setting kSettings[] = {
      "More candidates find more of the nearest rows and take longer. 0 takes the index's own ef_search, or "
      "40.",
      &settings.ef_search, 0, 0, kMaxEfSearch, PGC_USERSET, 0, nullptr},
+    {"tandem.enable_custom_scan", "Enables the planner's use of Tandem Scan nodes.",
+     "Off, the server's own index scans go through tandem indexes, and compute distances again to return "
+     "them.",
+     nullptr, 1, 0, 1, PGC_USERSET, GUC_EXPLAIN, nullptr, &settings.enable_custom_scan},
     {"tandem.iterative_scan",
      "Chooses what a scan does when more rows are asked for than its candidates hold.",
      "\"strict_order\" goes on and drops rows that would break the order, \"relaxed_order\" goes on and "
@@ -113,7 +118,11 @@ void RegisterSettings() {
   for (const Setting& setting : kSettings) {
     // The server refuses to define these later; their variables are then 0.
     if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress) continue;
-    if (setting.values != nullptr)
+    if (setting.toggle != nullptr)
+      DefineCustomBoolVariable(setting.name, setting.summary, setting.details, setting.toggle,
+                               setting.boot_value != 0, setting.context, setting.flags, nullptr, nullptr,
+                               nullptr);
+    else if (setting.values != nullptr)
       DefineCustomEnumVariable(setting.name, setting.summary, setting.details, setting.variable,
                                setting.boot_value, setting.values, setting.context, setting.flags, nullptr,
                                nullptr, nullptr);

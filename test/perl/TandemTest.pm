@@ -143,7 +143,7 @@ COMMIT;
 SQL
     return "query failed: $error\n" if $status != 0;
     my ($plan, $by_index, $by_table) = split /^==\n?/m, $out, 3;
-    return "no index scan: $plan\n" unless $plan =~ /Index Scan using/;
+    return "no index scan: $plan\n" unless $plan =~ /Index Scan using|Tandem Scan/;
     $differences .= compare_answers([ split /\n/, $by_index ], [ split /\n/, $by_table ], $option{limit});
   }
   return $differences;

@@ -1,0 +1,127 @@
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS tandem;
+CREATE SCHEMA custom_scan;
+SET search_path = custom_scan, public;
+
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/index_checks.sql'
+\set ECHO none
+\i :helpers
+\set ECHO all
+
+-- Tandem Scans: the distance that the index computed takes the place of the expression wherever a query has it.
+-- Seen to fail with: the distance of the row before, the distance not recomputed for rows that were locked, a CaseTestExpr
+-- instead of a CoerceToDomainValue, the query's value left in memory of one row, -0 not told from 0.
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE items (id int PRIMARY KEY, kind int, v vector(3)) WITH (autovacuum_enabled = off);
+INSERT INTO items SELECT i, i % 7, pseudo_vector(i, 3) FROM generate_series(1, 500) AS i;
+INSERT INTO items VALUES (501, 1, NULL), (502, 2, '[0,0,0]');
+CREATE INDEX items_l2 ON items USING tandem (v vector_l2_ops);
+CREATE INDEX items_ip ON items USING tandem (v vector_ip_ops);
+
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id, 1 - (v <-> '[1,2,3]') AS score FROM items WHERE kind = 3 ORDER BY v <-> '[1,2,3]' LIMIT 5;
+EXPLAIN (COSTS OFF, FORMAT JSON) SELECT id FROM items ORDER BY v <-> '[1,2,3]';
+
+-- Against a sort, through the node and through an index scan.
+SELECT index_against_sort(query) FROM (VALUES
+  ('SELECT id, v <-> ''[1,2,3]'' FROM items ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, ''[1,2,3]'' <-> v FROM items ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, v <-> ''[1,2,3]'' FROM items ORDER BY ''[1,2,3]'' <-> v'),
+  ('SELECT id, v <#> ''[0,0,0]'' FROM items ORDER BY v <#> ''[0,0,0]'''),
+  ('SELECT id, v <#> ''[0,1,0]'' FROM items ORDER BY v <#> ''[0,1,0]'''),
+  ('SELECT id, CASE (v <-> ''[1,2,3]'') WHEN 0 THEN 0 ELSE CASE WHEN kind = 1 THEN v <-> ''[1,2,3]'' ELSE -(v <-> ''[1,2,3]'') END END FROM items ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, coalesce(v <-> ''[1,2,3]'', -1) + greatest(v <-> ''[1,2,3]'', 5) FROM items ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, v <-> ''[3,2,1]'' FROM items ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE v <-> ''[1,2,3]'' < 40 ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE v <-> ''[1,2,3]'' IS NULL ORDER BY v <-> ''[1,2,3]'''),
+  ('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE (v <-> ''[1,2,3]'')::int % 2 = 0 AND kind IN (2, 3) ORDER BY v <-> ''[1,2,3]'' LIMIT 20'),
+  ('SELECT id + (ctid IS NULL)::int + (tableoid <> ''items''::regclass)::int, v <-> ''[1,2,3]'' FROM items ORDER BY v <-> ''[1,2,3]''')
+) AS q(query);
+
+-- A query whose value does not last longer than a row, if nobody keeps it.
+CREATE FUNCTION passing(v vector) RETURNS vector LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN (v + v) - v; END $$;
+SELECT index_against_sort('SELECT id, v <-> passing(''[1,2,3]'') FROM items WHERE kind > 1 AND repeat(''x'', id) <> '''' ORDER BY v <-> passing(''[1,2,3]'')');
+
+-- Whole rows and system columns.
+SELECT i, i.ctid = (SELECT ctid FROM items WHERE id = i.id) AS same, tableoid::regclass FROM items AS i ORDER BY v <-> '[0,0,0]' LIMIT 1;
+
+-- Each rescan has its own query, also none, and distances of its own.
+EXPLAIN (COSTS OFF) SELECT q.id, n.id, n.d FROM items AS q, LATERAL (SELECT id, v <-> q.v AS d FROM items ORDER BY v <-> q.v LIMIT 2) AS n WHERE q.id IN (1, 2, 501);
+SELECT q.id, count(*), bool_and(n.d IS NOT DISTINCT FROM n.v <-> q.v) AS right,
+  min(n.d) AS nearest FROM items AS q, LATERAL (SELECT v, v <-> q.v AS d FROM items ORDER BY v <-> q.v LIMIT 3) AS n
+  WHERE q.id IN (1, 2, 501, 3) GROUP BY q.id ORDER BY q.id;
+
+-- Prepared, with a plan that knows no value.
+SET plan_cache_mode = force_generic_plan;
+PREPARE nearest(vector, float8) AS SELECT id, v <-> $1 AS d FROM items WHERE v <-> $1 < $2 ORDER BY v <-> $1 LIMIT 3;
+EXPLAIN (COSTS OFF) EXECUTE nearest('[1,2,3]', 1e9);
+SELECT count(*) FROM items;
+EXECUTE nearest('[0,0,0]', 1e9);
+EXECUTE nearest('[0,0,0]', 1);
+EXECUTE nearest(NULL, 1);
+EXECUTE nearest('[1,2]', 1);
+RESET plan_cache_mode;
+
+-- Cursors, there and back; rows that a cursor stands on.
+BEGIN;
+DECLARE there SCROLL CURSOR FOR SELECT id, v <-> '[0,0,0]' AS d FROM items ORDER BY v <-> '[0,0,0]';
+FETCH 2 FROM there;
+FETCH PRIOR FROM there;
+CLOSE there;
+DECLARE standing CURSOR FOR SELECT id FROM items ORDER BY v <-> '[0,0,0]';
+FETCH 1 FROM standing;
+UPDATE items SET kind = 100 WHERE CURRENT OF standing RETURNING id;
+ROLLBACK;
+
+-- Where workers may run, and with compiled expressions.
+DO $$ BEGIN
+  PERFORM set_config(name, 'regress', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+END $$;
+SET jit = on; SET jit_above_cost = 0; SET jit_inline_above_cost = 0; SET jit_optimize_above_cost = 0;
+SELECT id, v <-> '[0,0,0]' AS d FROM items WHERE v <-> '[0,0,0]' < 1 ORDER BY v <-> '[0,0,0]' LIMIT 2;
+SELECT index_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE v <-> ''[1,2,3]'' < 40 ORDER BY v <-> ''[1,2,3]''');
+RESET jit; RESET jit_above_cost; RESET jit_inline_above_cost; RESET jit_optimize_above_cost;
+RESET force_parallel_mode;
+
+-- Vectors out of line are not fetched for it.
+CREATE TABLE wide (id int, v vector(1000));
+ALTER TABLE wide ALTER v SET STORAGE external;
+INSERT INTO wide SELECT i, pseudo_vector(i, 1000) FROM generate_series(1, 50) AS i;
+CREATE INDEX wide_l2 ON wide USING tandem (v vector_l2_ops);
+-- Look-ups in the TOAST table's index, also those of this session that are not reported yet.
+CREATE FUNCTION toast_reads() RETURNS bigint LANGUAGE sql AS $$
+  SELECT pg_stat_get_xact_numscans(indexrelid) FROM pg_index WHERE indrelid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'wide'::regclass)
+$$;
+SELECT pseudo_vector(99, 1000) AS query \gset
+\set ECHO none
+BEGIN;
+SELECT toast_reads() AS before \gset
+SELECT count(d) FROM (SELECT v <-> :'query' AS d FROM wide WHERE v <-> :'query' > 0 ORDER BY v <-> :'query' LIMIT 10) AS s;
+SELECT toast_reads() - :before AS reads;
+SET LOCAL tandem.enable_custom_scan = off;
+SELECT count(d) FROM (SELECT v <-> :'query' AS d FROM wide WHERE v <-> :'query' > 0 ORDER BY v <-> :'query' LIMIT 10) AS s;
+SELECT toast_reads() - :before AS reads;
+ROLLBACK;
+\set ECHO all
+
+-- Row security: what is forbidden is not shown to the user's condition.
+CREATE ROLE tandem_custom_scan_user;
+GRANT USAGE ON SCHEMA custom_scan TO tandem_custom_scan_user;
+GRANT SELECT ON items TO tandem_custom_scan_user;
+CREATE FUNCTION peek(id int, d float8) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$
+BEGIN
+  IF id % 2 = 1 THEN RAISE 'saw % at %', id, d; END IF;
+  RETURN true;
+END $$;
+ALTER TABLE items ENABLE ROW LEVEL SECURITY;
+CREATE POLICY even ON items FOR SELECT USING (id % 2 = 0);
+SET ROLE tandem_custom_scan_user;
+EXPLAIN (COSTS OFF) SELECT id FROM items WHERE peek(id, v <-> '[0,0,0]') ORDER BY v <-> '[0,0,0]' LIMIT 2;
+SELECT id FROM items WHERE peek(id, v <-> '[0,0,0]') ORDER BY v <-> '[0,0,0]' LIMIT 2;
+RESET ROLE;
+
+RESET enable_seqscan;
+RESET enable_sort;
+DROP SCHEMA custom_scan CASCADE;
+DROP ROLE tandem_custom_scan_user;

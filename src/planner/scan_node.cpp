@@ -1,0 +1,240 @@
+// A Tandem Scan returns rows of one table in order of distance, out of one tandem index.
+//
+// What it does that the server's index scan does not: it has the distances that the index computed, so that a query which
+// returns or sorts by them does not compute them again. The column's vector would have to be fetched for that, from TOAST if it is a
+// large one: for ten rows of 784 dimensions that took longer than finding them among 60,000.
+//
+// Wherever the target list or a condition has the expression that the rows are ordered by, the node's copy has a CoerceToDomainValue
+// in its place. That is an expression which reads a field of the expression context, the only such one that neither needs a
+// place among the plan's parameters nor is taken over by an expression around it. The plan itself stays as it is.
+//
+// Conditions are checked on the heap tuple, all of them and in the planner's order.
+
+#include "pg/compat.hpp"
+
+#include "planner/scan_node.hpp"
+
+#include <cmath>
+
+#include "am/scan.hpp"
+#include "planner/scan_plan.hpp"
+
+extern "C" {
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/nodeCustom.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+}
+
+namespace tandem::planner {
+
+namespace {
+
+/// CustomScanState comes first: the server knows no more of it.
+struct ScanNode {
+  CustomScanState custom;
+  ScanPlan plan;
+  Relation index;  ///< nullptr under EXPLAIN without ANALYZE
+  IndexScanDesc scan;
+  ExprState* query;             ///< the distance's second argument
+  MemoryContext query_context;  ///< of its value, which the scan needs as long as it is not rescanned
+  bool is_positioned;           ///< the scan has its query
+  ExprState* distance;          ///< for rows whose distance the index does not tell; made when there is one
+};
+
+ScanNode* NodeOf(CustomScanState* state) {
+  return reinterpret_cast<ScanNode*>(state);
+}
+ScanNode* NodeOf(ScanState* state) {
+  return reinterpret_cast<ScanNode*>(state);
+}
+
+// ---- The distance as a value that is known ----
+
+/// `a <-> b` and `b <-> a` are one distance if each operator is the other's commutator.
+bool IsCommuted(const OpExpr* one, const OpExpr* other) {
+  return list_length(one->args) == 2 && list_length(other->args) == 2 &&
+         get_commutator(one->opno) == other->opno && one->inputcollid == other->inputcollid &&
+         equal(linitial(one->args), lsecond(other->args)) && equal(lsecond(one->args), linitial(other->args));
+}
+
+bool IsDistance(const Node* expression, const OpExpr* distance) {
+  if (!IsA(expression, OpExpr)) return false;
+  return equal(expression, distance) || IsCommuted(reinterpret_cast<const OpExpr*>(expression), distance);
+}
+
+Node* ReplaceDistance(Node* expression, void* distance) {
+  if (expression == nullptr) return nullptr;
+  if (!IsDistance(expression, static_cast<const OpExpr*>(distance)))
+    return pg::MutateExpression(expression, ReplaceDistance, distance);
+  auto* known = makeNode(CoerceToDomainValue);
+  known->typeId = FLOAT8OID;
+  known->typeMod = -1;
+  known->location = -1;
+  return reinterpret_cast<Node*>(known);
+}
+
+void SetDistance(ExprContext* context, Datum value, bool is_null) {
+  context->domainValue_datum = value;
+  context->domainValue_isNull = is_null;
+}
+
+// ---- Rows ----
+
+/// Evaluates the query and begins, or begins anew.
+void Position(ScanNode* node) {
+  ExprContext* context = node->custom.ss.ps.ps_ExprContext;
+  MemoryContextReset(node->query_context);
+  bool is_null;
+  Datum query = ExecEvalExprSwitchContext(node->query, context, &is_null);
+  // Out of the memory of one row.
+  const MemoryContext old_context = MemoryContextSwitchTo(node->query_context);
+  if (!is_null) query = datumCopy(query, false, -1);
+  MemoryContextSwitchTo(old_context);
+
+  const OpExpr* distance = node->plan.distance;
+  ScanKeyData key;
+  ScanKeyEntryInitialize(&key, SK_ORDER_BY | (is_null ? SK_ISNULL : 0), node->plan.column,
+                         am::kDistanceStrategy, exprType(static_cast<Node*>(lsecond(distance->args))),
+                         distance->inputcollid, distance->opfuncid, query);
+  index_rescan(node->scan, nullptr, 0, &key, 1);
+  node->is_positioned = true;
+}
+
+void BeginIndexScan(ScanNode* node) {
+  const EState* estate = node->custom.ss.ps.state;
+  node->scan = index_beginscan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot, 0, 1);
+}
+
+/// Computes the distance of the row in the slot.
+void ComputeDistance(ScanNode* node, TupleTableSlot* slot) {
+  PlanState* state = &node->custom.ss.ps;
+  if (node->distance == nullptr) {
+    const MemoryContext old_context = MemoryContextSwitchTo(state->state->es_query_cxt);
+    node->distance = ExecInitExpr(reinterpret_cast<Expr*>(node->plan.distance), state);
+    MemoryContextSwitchTo(old_context);
+  }
+  ExprContext* context = state->ps_ExprContext;
+  context->ecxt_scantuple = slot;
+  bool is_null;
+  const Datum distance = ExecEvalExprSwitchContext(node->distance, context, &is_null);
+  SetDistance(context, distance, is_null);
+}
+
+/// Zero comes with two signs and NaN in many forms, which the index, sorting by them, does not tell apart.
+bool IsExact(double distance) {
+  return distance != 0 && !std::isnan(distance);
+}
+
+/// ExecScan's access method.
+TupleTableSlot* NextRow(ScanState* state) {
+  ScanNode* node = NodeOf(state);
+  TupleTableSlot* slot = state->ss_ScanTupleSlot;
+  if (node->scan == nullptr) BeginIndexScan(node);
+  if (!node->is_positioned) Position(node);
+  if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
+  const bool is_null = node->scan->xs_orderbynulls[0];
+  const Datum distance = node->scan->xs_orderbyvals[0];
+  if (is_null || IsExact(DatumGetFloat8(distance)))
+    SetDistance(state->ps.ps_ExprContext, distance, is_null);
+  else
+    ComputeDistance(node, slot);
+  return slot;
+}
+
+/// ExecScan's other way to a row: the new version of one that was locked. It need not be nearest to anything.
+bool RecheckRow(ScanState* state, TupleTableSlot* slot) {
+  ComputeDistance(NodeOf(state), slot);
+  return true;
+}
+
+// ---- Callbacks ----
+
+Node* CreateScanNode(CustomScan* plan);
+
+/// The server prepared the node for virtual tuples of the plan's own expressions: once more, for the table's tuples.
+void PrepareRows(ScanNode* node, EState* estate) {
+  ScanState* state = &node->custom.ss;
+  const Relation table = state->ss_currentRelation;
+  ExecInitScanTupleSlot(estate, state, RelationGetDescr(table), table_slot_callbacks(table));
+  const Plan* plan = state->ps.plan;
+  auto* target =
+      castNode(List, ReplaceDistance(reinterpret_cast<Node*>(plan->targetlist), node->plan.distance));
+  auto* conditions =
+      castNode(List, ReplaceDistance(reinterpret_cast<Node*>(plan->qual), node->plan.distance));
+  ExecAssignScanProjectionInfo(state);
+  if (state->ps.ps_ProjInfo != nullptr)
+    state->ps.ps_ProjInfo = ExecBuildProjectionInfo(
+        target, state->ps.ps_ExprContext, state->ps.ps_ResultTupleSlot, &state->ps, RelationGetDescr(table));
+  state->ps.qual = ExecInitQual(conditions, &state->ps);
+}
+
+void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
+  ScanNode* node = NodeOf(state);
+  node->plan = ScanPlanOf(castNode(CustomScan, state->ss.ps.plan));
+  PrepareRows(node, estate);
+  if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
+  const auto* plan = castNode(CustomScan, state->ss.ps.plan);
+  node->index = index_open(node->plan.index, exec_rt_fetch(plan->scan.scanrelid, estate)->rellockmode);
+  node->query = ExecInitExpr(static_cast<Expr*>(lsecond(node->plan.distance->args)), &state->ss.ps);
+  node->query_context =
+      AllocSetContextCreate(estate->es_query_cxt, "tandem query value", ALLOCSET_DEFAULT_SIZES);
+}
+
+TupleTableSlot* ExecScanNode(CustomScanState* state) {
+  return ExecScan(&state->ss, NextRow, RecheckRow);
+}
+
+void RescanNode(CustomScanState* state) {
+  NodeOf(state)->is_positioned = false;
+  ExecScanReScan(&state->ss);
+}
+
+void EndScanNode(CustomScanState* state) {
+  ScanNode* node = NodeOf(state);
+  ExecClearTuple(state->ss.ss_ScanTupleSlot);
+  if (node->scan != nullptr) index_endscan(node->scan);
+  if (node->index != nullptr) index_close(node->index, NoLock);
+  node->scan = nullptr;
+  node->index = nullptr;
+}
+
+void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* explain) {
+  const ScanPlan plan = ScanPlanOf(castNode(CustomScan, state->ss.ps.plan));
+  List* context = set_deparse_context_plan(explain->deparse_cxt, state->ss.ps.plan, ancestors);
+  const char* name = get_rel_name(plan.index);
+  ExplainPropertyText("Index Name", name != nullptr ? name : "?", explain);
+  ExplainPropertyText(
+      "Order By",
+      deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false), explain);
+}
+
+const CustomExecMethods kScanNodeMethods = {
+    .CustomName = kScanNodeName,
+    .BeginCustomScan = BeginScanNode,
+    .ExecCustomScan = ExecScanNode,
+    .EndCustomScan = EndScanNode,
+    .ReScanCustomScan = RescanNode,
+    .ExplainCustomScan = ExplainScanNode,
+};
+
+Node* CreateScanNode(CustomScan* /*plan*/) {
+  auto* node = static_cast<ScanNode*>(palloc0(sizeof(ScanNode)));
+  NodeSetTag(&node->custom, T_CustomScanState);
+  node->custom.methods = &kScanNodeMethods;
+  return reinterpret_cast<Node*>(node);
+}
+
+}  // namespace
+
+const CustomScanMethods kScanPlanMethods = {kScanNodeName, CreateScanNode};
+
+void RegisterScanNode() {
+  RegisterCustomScanMethods(&kScanPlanMethods);
+}
+
+}  // namespace tandem::planner

@@ -1,0 +1,147 @@
+// Offers a Tandem Scan wherever the planner would offer a scan of a tandem index in order of distance.
+//
+// The planner is asked itself: create_index_paths() on a copy of the relation that has nothing but tandem indexes. What comes back
+// is cheaper than the server's own index scan by what the node saves: see scan_node.cpp.
+
+#include "pg/compat.hpp"
+
+#include "planner/scan_path.hpp"
+
+#include "am/scan.hpp"
+#include "pg/settings.hpp"
+#include "planner/scan_node.hpp"
+#include "planner/scan_plan.hpp"
+
+extern "C" {
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/lsyscache.h"
+}
+
+namespace tandem::planner {
+
+namespace {
+
+set_rel_pathlist_hook_type next_set_rel_pathlist = nullptr;
+
+Plan* PlanScanPath(PlannerInfo* root, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
+                   List* custom_plans);
+
+const CustomPathMethods kScanPathMethods = {kScanNodeName, PlanScanPath, nullptr};
+
+bool HasIndexOfOurs(const RelOptInfo* relation) {
+  ListCell* cell;
+  foreach (cell, relation->indexlist)
+    if (am::IsTandemIndex(lfirst_node(IndexOptInfo, cell))) return true;
+  return false;
+}
+
+/// The relation as if it had only those indexes, and no path yet. Indexes keep naming the original: paths made from them take
+/// parent, target and parameters from it.
+RelOptInfo* CopyWithIndexes(const RelOptInfo* relation, List* indexes) {
+  auto* copy = makeNode(RelOptInfo);
+  *copy = *relation;
+  copy->indexlist = indexes;
+  copy->pathlist = copy->ppilist = copy->partial_pathlist = NIL;
+  copy->cheapest_startup_path = copy->cheapest_total_path = copy->cheapest_unique_path = nullptr;
+  copy->cheapest_parameterized_paths = NIL;
+  copy->consider_parallel = false;
+  return copy;
+}
+
+List* IndexesOfOurs(const RelOptInfo* relation) {
+  List* indexes = NIL;
+  ListCell* cell;
+  foreach (cell, relation->indexlist)
+    if (am::IsTandemIndex(lfirst_node(IndexOptInfo, cell))) indexes = lappend(indexes, lfirst(cell));
+  return indexes;
+}
+
+/// True if the path's order is that of one distance. Of two the index knows only the first.
+bool IsOrderedByDistance(const Path* path) {
+  if (path->pathtype != T_IndexScan || path->param_info != nullptr) return false;
+  const auto* index_path = reinterpret_cast<const IndexPath*>(path);
+  if (list_length(index_path->indexorderbys) != 1 || !IsA(linitial(index_path->indexorderbys), OpExpr))
+    return false;
+  // A condition can be served by none of our operators; one that holds for the whole index asks nothing of the scan.
+  return index_path->indexclauses == NIL;
+}
+
+/// The cheapest way of a tandem index to the order that the query wants; nullptr if there is none.
+const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) {
+  RelOptInfo* copy = CopyWithIndexes(relation, IndexesOfOurs(relation));
+  create_index_paths(root, copy);
+  const Path* cheapest = nullptr;
+  ListCell* cell;
+  foreach (cell, copy->pathlist) {
+    const auto* path = static_cast<const Path*>(lfirst(cell));
+    if (!IsOrderedByDistance(path)) continue;
+    if (cheapest == nullptr || path->total_cost < cheapest->total_cost) cheapest = path;
+  }
+  return reinterpret_cast<const IndexPath*>(cheapest);
+}
+
+/// What an index scan would pay for computing each row's distance once more, to return it.
+Cost CostOfDistances(const IndexPath* path) {
+  QualCost cost;
+  cost_qual_eval(&cost, path->indexorderbys, nullptr);
+  return cost.per_tuple * path->path.rows;
+}
+
+void AddScanPath(RelOptInfo* relation, const IndexPath* index_path) {
+  auto* path = makeNode(CustomPath);
+  path->path = index_path->path;
+  path->path.type = T_CustomPath;
+  path->path.pathtype = T_CustomScan;
+  path->path.parent = relation;
+  path->path.pathtarget = relation->reltarget;
+  path->path.parallel_safe = relation->consider_parallel;
+  const Cost run_cost = index_path->path.total_cost - index_path->path.startup_cost;
+  path->path.total_cost -= Min(CostOfDistances(index_path), run_cost / 2);
+  path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+  path->custom_private = list_make1(const_cast<IndexPath*>(index_path));
+  path->methods = &kScanPathMethods;
+  add_path(relation, &path->path);
+}
+
+bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
+  return entry->rtekind == RTE_RELATION && !entry->inh && entry->tablesample == nullptr &&
+         !IS_DUMMY_REL(relation) && root->query_pathkeys != NIL && bms_is_empty(relation->lateral_relids) &&
+         HasIndexOfOurs(relation);
+}
+
+void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, RangeTblEntry* entry) {
+  if (next_set_rel_pathlist != nullptr) next_set_rel_pathlist(root, relation, number, entry);
+  if (!pg::CurrentSettings().enable_custom_scan || !CanScan(root, relation, entry)) return;
+  const IndexPath* path = FindOrderedPath(root, relation);
+  if (path != nullptr) AddScanPath(relation, path);
+}
+
+Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
+                   List* /*custom_plans*/) {
+  const auto* index_path = linitial_node(IndexPath, path->custom_private);
+  auto* node = makeNode(CustomScan);
+  node->scan.plan.targetlist = target;
+  // Whole and in the given order: conditions of the user's wait for those of row security.
+  node->scan.plan.qual = extract_actual_clauses(clauses, false);
+  node->scan.scanrelid = relation->relid;
+  node->flags = path->flags;
+  node->methods = &kScanPlanMethods;
+  const auto column = static_cast<AttrNumber>(linitial_int(index_path->indexorderbycols) + 1);
+  auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));
+  StoreScanPlan({index_path->indexinfo->indexoid, column, distance}, node);
+  return &node->scan.plan;
+}
+
+}  // namespace
+
+void RegisterScanPaths() {
+  RegisterScanNode();
+  next_set_rel_pathlist = set_rel_pathlist_hook;
+  set_rel_pathlist_hook = SetRelPathlist;
+}
+
+}  // namespace tandem::planner

@@ -1,0 +1,42 @@
+#pragma once
+// The plan of a Tandem Scan: what the planner leaves for the executor.
+//
+//   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left
+//   custom_private  (index's OID), (number of that column in the index)
+//
+// Nothing of custom_exprs is evaluated as it stands. They are there because the server then renumbers their variables and knows
+// the parameters they depend on.
+
+#include "pg/compat.hpp"
+
+extern "C" {
+#include "nodes/extensible.h"
+#include "nodes/plannodes.h"
+}
+
+namespace tandem::planner {
+
+/// What EXPLAIN calls the node.
+constexpr const char* kScanNodeName = "Tandem Scan";
+
+extern const CustomScanMethods kScanPlanMethods;
+
+struct ScanPlan {
+  Oid index;
+  AttrNumber column;  ///< of the index, from 1
+  OpExpr* distance;
+};
+
+inline void StoreScanPlan(const ScanPlan& plan, CustomScan* node) {
+  node->custom_exprs = list_make1(plan.distance);
+  node->custom_private = list_make2(list_make1_oid(plan.index), list_make1_int(plan.column));
+}
+
+[[nodiscard]] inline ScanPlan ScanPlanOf(const CustomScan* node) {
+  const auto* index = static_cast<const List*>(linitial(node->custom_private));
+  const auto* column = static_cast<const List*>(lsecond(node->custom_private));
+  return {linitial_oid(index), static_cast<AttrNumber>(linitial_int(column)),
+          linitial_node(OpExpr, node->custom_exprs)};
+}
+
+}  // namespace tandem::planner
