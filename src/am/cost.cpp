@@ -35,6 +35,8 @@ constexpr double kOperatorsPerKilobyte = 8.0;
 // Vector pages are read in runs of 512 KB, and a sort's sequential scan is charged nothing for the TOAST pages that
 // it visits: charging whole pages here would make the planner choose a plan that is 8 times slower.
 constexpr double kPageFraction = 0.25;
+// What a row costs that is read alone, to one in a run.
+constexpr double kScatteredRow = 4.0;
 // The policy's unit, an exactly scanned row of 128 dimensions, is what the two constants above make of it.
 constexpr double kOperatorsPerUnit = kOperatorsPerRow + kOperatorsPerKilobyte * 0.5;
 
@@ -125,6 +127,25 @@ bool IsTandemIndex(const IndexOptInfo* index) {
   // The type of that member differs between server versions, and is none that can be compared in some.
   using Untyped = void (*)();
   return reinterpret_cast<Untyped>(index->amcostestimate) == reinterpret_cast<Untyped>(CostEstimate);
+}
+
+FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows) {
+  double random_page_cost;
+  double sequential_page_cost;
+  get_tablespace_page_costs(index->reltablespace, &random_page_cost, &sequential_page_cost);
+  const policy::SearchSituation situation = SituationOf(index);
+  const ScanCost all = CostExactScan(situation, true, sequential_page_cost);
+  const double share = Min(1.0, filter_rows / static_cast<double>(situation.rows));
+  // Rows of the set lie apart: each is found by itself.
+  const Cost map = filter_rows * cpu_index_tuple_cost;
+  const Cost set = Min(all.startup, all.startup * share * kScatteredRow);
+  Cost startup = set;
+  if (situation.segments > 0) {
+    // A walk looks at a neighbour's neighbours where too few of its own are in the set.
+    const Cost graph = CostGraphSearch(situation, all, random_page_cost).startup / sqrt(Max(share, 1e-6));
+    startup = Min(startup, graph);
+  }
+  return {map + startup, set};
 }
 
 void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/, Cost* startup_cost,

@@ -18,6 +18,14 @@ constexpr uint16 kDistanceStrategy = 1;
 /// True for an index of this access method.
 [[nodiscard]] bool IsTandemIndex(const IndexOptInfo* index);
 
+/// What a search costs whose filter admits `filter_rows` rows, in the planner's units, beside what delivers the filter and what is done
+/// with rows found. startup: until the first rows. run: for all others.
+struct FilteredSearchCost {
+  Cost startup;
+  Cost run;
+};
+[[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows);
+
 /// From the next rescan on, the scan returns only rows whose TID is in `filter` (frozen): all of them before it ends, rows
 /// with a NULL vector last. Where the set has whole blocks, TIDs of these blocks count as being in it: the caller checks rows
 /// anyway. nullptr: no filter. The set is the caller's, and outlives the scan or the next call. To be called again when its

@@ -19,6 +19,7 @@ extern "C" {
 #include "pgstat.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
+#include "nodes/tidbitmap.h"
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -237,6 +238,25 @@ constexpr bool kHasTransactionTimeout = PG_VERSION_NUM >= 170000;
   // By way of the one type that a function's type may be cast to unwarned.
   return expression_tree_mutator(expression,
                                  reinterpret_cast<Node* (*)()>(reinterpret_cast<void (*)()>(mutator)), state);
+#endif
+}
+
+/// visit(block, offsets, count) for each page of the bitmap, ascending; offsets is nullptr where it knows only the block.
+template <typename Visit>
+void VisitBitmap(TIDBitmap* bitmap, const Visit& visit) {
+#if PG_VERSION_NUM >= 180000
+  TBMPrivateIterator* iterator = tbm_begin_private_iterate(bitmap);
+  TBMIterateResult page;
+  OffsetNumber offsets[TBM_MAX_TUPLES_PER_PAGE];
+  while (tbm_private_iterate(iterator, &page))
+    visit(page.blockno, page.lossy ? nullptr : offsets,
+          page.lossy ? 0 : tbm_extract_page_tuple(&page, offsets, TBM_MAX_TUPLES_PER_PAGE));
+  tbm_end_private_iterate(iterator);
+#else
+  TBMIterator* iterator = tbm_begin_iterate(bitmap);
+  while (const TBMIterateResult* page = tbm_iterate(iterator))
+    visit(page->blockno, page->ntuples < 0 ? nullptr : page->offsets, page->ntuples);
+  tbm_end_iterate(iterator);
 #endif
 }
 

@@ -80,6 +80,9 @@ const Setting kSettings[] = {
      "Off, the server's own index scans go through tandem indexes, and compute distances again to return "
      "them.",
      nullptr, 1, 0, 1, PGC_USERSET, GUC_EXPLAIN, nullptr, &settings.enable_custom_scan},
+    {"tandem.enable_filtered_scan", "Enables the planner's use of native indexes to steer searches.",
+     "Off, rows that do not fulfil the query's conditions are found first and dropped then.", nullptr, 1, 0,
+     1, PGC_USERSET, GUC_EXPLAIN, nullptr, &settings.enable_filtered_scan},
     {"tandem.iterative_scan",
      "Chooses what a scan does when more rows are asked for than its candidates hold.",
      "\"strict_order\" goes on and drops rows that would break the order, \"relaxed_order\" goes on and "

@@ -13,10 +13,11 @@ constexpr int kDefaultM = 16;
 constexpr int kDefaultEfConstruction = 128;
 
 struct Settings {
-  int build_memory_kb;      ///< tandem.build_memory: private memory of one build
-  int build_threads;        ///< tandem.build_threads; 0: half of the processors, at least one
-  int ef_search;            ///< tandem.ef_search
-  bool enable_custom_scan;  ///< tandem.enable_custom_scan
+  int build_memory_kb;        ///< tandem.build_memory: private memory of one build
+  int build_threads;          ///< tandem.build_threads; 0: half of the processors, at least one
+  int ef_search;              ///< tandem.ef_search
+  bool enable_custom_scan;    ///< tandem.enable_custom_scan
+  bool enable_filtered_scan;  ///< tandem.enable_filtered_scan
   IterativeScan iterative_scan;
   int max_scan_tuples;  ///< tandem.max_scan_tuples; 0: no limit
   int memory_budget_kb;  ///< tandem.memory_budget: shared memory for caches, as of server start; 0: none, or no preload

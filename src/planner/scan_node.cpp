@@ -8,6 +8,8 @@
 // in its place. That is an expression which reads a field of the expression context, the only such one that neither needs a
 // place among the plan's parameters nor is taken over by an expression around it. The plan itself stays as it is.
 //
+// With a filter, native indexes have said which rows may fulfil the conditions: a bitmap of TIDs, delivered by the plan below the node.
+//
 // Conditions are checked on the heap tuple, all of them and in the planner's order.
 
 #include "pg/compat.hpp"
@@ -17,6 +19,7 @@
 #include <cmath>
 
 #include "am/scan.hpp"
+#include "pg/own.hpp"
 #include "planner/scan_plan.hpp"
 
 extern "C" {
@@ -25,6 +28,7 @@ extern "C" {
 #include "executor/executor.h"
 #include "executor/nodeCustom.h"
 #include "nodes/nodeFuncs.h"
+#include "nodes/tidbitmap.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -40,10 +44,12 @@ struct ScanNode {
   ScanPlan plan;
   Relation index;  ///< nullptr under EXPLAIN without ANALYZE
   IndexScanDesc scan;
-  ExprState* query;             ///< the distance's second argument
-  MemoryContext query_context;  ///< of its value, which the scan needs as long as it is not rescanned
-  bool is_positioned;           ///< the scan has its query
-  ExprState* distance;          ///< for rows whose distance the index does not tell; made when there is one
+  ExprState* query;              ///< the distance's second argument
+  base::TidSet* filter;          ///< nullptr if there is none, or while it is not known
+  MemoryContext filter_context;  ///< of the filter
+  MemoryContext query_context;   ///< of its value, which the scan needs as long as it is not rescanned
+  bool is_positioned;            ///< the scan has its query
+  ExprState* distance;           ///< for rows whose distance the index does not tell; made when there is one
 };
 
 ScanNode* NodeOf(CustomScanState* state) {
@@ -105,6 +111,38 @@ void Position(ScanNode* node) {
   node->is_positioned = true;
 }
 
+// ---- The filter ----
+
+PlanState* FilterPlanOf(const ScanNode* node) {
+  return node->custom.custom_ps == NIL ? nullptr : static_cast<PlanState*>(linitial(node->custom.custom_ps));
+}
+
+void ForgetFilter(ScanNode* node) {
+  node->filter = nullptr;
+  MemoryContextReset(node->filter_context);
+}
+
+base::HeapTid TidOf(BlockNumber block, OffsetNumber offset) {
+  return {static_cast<uint16>(block >> 16), static_cast<uint16>(block & 0xFFFF), offset};
+}
+
+/// Runs what delivers the bitmap, and makes a set of it.
+void BuildFilter(ScanNode* node) {
+  PlanState* plan = FilterPlanOf(node);
+  auto* bitmap = reinterpret_cast<TIDBitmap*>(MultiExecProcNode(plan));
+  if (bitmap == nullptr || !IsA(bitmap, TIDBitmap)) elog(ERROR, "unrecognized result from subplan");
+  node->filter = pg::Own<base::TidSet>(node->filter_context);
+  pg::VisitBitmap(bitmap, [node](BlockNumber block, const OffsetNumber* offsets, int count) {
+    pg::Guard([=] {
+      if (offsets == nullptr) node->filter->AddWholeBlock(block);
+      for (int i = 0; offsets != nullptr && i < count; i++) node->filter->AddTid(TidOf(block, offsets[i]));
+    });
+  });
+  tbm_free(bitmap);
+  pg::Guard([node] { node->filter->Freeze(); });
+  am::SetScanFilter(node->scan, node->filter);
+}
+
 void BeginIndexScan(ScanNode* node) {
   const EState* estate = node->custom.ss.ps.state;
   node->scan = index_beginscan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot, 0, 1);
@@ -135,6 +173,7 @@ TupleTableSlot* NextRow(ScanState* state) {
   ScanNode* node = NodeOf(state);
   TupleTableSlot* slot = state->ss_ScanTupleSlot;
   if (node->scan == nullptr) BeginIndexScan(node);
+  if (FilterPlanOf(node) != nullptr && node->filter == nullptr) BuildFilter(node);
   if (!node->is_positioned) Position(node);
   if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
   const bool is_null = node->scan->xs_orderbynulls[0];
@@ -177,10 +216,16 @@ void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
   ScanNode* node = NodeOf(state);
   node->plan = ScanPlanOf(castNode(CustomScan, state->ss.ps.plan));
   PrepareRows(node, estate);
-  if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
   const auto* plan = castNode(CustomScan, state->ss.ps.plan);
+  // Bitmaps have no direction and no marks.
+  const int filter_flags = flags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK);
+  if (plan->custom_plans != NIL)
+    state->custom_ps =
+        list_make1(ExecInitNode(static_cast<Plan*>(linitial(plan->custom_plans)), estate, filter_flags));
+  if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
   node->index = index_open(node->plan.index, exec_rt_fetch(plan->scan.scanrelid, estate)->rellockmode);
   node->query = ExecInitExpr(static_cast<Expr*>(lsecond(node->plan.distance->args)), &state->ss.ps);
+  node->filter_context = AllocSetContextCreate(estate->es_query_cxt, "tandem filter", ALLOCSET_DEFAULT_SIZES);
   node->query_context =
       AllocSetContextCreate(estate->es_query_cxt, "tandem query value", ALLOCSET_DEFAULT_SIZES);
 }
@@ -190,7 +235,16 @@ TupleTableSlot* ExecScanNode(CustomScanState* state) {
 }
 
 void RescanNode(CustomScanState* state) {
-  NodeOf(state)->is_positioned = false;
+  ScanNode* node = NodeOf(state);
+  node->is_positioned = false;
+  if (PlanState* filter = FilterPlanOf(node); filter != nullptr) {
+    // The server tells the plan's own children only. A bitmap that depends on nothing that has changed stays as it is.
+    if (state->ss.ps.chgParam != nullptr) UpdateChangedParamSet(filter, state->ss.ps.chgParam);
+    if (filter->chgParam != nullptr && node->filter != nullptr) {
+      am::SetScanFilter(node->scan, nullptr);
+      ForgetFilter(node);
+    }
+  }
   ExecScanReScan(&state->ss);
 }
 
@@ -199,6 +253,7 @@ void EndScanNode(CustomScanState* state) {
   ExecClearTuple(state->ss.ss_ScanTupleSlot);
   if (node->scan != nullptr) index_endscan(node->scan);
   if (node->index != nullptr) index_close(node->index, NoLock);
+  if (PlanState* filter = FilterPlanOf(node); filter != nullptr) ExecEndNode(filter);
   node->scan = nullptr;
   node->index = nullptr;
 }

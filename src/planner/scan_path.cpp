@@ -1,7 +1,8 @@
 // Offers a Tandem Scan wherever the planner would offer a scan of a tandem index in order of distance.
 //
 // The planner is asked itself: create_index_paths() on a copy of the relation that has nothing but tandem indexes. What comes back
-// is cheaper than the server's own index scan by what the node saves: see scan_node.cpp.
+// is cheaper than the server's own index scan by what the node saves: see scan_node.cpp. And once more with a filter, where native
+// indexes serve conditions.
 
 #include "pg/compat.hpp"
 
@@ -9,6 +10,8 @@
 
 #include "am/scan.hpp"
 #include "pg/settings.hpp"
+#include "planner/native_filter.hpp"
+#include "planner/relation_copy.hpp"
 #include "planner/scan_node.hpp"
 #include "planner/scan_plan.hpp"
 
@@ -37,19 +40,6 @@ bool HasIndexOfOurs(const RelOptInfo* relation) {
   foreach (cell, relation->indexlist)
     if (am::IsTandemIndex(lfirst_node(IndexOptInfo, cell))) return true;
   return false;
-}
-
-/// The relation as if it had only those indexes, and no path yet. Indexes keep naming the original: paths made from them take
-/// parent, target and parameters from it.
-RelOptInfo* CopyWithIndexes(const RelOptInfo* relation, List* indexes) {
-  auto* copy = makeNode(RelOptInfo);
-  *copy = *relation;
-  copy->indexlist = indexes;
-  copy->pathlist = copy->ppilist = copy->partial_pathlist = NIL;
-  copy->cheapest_startup_path = copy->cheapest_total_path = copy->cheapest_unique_path = nullptr;
-  copy->cheapest_parameterized_paths = NIL;
-  copy->consider_parallel = false;
-  return copy;
 }
 
 List* IndexesOfOurs(const RelOptInfo* relation) {
@@ -91,7 +81,9 @@ Cost CostOfDistances(const IndexPath* path) {
   return cost.per_tuple * path->path.rows;
 }
 
-void AddScanPath(RelOptInfo* relation, const IndexPath* index_path) {
+/// filter: nullptr if none.
+void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
+                 BitmapHeapPath* filter) {
   auto* path = makeNode(CustomPath);
   path->path = index_path->path;
   path->path.type = T_CustomPath;
@@ -99,12 +91,30 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path) {
   path->path.parent = relation;
   path->path.pathtarget = relation->reltarget;
   path->path.parallel_safe = relation->consider_parallel;
-  const Cost run_cost = index_path->path.total_cost - index_path->path.startup_cost;
-  path->path.total_cost -= Min(CostOfDistances(index_path), run_cost / 2);
+  path->path.startup_cost = startup_cost;
+  path->path.total_cost = startup_cost + run_cost;
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+  path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
   path->custom_private = list_make1(const_cast<IndexPath*>(index_path));
   path->methods = &kScanPathMethods;
   add_path(relation, &path->path);
+}
+
+void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path) {
+  const Cost run_cost = index_path->path.total_cost - index_path->path.startup_cost;
+  AddScanPath(relation, index_path, index_path->path.startup_cost,
+              run_cost - Min(CostOfDistances(index_path), run_cost / 2), nullptr);
+}
+
+/// A scan that visits only rows which the filter admits.
+void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, BitmapHeapPath* bitmap) {
+  const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
+  const am::FilteredSearchCost search = am::CostOfFilteredSearch(index_path->indexinfo, filter.rows);
+  // Rows come from anywhere in the heap, as in the plain scan, but fewer of them: conditions are paid for each of them there.
+  const Cost plain_run_cost = index_path->path.total_cost - index_path->path.startup_cost;
+  const double share = Min(1.0, filter.rows / Max(index_path->indexinfo->tuples, 1.0));
+  AddScanPath(relation, index_path, filter.cost + search.startup, search.run + plain_run_cost * share,
+              bitmap);
 }
 
 bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -117,11 +127,15 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   if (next_set_rel_pathlist != nullptr) next_set_rel_pathlist(root, relation, number, entry);
   if (!pg::CurrentSettings().enable_custom_scan || !CanScan(root, relation, entry)) return;
   const IndexPath* path = FindOrderedPath(root, relation);
-  if (path != nullptr) AddScanPath(relation, path);
+  if (path == nullptr) return;
+  BitmapHeapPath* filter =
+      pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
+  AddPlainScan(relation, path);
+  if (filter != nullptr) AddFilteredScan(relation, path, filter);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
-                   List* /*custom_plans*/) {
+                   List* custom_plans) {
   const auto* index_path = linitial_node(IndexPath, path->custom_private);
   auto* node = makeNode(CustomScan);
   node->scan.plan.targetlist = target;
@@ -129,6 +143,8 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   node->scan.plan.qual = extract_actual_clauses(clauses, false);
   node->scan.scanrelid = relation->relid;
   node->flags = path->flags;
+  if (custom_plans != NIL)
+    node->custom_plans = list_make1(BitmapPlanOf(static_cast<Plan*>(linitial(custom_plans))));
   node->methods = &kScanPlanMethods;
   const auto column = static_cast<AttrNumber>(linitial_int(index_path->indexorderbycols) + 1);
   auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));

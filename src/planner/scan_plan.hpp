@@ -3,6 +3,7 @@
 //
 //   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left
 //   custom_private  (index's OID), (number of that column in the index)
+//   custom_plans    the filter: what delivers a bitmap of TIDs; nothing if there is none
 //
 // Nothing of custom_exprs is evaluated as it stands. They are there because the server then renumbers their variables and knows
 // the parameters they depend on.

@@ -1,0 +1,92 @@
+// The planner itself chooses indexes, and combines them by And and Or: it is shown a copy of the relation whose indexes can deliver
+// nothing but bitmaps.
+
+#include "pg/compat.hpp"
+
+#include "planner/native_filter.hpp"
+
+#include "planner/relation_copy.hpp"
+
+extern "C" {
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+}
+
+namespace tandem::planner {
+
+namespace {
+
+/// Indexes that deliver bitmaps and can do nothing else. They keep naming the original relation, as paths made from them take
+/// parent, target and parameters from it.
+List* BitmapIndexesOf(const RelOptInfo* relation) {
+  List* indexes = NIL;
+  ListCell* cell;
+  foreach (cell, relation->indexlist) {
+    const auto* index = lfirst_node(IndexOptInfo, cell);
+    // A hypothetical index has no file to read.
+    if (!index->amhasgetbitmap || index->hypothetical) continue;
+    auto* copy = makeNode(IndexOptInfo);
+    *copy = *index;
+    copy->amhasgettuple = copy->amcanparallel = false;
+    indexes = lappend(indexes, copy);
+  }
+  return indexes;
+}
+
+/// True if every index in the tree filters at all. One that has all the columns a query needs is offered without a condition, for
+/// the sake of an index-only scan that we do not want.
+bool Filters(const Path* path) {
+  const List* children = NIL;
+  if (IsA(path, IndexPath)) {
+    const auto* index_path = reinterpret_cast<const IndexPath*>(path);
+    return index_path->indexclauses != NIL || index_path->indexinfo->indpred != NIL;
+  }
+  if (IsA(path, BitmapAndPath)) children = reinterpret_cast<const BitmapAndPath*>(path)->bitmapquals;
+  if (IsA(path, BitmapOrPath)) children = reinterpret_cast<const BitmapOrPath*>(path)->bitmapquals;
+  ListCell* cell;
+  foreach (cell, children)
+    if (!Filters(static_cast<const Path*>(lfirst(cell)))) return false;
+  return children != NIL;
+}
+
+}  // namespace
+
+BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation) {
+  if (relation->baserestrictinfo == NIL) return nullptr;
+  List* indexes = BitmapIndexesOf(relation);
+  if (indexes == NIL) return nullptr;
+  RelOptInfo* copy = CopyWithIndexes(relation, indexes);
+  create_index_paths(root, copy);
+  BitmapHeapPath* cheapest = nullptr;
+  ListCell* cell;
+  foreach (cell, copy->pathlist) {
+    auto* path = static_cast<Path*>(lfirst(cell));
+    if (!IsA(path, BitmapHeapPath) || path->param_info != nullptr) continue;
+    auto* bitmap = reinterpret_cast<BitmapHeapPath*>(path);
+    if (!Filters(bitmap->bitmapqual)) continue;
+    if (cheapest == nullptr || path->total_cost < cheapest->path.total_cost) cheapest = bitmap;
+  }
+  if (cheapest != nullptr) {
+    cheapest->path.parent = relation;
+    cheapest->path.parallel_safe = relation->consider_parallel;
+  }
+  return cheapest;
+}
+
+NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter) {
+  Selectivity selectivity;
+  NativeFilterCost result = {};
+  cost_bitmap_tree_node(filter->bitmapqual, &result.cost, &selectivity);
+  result.rows = clamp_row_est(relation->tuples * selectivity);
+  return result;
+}
+
+Plan* BitmapPlanOf(Plan* plan) {
+  // A condition that needs no row puts a Result above, which the server repeats above our node.
+  while (!IsA(plan, BitmapHeapScan)) plan = outerPlan(plan);
+  return outerPlan(plan);
+}
+
+}  // namespace tandem::planner

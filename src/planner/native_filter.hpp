@@ -1,0 +1,22 @@
+#pragma once
+// What native indexes can say of a relation's conditions, as a bitmap of TIDs.
+
+#include "pg/compat.hpp"
+
+namespace tandem::planner {
+
+/// The bitmap heap scan that the planner would choose for the conditions of `relation`; nullptr if no index serves any. It may leave
+/// conditions to a check of the rows.
+[[nodiscard]] BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation);
+
+/// Its bitmap alone, without visits of the heap.
+struct NativeFilterCost {
+  Cost cost;
+  double rows;  ///< TIDs in it
+};
+[[nodiscard]] NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter);
+
+/// Of the plan made of such a path, the node that delivers the bitmap.
+[[nodiscard]] Plan* BitmapPlanOf(Plan* plan);
+
+}  // namespace tandem::planner
