@@ -10,8 +10,7 @@ SET search_path = custom_scan, public;
 \set ECHO all
 
 -- Tandem Scans: the distance that the index computed takes the place of the expression wherever a query has it.
--- Seen to fail with: the distance of the row before, the distance not recomputed for rows that were locked, a CaseTestExpr
--- instead of a CoerceToDomainValue, the query's value left in memory of one row, -0 not told from 0.
+-- Seen to fail with: the distance of the row before, the distance not recomputed for rows that were locked, -0 not told from 0.
 SET enable_seqscan = off;
 SET enable_sort = off;
 CREATE TABLE items (id int PRIMARY KEY, kind int, v vector(3)) WITH (autovacuum_enabled = off);

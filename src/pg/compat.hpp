@@ -154,6 +154,13 @@ inline void DisablePath(Path* path) {
 #endif
 }
 
+/// What the planner adds to the cost of a path that a setting like enable_bitmapscan = off speaks against.
+#if PG_VERSION_NUM >= 180000
+constexpr Cost kDisableCost = 0;
+#else
+constexpr Cost kDisableCost = 1.0e10;
+#endif
+
 /// True if `role` owns the relation, or is a superuser.
 [[nodiscard]] inline bool OwnsRelation(Oid relation, Oid role) {
 #if PG_VERSION_NUM >= 160000

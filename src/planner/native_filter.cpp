@@ -78,7 +78,8 @@ BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation) {
 NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter) {
   Selectivity selectivity;
   NativeFilterCost result = {};
-  cost_bitmap_tree_node(filter->bitmapqual, &result.cost, &selectivity);
+  cost_bitmap_tree_node(filter->bitmapqual, &result.bitmap, &selectivity);
+  result.heap = filter->path.total_cost - result.bitmap - (enable_bitmapscan ? 0 : pg::kDisableCost);
   result.rows = clamp_row_est(relation->tuples * selectivity);
   return result;
 }

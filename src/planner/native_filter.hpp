@@ -9,10 +9,10 @@ namespace tandem::planner {
 /// conditions to a check of the rows.
 [[nodiscard]] BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation);
 
-/// Its bitmap alone, without visits of the heap.
 struct NativeFilterCost {
-  Cost cost;
-  double rows;  ///< TIDs in it
+  Cost bitmap;  ///< to have it
+  Cost heap;    ///< to visit all rows that it admits, and to check them
+  double rows;  ///< these
 };
 [[nodiscard]] NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter);
 

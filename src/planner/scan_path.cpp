@@ -110,11 +110,7 @@ void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path) {
 void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, BitmapHeapPath* bitmap) {
   const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
   const am::FilteredSearchCost search = am::CostOfFilteredSearch(index_path->indexinfo, filter.rows);
-  // Rows come from anywhere in the heap, as in the plain scan, but fewer of them: conditions are paid for each of them there.
-  const Cost plain_run_cost = index_path->path.total_cost - index_path->path.startup_cost;
-  const double share = Min(1.0, filter.rows / Max(index_path->indexinfo->tuples, 1.0));
-  AddScanPath(relation, index_path, filter.cost + search.startup, search.run + plain_run_cost * share,
-              bitmap);
+  AddScanPath(relation, index_path, filter.bitmap + search.startup, search.run + filter.heap, bitmap);
 }
 
 bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
