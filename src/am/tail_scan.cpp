@@ -258,7 +258,8 @@ bool TailScan::MakeCode(uint64 row, std::uint8_t* to) {
   }
   vec::EncodeVector(codec.base, vector, code8_);
   vec::MakeWalkCode(codec, code8_, to);
-  return vec::WalkResidual(codec, vector, code8_) <= static_cast<double>(codec.reach);
+  // By the triangle inequality the error holds for a row that is no farther from its code than that.
+  return vec::WalkResidual(codec, vector, code8_) <= static_cast<double>(Max(codec.reach, codec.error));
 }
 
 // ---- Lists ----

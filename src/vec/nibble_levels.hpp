@@ -2,7 +2,6 @@
 // The 16 levels of a dimension's 4-bit codes, as CodeKernels::make_nibbles chooses among them.
 
 #include <algorithm>
-#include <cmath>
 
 namespace tandem::vec {
 
@@ -10,7 +9,9 @@ constexpr double kMiddleNibble = 7.5;
 
 /// The level, from the middle of all of them, that stands for x, which is measured from there, too. step: > 0.
 [[nodiscard]] inline double LevelFor(double x, double step) noexcept {
-  return step * (std::clamp(std::floor(x / step + 8.0), 0.0, 15.0) - kMiddleNibble);
+  // Clamped first: what is left is not negative, so that cutting off rounds downwards. std::floor() is a call.
+  const auto nibble = static_cast<int>(std::clamp(x / step + 8.0, 0.0, 15.0));
+  return step * (nibble - kMiddleNibble);
 }
 
 }  // namespace tandem::vec

@@ -91,6 +91,32 @@ double SumOfWeights(const NibbleQuery& query) noexcept {
   return static_cast<double>(sum);
 }
 
+/// How far the vector times `scale` is from what the codes stand for. code(d): in units of 8-bit codes.
+template <typename Code>
+double ResidualOf(const ScalarQuantizer& base, const float* vector, double scale, const Code& code) noexcept {
+  const auto step = static_cast<double>(base.step);
+  const float* offset = base.offset;
+  const std::size_t n = base.dimensions;
+  const auto difference = [=](std::size_t d) {
+    return static_cast<double>(vector[d]) * scale - (static_cast<double>(offset[d]) + step * code(d));
+  };
+  // Two sums take turns: an addition waits for the one before it.
+  double even = 0.0;
+  double odd = 0.0;
+  if (base.metric == Metric::kL1) {
+    for (std::size_t d = 0; d < n; ++d) even += std::fabs(difference(d));
+    return even;
+  }
+  for (std::size_t d = 0; d + 1 < n; d += 2) {
+    const double first = difference(d);
+    const double second = difference(d + 1);
+    even += first * first;
+    odd += second * second;
+  }
+  if (n % 2 != 0) odd += difference(n - 1) * difference(n - 1);
+  return std::sqrt(even + odd);
+}
+
 }  // namespace
 
 std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept {
@@ -117,22 +143,14 @@ void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_
 }
 
 double WalkResidual(const WalkCodec& codec, const float* vector, const std::uint8_t* code8) noexcept {
-  const ScalarQuantizer& base = codec.base;
-  const double scale = ScaleOf(base.metric, vector, base.dimensions);
-  double sum = 0.0;
-  double squares = 0.0;
-  for (std::size_t d = 0; d < base.dimensions; ++d) {
-    double code = code8[d];
-    if (codec.code == WalkCode::kSq4) {
-      const double centre = codec.centre[d];
-      code = centre + LevelFor(code - centre, codec.step[d]);
-    }
-    const double meant = static_cast<double>(base.offset[d]) + static_cast<double>(base.step) * code;
-    const double difference = static_cast<double>(vector[d]) * scale - meant;
-    sum += std::fabs(difference);
-    squares += difference * difference;
-  }
-  return base.metric == Metric::kL1 ? sum : std::sqrt(squares);
+  const double scale = ScaleOf(codec.base.metric, vector, codec.base.dimensions);
+  const auto code_at = [code8](std::size_t d) { return static_cast<double>(code8[d]); };
+  const auto level_at = [code8, centres = codec.centre, steps = codec.step](std::size_t d) {
+    const auto centre = static_cast<double>(centres[d]);
+    return centre + LevelFor(code8[d] - centre, static_cast<double>(steps[d]));
+  };
+  return codec.code == WalkCode::kSq4 ? ResidualOf(codec.base, vector, scale, level_at)
+                                      : ResidualOf(codec.base, vector, scale, code_at);
 }
 
 std::size_t WalkQuery::ScratchBytes(std::size_t dimensions) noexcept {
