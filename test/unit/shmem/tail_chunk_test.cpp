@@ -115,14 +115,22 @@ TEST(TailChunk, ManyMayAddAndReadAtATime) {
   const TailLayout layout = LayOutTail(40);
   const TailChunk chunk(frame.bytes, layout);
   chunk.Init();
+  constexpr std::uint32_t kThreads = 4;
   std::atomic<std::uint32_t> wrong = {0};
+  std::atomic<std::uint32_t> begun = {0};
   std::vector<std::thread> threads;
-  for (std::uint32_t number = 0; number < 4; number++) {
+  for (std::uint32_t number = 0; number < kThreads; number++) {
     threads.emplace_back([&, number] {
+      begun++;
+      while (begun < kThreads) std::this_thread::yield();
       while (chunk.rows() < layout.per_chunk) {
+        // Taking turns: one thread alone would be done before the others look.
+        std::this_thread::yield();
         const std::uint32_t first = chunk.rows();
         const std::uint32_t end = first + 1 + (first + number) % 9;
-        (void)Append(chunk, layout, first, end < layout.per_chunk ? end : layout.per_chunk);
+        // The others only read: what they see of a writer they see by the number of rows.
+        if (number < kThreads / 2)
+          (void)Append(chunk, layout, first, end < layout.per_chunk ? end : layout.per_chunk);
         wrong += WrongRows(chunk, layout, chunk.rows());
       }
     });
