@@ -32,6 +32,7 @@ odd_rows();
 aborts_and_deletions();
 cursors();
 another_life();
+late_maker();
 errors_and_crashes();
 beside_inserts();
 standby();
@@ -270,6 +271,23 @@ SQL
   add_tail('life', 400, $tail);
   check_alike($node, 'life', 'the next tail', dimensions => 400);
   is($node->safe_psql('postgres', "SELECT * FROM wrong_answers('life', ARRAY[" . queries_for(400) . "], 20)"), '', 'the next tail: as the table has it');
+}
+
+# A search that began before a fold makes its codes after it, when they have been forgotten: the new tail's searches have others.
+sub late_maker {
+  clear_stop_points($node);
+  my $session = start_session($node, 'late');
+  $session->query_safe(arm_sql('always-graph=on', 'search-before-segments=wait'));
+  send_sql($session, "SELECT md5(string_agg(a, ' ')) FROM tail_answers('life', '<->', ARRAY[spread_vector(900001, 400)], 30) a;");
+  await_stop_point($node, 'search-before-segments');
+  my $answer = $node->safe_psql('postgres', "SELECT md5(string_agg(a, ' ')) FROM tail_answers('life', '<->', ARRAY[spread_vector(900001, 400)], 30) a");
+  $node->safe_psql('postgres', "CALL tandem_build('life_index')");
+  release_stop_point($node, 'search-before-segments');
+  like($session->query_safe('SELECT 1'), qr/\Q$answer\E/, 'a search over a fold finds what it would have found before');
+  end_session($session);
+  is($node->safe_psql('postgres', "SELECT count(*) FROM tandem_memory WHERE kind = 'tail' AND indexname = 'life_index'"), 1, 'it made codes');
+  add_tail('life', 400, $tail);
+  check_alike($node, 'life', 'after it', dimensions => 400);
 }
 
 sub errors_and_crashes {
