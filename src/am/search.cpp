@@ -78,7 +78,8 @@ struct FilteredStream {
 /// One segment as a source, or the tail by code. Its batch holds, in this order: a heap of the `ready` rows whose true distance
 /// is known and that were not delivered yet, the nearest on top; unused places; from `rough` on rows ascending by the lower
 /// bound of their distance, which is their key. A graph's batch is all that is known of it: what follows may be nearer. The tail's is
-/// followed by a fence: no row of the tail that is not in the batch is nearer.
+/// followed by a fence: no row of the tail that is not in the batch is nearer. So is that of a segment whose admitted nodes were
+/// all compared.
 struct GraphStream {
   SegmentScan* scan;         ///< nullptr: the tail
   TailScan* tail;            ///< nullptr: a segment
@@ -245,11 +246,10 @@ static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) 
   return true;
 }
 
-/// Fills the batch with the rows at `nodes`.
+/// Adds the rows at `nodes` to the batch.
 static bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
   SegmentReader& reader = stream->scan->reader;
   for (const graph::FoundNode& found : nodes) reader.AskForRows(found.node);
-  stream->batch_size = stream->ready = stream->rough = stream->asked = 0;
   for (const graph::FoundNode& found : nodes) {
     const policy::OrderedKey bound = policy::ToOrderedKey(stream->query.LowerBound(found.key));
     const auto rows = reader.RowsOf(found.node);
@@ -425,6 +425,7 @@ static bool WalkGraphs(Search* search, uint32 first, uint32 count) {
     const auto nodes = stream->scan->search->batch();
     stream->started = true;
     stream->ended = nodes.empty();
+    stream->batch_size = stream->ready = stream->rough = stream->asked = 0;
     is_usable = is_usable && CollectRows(search, stream, nodes) && !stream->scan->reader.stale();
   }
   search->report.chunks_loaded += LeaveSegments(handles.scans + first, count);
@@ -522,6 +523,10 @@ static bool StepStream(Search* search, GraphStream* stream) {
   filtered->spent += policy::CostOfTactic(filtered->tactic, filtered->situation);
   if (filtered->scored) {
     stream->ended = nodes.empty();
+    stream->has_fence = !nodes.empty();
+    if (stream->has_fence)
+      stream->fence = {policy::ToOrderedKey(static_cast<double>(nodes[nodes.size() - 1].key)),
+                       base::RowId{0}};
   } else if (nodes.empty()) {
     filtered->tactic = policy::FilterTactic::kCodes;
   } else if (is_first && filtered->tactic == policy::FilterTactic::kStream &&
@@ -543,8 +548,9 @@ static bool StepStream(Search* search, GraphStream* stream) {
 /// Walks until they have cost as much as comparing everything that is wanted, then that: the ski-rental rule again.
 static bool FetchFiltered(Search* search, GraphStream* stream) {
   FilteredStream* filtered = stream->filtered;
-  stream->batch_size = stream->ready = stream->rough = 0;
-  while (stream->batch_size == 0 && !stream->ended) {
+  // Rows whose distance is known stay where they are.
+  stream->batch_size = stream->rough = stream->asked = stream->ready;
+  while (stream->rough == stream->batch_size && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
     if (filtered->spent >= policy::CostOfTactic(policy::FilterTactic::kCodes, filtered->situation))
       filtered->tactic = policy::FilterTactic::kCodes;
@@ -564,13 +570,16 @@ static bool RefillFiltered(Search* search, GraphStream* stream) {
   if (limit != 0 && search->examined >= limit) {
     search->report.cut = 1;
     stream->ended = true;
+    stream->has_fence = false;
     return true;
   }
+  if (policy::IsWorthScoring(stream->filtered->tactic, stream->filtered->situation))
+    stream->filtered->tactic = policy::FilterTactic::kCodes;
   if (!FetchFiltered(search, stream)) {
     TurnExact(search);
     return false;
   }
-  search->examined += stream->batch_size;
+  search->examined += stream->batch_size - stream->ready;
   return true;
 }
 
@@ -703,6 +712,8 @@ static bool TakeNearest(Search* search, policy::Candidate* nearest) {
     if (rough == nullptr || (found && nearest->key < rough->NearestRough())) break;
     if (likely(rough->rough < rough->batch_size)) {
       ReRankNext(search, rough);
+    } else if (rough->tail == nullptr) {
+      if (!RefillFiltered(search, rough)) return false;
     } else if (!FetchTail(search, rough, get_float4_infinity())) {
       TurnExact(search);
       return false;

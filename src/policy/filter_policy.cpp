@@ -30,6 +30,7 @@ constexpr double kMostLists = 2.5;
 constexpr double kSparseShare = 0.05;
 // To look at everything is worth so much: the answer has all there is, in order, and the search need not go on.
 constexpr double kWorthOfAll = 1.5;
+constexpr double kBatchesWorthAll = 8.0;
 
 double Share(const FilterSituation& situation) noexcept {
   if (situation.rows == 0) return 1.0;
@@ -102,6 +103,10 @@ std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) 
     return share < kSparseShare ? 2 * situation.ef_search : situation.ef_search;
   if (tactic != FilterTactic::kStream || share <= 0.0) return situation.ef_search;
   return static_cast<std::uint32_t>(std::min(std::ceil(situation.ef_search / share), 1e6));
+}
+
+bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept {
+  return CostOfTactic(FilterTactic::kCodes, situation) <= kBatchesWorthAll * CostOfTactic(tactic, situation);
 }
 
 bool LiesNear(std::uint64_t found, std::uint64_t admitted, const FilterSituation& situation) noexcept {

@@ -33,6 +33,10 @@ struct FilterSituation {
 /// The pool of a tactic that walks: nodes.
 [[nodiscard]] std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;
 
+/// For who wants more than a walk's first batch. True if everything that is admitted had better be compared at once: it costs
+/// little more than some batches, and nothing that comes later is nearer than what came before.
+[[nodiscard]] bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept;
+
 /// False if among `found` nodes near a query, `admitted` of which are admitted, there are so many fewer than in the whole segment
 /// that what is admitted must lie elsewhere.
 [[nodiscard]] bool LiesNear(std::uint64_t found, std::uint64_t admitted,
