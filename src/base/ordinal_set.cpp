@@ -9,7 +9,7 @@ void OrdinalSet::ToBitmap() {
   words_.assign((std::size_t{bound_} + kWordBits - 1) / kWordBits, 0);
   is_bitmap_ = true;
   for (const std::uint32_t ordinal : list_) Mark(ordinal);
-  list_ = {};
+  list_ = std::vector<std::uint32_t>();  // {} would keep the memory
 }
 
 void OrdinalSet::Freeze() {

@@ -123,7 +123,7 @@ class GraphSearch {
     wanted_ = filter.nodes->words();
     filtered_ef_ = ef_;
     ef_ = kSeedEf;
-    pool_.resize(std::max(kSeedEf, 2 * filtered_ef_));
+    pool_.resize(std::max(kSeedEf, kWidest * filtered_ef_));
     batch_.reserve(pool_.size());
     is_seeding_ = true;
     seeds_.clear();
@@ -222,6 +222,7 @@ class GraphSearch {
   static constexpr std::uint32_t kSeedEf = 16;
   static constexpr std::uint32_t kSeedBridges = 32;
   static constexpr std::uint32_t kSpread = 16;
+  static constexpr std::uint32_t kWidest = 8;
   static constexpr std::uint32_t kLargestScoredBatch = 4096;
   static constexpr std::size_t kScoreAtOnce = 32;
 
@@ -479,9 +480,7 @@ class GraphSearch {
     pool_size_ = next_ = 0;
     std::size_t wanted = 0;
     for (const Entry seed : seeds_) wanted += IsWanted(NodeOf(seed)) ? 1 : 0;
-    // Half of those that were to be expected, or fewer: what is wanted lies elsewhere, where it is harder to find.
-    const bool is_far = 2 * wanted * header_->nodes < seeds_.size() * filter_.nodes->size();
-    ef_ = is_far ? 2 * filtered_ef_ : filtered_ef_;
+    ef_ = filtered_ef_ * Widening(wanted);
     GrowMarked(wanted);
     for (const Entry seed : seeds_) {
       if (!IsWanted(NodeOf(seed))) continue;
@@ -491,6 +490,15 @@ class GraphSearch {
     fresh_count_ = paged_count_ = 0;
     TakeSpread(reader);
     stage_ = Stage::kBridge;
+  }
+
+  /// By how much a pool is larger if fewer of the seeds are wanted than were to be expected. Then what is wanted lies elsewhere: all
+  /// around the query, where the nearest are no neighbours of each other.
+  [[nodiscard]] std::uint32_t Widening(std::size_t wanted) const noexcept {
+    const double expected = static_cast<double>(seeds_.size()) * static_cast<double>(filter_.nodes->size()) /
+                            static_cast<double>(std::max(header_->nodes, 1U));
+    const auto found = static_cast<double>(wanted);
+    return 2.0 * found >= expected ? 1 : kWidest * found >= expected ? 2 : kWidest;
   }
 
   /// Some wanted nodes of all over the graph.

@@ -1,0 +1,83 @@
+#include "policy/filter_policy.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tandem::policy {
+namespace {
+
+FilterSituation Make(std::uint64_t rows, double share, std::uint32_t dimensions = 128) {
+  FilterSituation situation;
+  situation.rows = rows;
+  situation.admitted = static_cast<std::uint64_t>(static_cast<double>(rows) * share);
+  situation.dimensions = dimensions;
+  situation.in_memory = true;
+  return situation;
+}
+
+TEST(FilterPolicy, ScoresSmallSetsExactly) {
+  EXPECT_GE(LargestExactSet(128), 1'000U);
+  EXPECT_LE(LargestExactSet(128), 2'000U);
+  EXPECT_LT(LargestExactSet(1'536), LargestExactSet(128));
+  EXPECT_GE(LargestExactSet(16'000), 10U);
+}
+
+// Broken once by a walk that costs the same whatever is admitted.
+TEST(FilterPolicy, GoesFromCodesToWalkToStream) {
+  int last = 0;
+  for (const double share : {0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9, 1.0}) {
+    const FilterTactic tactic = ChooseTactic(Make(1'000'000, share));
+    const int rank = tactic == FilterTactic::kCodes ? 0 : tactic == FilterTactic::kWalk ? 1 : 2;
+    EXPECT_NE(tactic, FilterTactic::kVectors) << share;
+    EXPECT_GE(rank, last) << share;
+    last = rank;
+  }
+  EXPECT_EQ(last, 2);
+  EXPECT_EQ(ChooseTactic(Make(1'000'000, 0.005)), FilterTactic::kCodes);
+  EXPECT_EQ(ChooseTactic(Make(1'000'000, 0.1)), FilterTactic::kWalk);
+}
+
+TEST(FilterPolicy, ReadsVectorsWhereCodesAreOnPages) {
+  FilterSituation situation = Make(1'000'000, 0.001);
+  situation.in_memory = false;
+  EXPECT_EQ(ChooseTactic(situation), FilterTactic::kVectors);
+}
+
+TEST(FilterPolicy, ScoresAllWhereThatCostsLittleMore) {
+  const FilterSituation situation = Make(1'000'000, 0.01);
+  const double least =
+      std::min(CostOfTactic(FilterTactic::kWalk, situation), CostOfTactic(FilterTactic::kStream, situation));
+  const double codes = CostOfTactic(FilterTactic::kCodes, situation);
+  EXPECT_EQ(ChooseTactic(situation) == FilterTactic::kCodes, codes <= 1.5 * least);
+  EXPECT_TRUE(IsWorthScoring(FilterTactic::kWalk, Make(1'000'000, 0.02)));
+  EXPECT_FALSE(IsWorthScoring(FilterTactic::kStream, Make(1'000'000, 0.9)));
+}
+
+TEST(FilterPolicy, WidensPools) {
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, Make(1'000'000, 0.5)), 80U);
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, Make(1'000'000, 1.0)), 40U);
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, Make(1'000'000, 0.0)), 40U);
+  EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, Make(1'000'000, 0.1)), 40U);
+  EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, Make(1'000'000, 0.01)), 80U);
+  EXPECT_EQ(EfOfTactic(FilterTactic::kCodes, Make(1'000'000, 0.01)), 40U);
+}
+
+TEST(FilterPolicy, TellsWhatLiesElsewhere) {
+  EXPECT_TRUE(LiesNear(80, 40, Make(1'000'000, 0.5)));
+  EXPECT_TRUE(LiesNear(80, 20, Make(1'000'000, 0.5)));
+  EXPECT_FALSE(LiesNear(80, 19, Make(1'000'000, 0.5)));
+  EXPECT_TRUE(LiesNear(0, 0, Make(1'000'000, 0.5)));
+}
+
+TEST(FilterPolicy, TakesEmptySegments) {
+  const FilterSituation nothing = Make(0, 0.0);
+  for (const FilterTactic tactic :
+       {FilterTactic::kVectors, FilterTactic::kCodes, FilterTactic::kWalk, FilterTactic::kStream})
+    EXPECT_GE(CostOfTactic(tactic, nothing), 0.0);
+  EXPECT_GT(EfOfTactic(FilterTactic::kStream, nothing), 0U);
+}
+
+}  // namespace
+}  // namespace tandem::policy
