@@ -48,6 +48,9 @@ struct ScanNode {
   base::TidSet* filter;          ///< nullptr if there is none, or while it is not known
   MemoryContext filter_context;  ///< of the filter
   MemoryContext query_context;   ///< of its value, which the scan needs as long as it is not rescanned
+  uint64 filters_built;          ///< over all rescans
+  uint64 filter_rows;            ///< in all of them
+  uint64 filter_blocks;          ///< of which nothing more was known
   bool is_positioned;            ///< the scan has its query
   ExprState* distance;           ///< for rows whose distance the index does not tell; made when there is one
 };
@@ -141,6 +144,9 @@ void BuildFilter(ScanNode* node) {
   tbm_free(bitmap);
   pg::Guard([node] { node->filter->Freeze(); });
   am::SetScanFilter(node->scan, node->filter);
+  node->filters_built++;
+  node->filter_rows += node->filter->size();
+  node->filter_blocks += node->filter->whole_blocks();
 }
 
 void BeginIndexScan(ScanNode* node) {
@@ -258,6 +264,17 @@ void EndScanNode(CustomScanState* state) {
   node->index = nullptr;
 }
 
+/// Averages over the filters that rescans built, as the server shows rows of loops.
+void ShowFilter(const ScanNode& node, ExplainState* explain) {
+  const uint64 filters = Max(node.filters_built, 1);
+  ExplainPropertyInteger("Filter Sets", nullptr, static_cast<int64>(node.filters_built), explain);
+  ExplainPropertyInteger("Rows in Filter Set", nullptr, static_cast<int64>(node.filter_rows / filters),
+                         explain);
+  if (node.filter_blocks > 0)
+    ExplainPropertyInteger("Lossy Blocks in Filter Set", nullptr,
+                           static_cast<int64>(node.filter_blocks / filters), explain);
+}
+
 void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* explain) {
   const ScanPlan plan = ScanPlanOf(castNode(CustomScan, state->ss.ps.plan));
   List* context = set_deparse_context_plan(explain->deparse_cxt, state->ss.ps.plan, ancestors);
@@ -266,6 +283,7 @@ void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* expl
   ExplainPropertyText(
       "Order By",
       deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false), explain);
+  if (FilterPlanOf(NodeOf(state)) != nullptr && explain->analyze) ShowFilter(*NodeOf(state), explain);
 }
 
 const CustomExecMethods kScanNodeMethods = {
