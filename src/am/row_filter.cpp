@@ -82,11 +82,15 @@ Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::Segme
           [](const graph::TidEntry& one, uint32 number) { return one.tid.Block() < number; });
       continue;
     }
-    if (finder->BlockHas(entry->tid.offset)) {
+    const base::Span<const std::uint16_t> offsets = finder->Offsets();
+    const std::uint16_t* offset = offsets.begin();
+    for (; entry != entries.end() && entry->tid.Block() == block; entry++) {
+      while (offset != offsets.end() && *offset < entry->tid.offset) offset++;
+      const bool is_wanted = offsets.empty() || (offset != offsets.end() && *offset == entry->tid.offset);
+      if (!is_wanted) continue;
       if (!storage::IsRow(header, entry->Row())) return Match::kDamaged;
       rows->Add(entry->Row());
     }
-    entry++;
   }
   return Match::kMore;
 }
@@ -208,8 +212,25 @@ bool GuessNodes(const FilterPart& part, SegmentReader* reader, uint32 node_count
 
 }  // namespace
 
+/// Looks at all nodes, each of one row. False if rows are not in memory.
+static bool CollectFromMemory(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
+  const std::uint64_t* wanted = part->rows.words();
+  for (uint32 node = 0; node < header.nodes;) {
+    const base::Span<const std::uint32_t> rows = reader->RowsFrom(node);
+    if (rows.empty()) return false;
+    pg::Guard([&] {
+      for (const std::uint32_t row : rows) {
+        if (row < part->rows.bound() && base::OrdinalSet::HasBit(wanted, row)) part->nodes.Add(node);
+        node++;
+      }
+    });
+  }
+  return true;
+}
+
 /// Looks at all nodes.
 static void CollectNodes(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
+  if (header.row_starts_at == 0 && CollectFromMemory(part, reader, header)) return;
   for (uint32 node = 0; node < header.nodes; node++) {
     const storage::RowSpan rows = reader->RowsOf(node);
     bool is_wanted = false;

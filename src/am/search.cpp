@@ -228,6 +228,14 @@ static void AddReport(Search* search) {
   sum->re_ranked += one.re_ranked;
   sum->late += one.late;
   sum->cut += one.cut;
+  sum->filtered += one.filtered;
+  sum->filter_tids += one.filter_tids;
+  sum->filter_rows += one.filter_rows;
+  sum->filter_mapped += one.filter_mapped;
+  sum->by_vectors += one.by_vectors;
+  sum->by_codes += one.by_codes;
+  sum->by_walk += one.by_walk;
+  sum->by_stream += one.by_stream;
   INSTR_TIME_ADD(sum->time, one.time);
 }
 
@@ -1029,14 +1037,18 @@ static void MapFilter(Search* search) {
         part = MapSegment(search->parts, view, segment, filtered->scans[i], *search->filter);
       if (part == nullptr)
         part = MapRows(search->parts, view, segment.id, segment.first_row, segment.end_row, *search->filter);
+      search->report.filter_mapped += part->rows.size();
     }
     filtered->of_segment[i] = part;
     filtered->rows += part->rows.size();
   }
   filtered->tail = FindPart(*search->parts, kNoSegment, sealed, rows);
-  if (filtered->tail == nullptr)
+  if (filtered->tail == nullptr) {
     filtered->tail = MapRows(search->parts, view, kNoSegment, sealed, rows, *search->filter);
+    search->report.filter_mapped += filtered->tail->rows.size();
+  }
   filtered->rows += filtered->tail->rows.size();
+  search->report.filter_rows = filtered->rows;
 }
 
 /// What the policy has to know of a segment.
@@ -1052,6 +1064,22 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   return situation;
 }
 
+static void CountTactic(SearchReport* report, policy::FilterTactic tactic) {
+  switch (tactic) {
+    case policy::FilterTactic::kVectors:
+      break;  // counted when the scan starts
+    case policy::FilterTactic::kCodes:
+      report->by_codes++;
+      break;
+    case policy::FilterTactic::kWalk:
+      report->by_walk++;
+      break;
+    case policy::FilterTactic::kStream:
+      report->by_stream++;
+      break;
+  }
+}
+
 /// Adds the i-th segment to the streams, or, if that is cheaper or it cannot be read, to what is scanned exactly.
 static void AddSegment(Search* search, uint32 i, const float* query) {
   FilteredRows* filtered = search->filtered;
@@ -1063,6 +1091,7 @@ static void AddSegment(Search* search, uint32 i, const float* query) {
     filtered->exact[filtered->exact_count++] = part;
     return;
   }
+  CountTactic(&search->report, tactic);
   const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
   const uint32 at = search->stream_count++;
   GraphStream* stream = &search->streams[at];
@@ -1074,6 +1103,11 @@ static void AddSegment(Search* search, uint32 i, const float* query) {
       OpenStream(search, filtered->scans[i], query, policy::EfOfTactic(tactic, situation), stream));
   AddToHandles(&search->handles, at, stream->scan);
   MemoryContextSwitchTo(old_context);
+}
+
+static void CountExactParts(Search* search) {
+  for (uint32 i = 0; i < search->filtered->exact_count; i++)
+    search->report.by_vectors += search->filtered->exact[i]->rows.empty() ? 0 : 1;
 }
 
 /// Chooses how each segment is searched; the rows behind them are scanned exactly. In filter_context.
@@ -1088,6 +1122,7 @@ static void StartFilteredGraphs(Search* search, const float* query) {
   SetRange range;
   range.parts = {filtered->exact, filtered->exact_count};
   StartSetScan(&filtered->scan, range);
+  CountExactParts(search);
   search->mode = Mode::kGraph;
   search->report.graph_scans = 1;
   search->report.segments = search->stream_count;
@@ -1106,10 +1141,12 @@ static void StartFiltered(Search* search, const float* query) {
   OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
   const uint32 dimensions = view.directory->dimensions;
   if (!AlwaysByGraph() && (filtered->rows <= policy::LargestExactSet(dimensions) ||
-                           !vec::IsCodable(view.directory->metric, query, dimensions)))
+                           !vec::IsCodable(view.directory->metric, query, dimensions))) {
     ScanWholeSet(search);
-  else
+    CountExactParts(search);
+  } else {
     StartFilteredGraphs(search, query);
+  }
 }
 
 /// What the previous start left: it is reported and let go.
@@ -1158,6 +1195,8 @@ static void StartFilteredRun(Search* search, Snapshot snapshot, const float* que
   storage::Manifest* manifest = storage::ReadManifest(search->index);
   if (search->report.strategy == Strategy::kFlat || pg::SnapshotsGetTooOld()) manifest->segment_count = 0;
   search->filtered->manifest = manifest;
+  search->report.filtered = 1;
+  search->report.filter_tids = search->filter->size();
   pg::StopPoint("search-after-manifest");
   storage::StartFlatScan(search->flat, snapshot, query);
   pg::StopPoint("search-before-segments");

@@ -51,6 +51,14 @@ struct SearchReport {
   uint64 late;              ///< rows that strict order dropped
   instr_time time;          ///< spent in searches
   uint64 cut;               ///< scans that max_scan_tuples ended
+  uint64 filtered;          ///< scans by a filter; of these:
+  uint64 filter_tids;       ///< TIDs in filters
+  uint64 filter_rows;       ///< rows of the index that filters admit, dead ones among them
+  uint64 filter_mapped;     ///< of these, those found by these scans: others were known from an earlier start
+  uint64 by_vectors;  ///< segments, and tails, whose admitted rows were all compared by their full vectors
+  uint64 by_codes;    ///< segments whose admitted rows were all compared by their codes, from the start
+  uint64 by_walk;     ///< segments searched by walks of admitted nodes
+  uint64 by_stream;   ///< segments searched by plain walks
   SearchReport* next;
 };
 

@@ -66,6 +66,14 @@ class SegmentReader {
     return static_cast<std::uint32_t>(base::ToIndex(RowAt(ordinal)) - header_->first_row);
   }
 
+  /// What rows the row section has from `ordinal` on, as far as they lie together in memory, unchecked; empty if they are not there.
+  [[nodiscard]] base::Span<const std::uint32_t> RowsFrom(std::uint32_t ordinal) {
+    const char* at = InMemory(layout_->rows, ordinal);
+    if (at == nullptr) return {};
+    const std::uint32_t left = layout_->rows.per_chunk - ordinal % layout_->rows.per_chunk;
+    return {reinterpret_cast<const std::uint32_t*>(at), Min(left, layout_->rows.count - ordinal)};
+  }
+
   [[nodiscard]] const graph::SegmentHeader& header() const { return *header_; }
   /// Which buffers held the segment's pages, if that is worth remembering; else nullptr.
   [[nodiscard]] Buffer* RecentBuffers();

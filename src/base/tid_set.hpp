@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/ids.hpp"
+#include "base/span.hpp"
 
 namespace tandem::base {
 
@@ -64,6 +65,11 @@ class TidFinder {
   /// The block found: of TIDs of that block tells which are in the set.
   [[nodiscard]] std::uint32_t block() const noexcept { return set_->blocks_[at_].number; }
   [[nodiscard]] bool BlockHas(std::uint16_t offset) const noexcept { return set_->HasOffset(at_, offset); }
+  /// The offsets in the set, ascending; none: the block is whole.
+  [[nodiscard]] Span<const std::uint16_t> Offsets() const noexcept {
+    const std::size_t first = set_->blocks_[at_].first;
+    return {set_->offsets_.data() + first, set_->blocks_[at_ + 1].first - first};
+  }
 
  private:
   const TidSet* set_;

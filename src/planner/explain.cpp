@@ -39,6 +39,19 @@ void ShowCount(const char* label, uint64 count, ExplainState* state) {
   ExplainPropertyInteger(label, nullptr, static_cast<int64>(count), state);
 }
 
+/// How filters were used, and what they were.
+void ShowFilters(const am::SearchReport& report, ExplainState* state) {
+  if (report.filtered == 0) return;
+  ShowCount("Filtered Scans", report.filtered, state);
+  ShowCount("TIDs in Filters", report.filter_tids, state);
+  ShowCount("Rows Admitted", report.filter_rows, state);
+  ShowCount("Rows Looked Up", report.filter_mapped, state);
+  ShowCount("Sets Compared by Vectors", report.by_vectors, state);
+  ShowCount("Sets Compared by Codes", report.by_codes, state);
+  ShowCount("Filtered Walks", report.by_walk, state);
+  ShowCount("Plain Walks", report.by_stream, state);
+}
+
 void ShowReport(const am::SearchReport& report, ExplainState* state) {
   const bool is_text = state->format == EXPLAIN_FORMAT_TEXT;
   const char* name = get_rel_name(report.index);
@@ -58,6 +71,7 @@ void ShowReport(const am::SearchReport& report, ExplainState* state) {
   ShowCount("Re-ranked Rows", report.re_ranked, state);
   ShowCount("Late Rows Dropped", report.late, state);
   ShowCount("Scans Cut by max_scan_tuples", report.cut, state);
+  ShowFilters(report, state);
   if (state->timing)
     ExplainPropertyFloat("Time in Searches", "ms", INSTR_TIME_GET_MILLISEC(report.time), 3, state);
   if (is_text) state->indent--;
