@@ -84,6 +84,7 @@ class TailScan {
   shmem::TailLayout layout_;
   uint32 chunks_;    ///< that have rows of the search
   uint32* covered_;  ///< for each chunk, how many of its rows are compared by code
+  bool asks_ahead_;  ///< for codes in memory, since no cache holds all of them
   bool decided_;     ///< the first pass is over
   Part* missing_;    ///< of the running pass: what shared memory does not have
   uint32 missing_count_;

@@ -2,7 +2,7 @@
 // A chunk of codes of rows that are in no segment yet: a frame's 64 KB, which grows in place. Includes no server header, so that
 // threads can attack it under a sanitizer (test/unit/shmem).
 //
-//   header: rows, writer | codes, end to end | one bit a row: has no code
+//   header: rows, writer | codes, at equal distances | one bit a row: has no code
 //
 // Rows are only ever added behind the others, and what was added never changes. A reader takes the number of rows (acquire)
 // and looks at nothing beyond; a writer is alone by its mark, writes behind that number, and raises it (release). Between
@@ -20,7 +20,7 @@ namespace tandem::shmem {
 
 /// Where what is in a chunk.
 struct TailLayout {
-  std::uint32_t code_bytes = 4;
+  std::uint32_t stride = 4;     ///< bytes from one code to the next
   std::uint32_t per_chunk = 0;  ///< rows
 };
 
@@ -34,11 +34,16 @@ constexpr std::uint32_t kTailCodesAt = 64;
 /// Rows that share a word of marks.
 constexpr std::uint32_t kTailMarksPerWord = 64;
 
+/// Codes of so many bytes begin at cache lines each. Loads of 64 bytes that cross none save a sixth of the time of comparing
+/// 388 bytes, for a sixth more memory.
+constexpr std::uint32_t kAlignedFrom = 256;
+
 /// code_bytes: a multiple of 4, small enough for one row at least.
 [[nodiscard]] constexpr TailLayout LayOutTail(std::uint32_t code_bytes) noexcept {
+  const std::uint32_t stride = code_bytes < kAlignedFrom ? code_bytes : (code_bytes + 63) / 64 * 64;
   // A word is kept back: the marks begin at a multiple of 8, and their last word may be filled in part.
   const std::uint64_t bits = (kFrameBytes - kTailCodesAt - 2 * sizeof(std::uint64_t)) * std::uint64_t{8};
-  return {code_bytes, static_cast<std::uint32_t>(bits / (code_bytes * std::uint64_t{8} + 1))};
+  return {stride, static_cast<std::uint32_t>(bits / (stride * std::uint64_t{8} + 1))};
 }
 
 [[nodiscard]] constexpr std::uint32_t TailMarkWords(std::uint32_t rows) noexcept {
@@ -71,15 +76,15 @@ class TailChunk {
     return MarkWords()[word].load(std::memory_order_relaxed);
   }
 
-  /// Adds codes of rows [first, end), with bit i of marks[i / 64] for row first + i. False, with nothing changed, if the chunk has
+  /// Adds codes of rows [first, end), `stride` apart, with bit i of marks[i / 64] for row first + i. False, with nothing changed, if the chunk has
   /// not `first` rows, or somebody else writes.
   bool Append(std::uint32_t first, std::uint32_t end, const std::uint8_t* codes,
               const std::uint64_t* marks) const noexcept {
     if (Header()->writer.exchange(1, std::memory_order_acquire) != 0) return false;
     const bool fits = Header()->rows.load(std::memory_order_relaxed) == first && end <= layout_.per_chunk;
     if (fits) {
-      std::memcpy(frame_ + kTailCodesAt + std::size_t{first} * layout_.code_bytes, codes,
-                  std::size_t{end - first} * layout_.code_bytes);
+      std::memcpy(frame_ + kTailCodesAt + std::size_t{first} * layout_.stride, codes,
+                  std::size_t{end - first} * layout_.stride);
       for (std::uint32_t row = first; row < end; row++)
         if ((marks[(row - first) / kTailMarksPerWord] >> ((row - first) % kTailMarksPerWord) & 1) != 0)
           Mark(row);
@@ -96,7 +101,7 @@ class TailChunk {
     return reinterpret_cast<TailChunkHeader*>(frame_);
   }
   [[nodiscard]] std::size_t MarksAt() const noexcept {
-    const std::size_t end = kTailCodesAt + std::size_t{layout_.per_chunk} * layout_.code_bytes;
+    const std::size_t end = kTailCodesAt + std::size_t{layout_.per_chunk} * layout_.stride;
     return (end + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t) * sizeof(std::uint64_t);
   }
   [[nodiscard]] MarkWord* MarkWords() const noexcept {

@@ -27,10 +27,10 @@ bool IsMarked(std::uint32_t row) {
 
 struct Rows {
   Rows(const TailLayout& layout, std::uint32_t first, std::uint32_t end)
-      : codes(std::size_t{end - first} * layout.code_bytes), marks(TailMarkWords(end - first)) {
+      : codes(std::size_t{end - first} * layout.stride), marks(TailMarkWords(end - first)) {
     for (std::uint32_t row = first; row < end; row++) {
-      for (std::uint32_t at = 0; at < layout.code_bytes; at++)
-        codes[std::size_t{row - first} * layout.code_bytes + at] = ByteOf(row, at);
+      for (std::uint32_t at = 0; at < layout.stride; at++)
+        codes[std::size_t{row - first} * layout.stride + at] = ByteOf(row, at);
       if (IsMarked(row)) marks[(row - first) / 64] |= std::uint64_t{1} << ((row - first) % 64);
     }
   }
@@ -48,8 +48,8 @@ std::uint32_t WrongRows(const TailChunk& chunk, const TailLayout& layout, std::u
   std::uint32_t wrong = 0;
   for (std::uint32_t row = 0; row < end; row++) {
     bool is_right = (chunk.Marks(row / 64) >> (row % 64) & 1) == (IsMarked(row) ? 1U : 0U);
-    for (std::uint32_t at = 0; at < layout.code_bytes; at++)
-      is_right = is_right && chunk.codes()[std::size_t{row} * layout.code_bytes + at] == ByteOf(row, at);
+    for (std::uint32_t at = 0; at < layout.stride; at++)
+      is_right = is_right && chunk.codes()[std::size_t{row} * layout.stride + at] == ByteOf(row, at);
     wrong += is_right ? 0 : 1;
   }
   return wrong;
@@ -59,11 +59,14 @@ TEST(TailLayout, FitsIntoAFrame) {
   for (std::uint32_t code_bytes = 4; code_bytes <= 16'000; code_bytes += 4) {
     const TailLayout layout = LayOutTail(code_bytes);
     ASSERT_GE(layout.per_chunk, 1U) << code_bytes;
-    const std::size_t codes_end = kTailCodesAt + std::size_t{layout.per_chunk} * code_bytes;
+    EXPECT_GE(layout.stride, code_bytes);
+    EXPECT_LE(layout.stride, code_bytes + code_bytes / 4);
+    EXPECT_TRUE(code_bytes < kAlignedFrom || layout.stride % 64 == 0) << code_bytes;
+    const std::size_t codes_end = kTailCodesAt + std::size_t{layout.per_chunk} * layout.stride;
     const std::size_t end = (codes_end + 7) / 8 * 8 + TailMarkWords(layout.per_chunk) * sizeof(std::uint64_t);
     EXPECT_LE(end, kFrameBytes) << code_bytes;
     // No row more would fit, but for the two words that ends are rounded up to.
-    EXPECT_GT(end + code_bytes + 16, kFrameBytes - 16) << code_bytes;
+    EXPECT_GT(end + layout.stride + 16, kFrameBytes - 16) << code_bytes;
   }
 }
 
