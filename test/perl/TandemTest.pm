@@ -201,7 +201,7 @@ BEGIN
     PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
       set_config('enable_indexscan', 'on', true), set_config('tandem.iterative_scan', 'strict_order', true);
     EXECUTE 'EXPLAIN (FORMAT JSON) ' || replace(ordered, '$1', quote_literal(query) || '::vector') || ' LIMIT ' || k INTO plan;
-    IF plan !~ '"Index Scan"' THEN problems := problems || 'no index scan: ' || plan; END IF;
+    IF plan !~ '"(Index Scan|Tandem Scan)"' THEN problems := problems || 'no index scan: ' || plan; END IF;
     EXECUTE format('SELECT array_agg(d), count(*) - count(DISTINCT ctid) FROM (%s LIMIT %s) s', ordered, k)
       INTO by_index, twice USING query;
     IF drain THEN
