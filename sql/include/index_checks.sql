@@ -69,29 +69,28 @@ BEGIN
   RETURN format('same %s rows', coalesce(cardinality(sort_rows), 0));
 END $$;
 
--- The same, and then once more through graphs with few candidates, even where an exact scan is cheaper. (A switch that only
--- builds with stop points have; elsewhere costs decide, and the answer must be the same.) In relaxed order every row
--- must come, once; in strict order some may be missing, but none come twice, from nowhere, or before a nearer one.
-CREATE FUNCTION graphs_against_sort(query text) RETURNS text
+-- Runs a query through graphs with few candidates, even where an exact scan is cheaper. (A switch that only builds with stop points
+-- have; elsewhere costs decide, and the answer must be the same.) In relaxed order every row must come, once; in strict
+-- order some may be missing, but none come twice, from nowhere, or before a nearer one. NULL if all is well.
+CREATE FUNCTION graph_differences(query text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
-  answer text := index_against_sort(query);
+  answer text;
   collect text := 'SELECT array_agg(d), array_agg(k || '':'' || coalesce(d::text, ''null'')) FROM (' || query || ') AS s(k, d)';
   candidates text := current_setting('tandem.ef_search');
   ordering text := current_setting('tandem.iterative_scan');
+  custom text := current_setting('tandem.enable_custom_scan');
   sort_rows text[];
   graph_rows text[];
   distances float8[];
   missing int;
   strays int;
 BEGIN
-  IF answer NOT LIKE 'same %' THEN
-    RETURN answer;
-  END IF;
-  PERFORM set_config('enable_indexscan', 'off', true);
+  PERFORM set_config('enable_indexscan', 'off', true), set_config('tandem.enable_custom_scan', 'off', true);
   EXECUTE collect INTO distances, sort_rows;
   PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-          set_config('enable_indexscan', 'on', true), set_config('tandem.ef_search', '5', true);
+          set_config('enable_indexscan', 'on', true), set_config('tandem.ef_search', '5', true),
+          set_config('tandem.enable_custom_scan', custom, true);
   BEGIN
     PERFORM set_config('tandem.stop_points', 'always-graph=on', true);
   EXCEPTION WHEN OTHERS THEN
@@ -116,4 +115,63 @@ BEGIN
     NULL;
   END;
   RETURN answer;
+END $$;
+
+CREATE FUNCTION graphs_against_sort(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  answer text := index_against_sort(query);
+BEGIN
+  RETURN CASE WHEN answer LIKE 'same %' THEN coalesce(graph_differences(query), answer) ELSE answer END;
+END $$;
+
+-- What a query for (key, distance) returns. With types of parameters and their values: prepared, by a plan that knows no value.
+CREATE FUNCTION collect_rows(query text, types text, arguments text, OUT plan text, OUT distances bytea[], OUT keys text[])
+LANGUAGE plpgsql AS $$
+DECLARE
+  line text;
+BEGIN
+  EXECUTE format('PREPARE collecting %s AS SELECT array_agg(float8send(d)), array_agg(k || '':'' || coalesce(d::text, ''null'')) FROM (%s) AS s(k, d)',
+                 '(' || types || ')', query);
+  PERFORM set_config('plan_cache_mode', CASE WHEN types IS NULL THEN 'force_custom_plan' ELSE 'force_generic_plan' END, true);
+  plan := '';
+  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) EXECUTE collecting' || coalesce('(' || arguments || ')', '') LOOP
+    plan := plan || line || E'\n';
+  END LOOP;
+  EXECUTE 'EXECUTE collecting' || coalesce('(' || arguments || ')', '') INTO distances, keys;
+  DEALLOCATE collecting;
+END $$;
+
+-- Runs a query for (key, distance) by a Tandem Scan with a filter, and by sequential scans and a sort. Both must give the same
+-- distances bit for bit in the same order, and the same keys. The plan must have these words; and no row is found by it in
+-- another way: by a bitmap heap scan, or sorted.
+CREATE FUNCTION filtered_against_sort(query text, words text DEFAULT 'Bitmap Index Scan', types text DEFAULT NULL, arguments text DEFAULT NULL)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  sorted record;
+  filtered record;
+  strays int;
+BEGIN
+  PERFORM set_config('enable_indexscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+          set_config('enable_indexonlyscan', 'off', true), set_config('tandem.enable_custom_scan', 'off', true);
+  SELECT * INTO sorted FROM collect_rows(query, types, arguments);
+  PERFORM set_config('enable_indexscan', 'on', true), set_config('enable_bitmapscan', 'on', true),
+          set_config('enable_indexonlyscan', 'on', true), set_config('tandem.enable_custom_scan', 'on', true),
+          set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
+  SELECT * INTO filtered FROM collect_rows(query, types, arguments);
+  PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true);
+  IF sorted.plan ~ 'Tandem Scan|Bitmap' THEN
+    RETURN format(E'not by a sort:\n%s', sorted.plan);
+  END IF;
+  IF filtered.plan !~ ('Custom Scan \(Tandem Scan\).*' || words) OR filtered.plan ~ 'Bitmap Heap Scan|-> +(Incremental )?Sort' THEN
+    RETURN format(E'not by a filtered scan:\n%s', filtered.plan);
+  END IF;
+  IF filtered.distances IS DISTINCT FROM sorted.distances THEN
+    RETURN format('distances differ: %s rows with a filter, %s through the sort',
+                  coalesce(cardinality(filtered.keys), 0), coalesce(cardinality(sorted.keys), 0));
+  END IF;
+  SELECT count(*) INTO strays FROM (SELECT unnest(filtered.keys) EXCEPT ALL SELECT unnest(sorted.keys)) AS x;
+  IF strays > 0 THEN
+    RETURN format('%s rows that the sort does not return', strays);
+  END IF;
+  RETURN format('same %s rows', coalesce(cardinality(sorted.keys), 0));
 END $$;
