@@ -199,7 +199,9 @@ SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' LIMIT 3;
 ROLLBACK;
 
 -- Cursors: there and back, beyond their transaction, standing on a row that is changed, and not shown what came after them.
+SET cursor_tuple_fraction = 1;
 BEGIN;
+EXPLAIN (COSTS OFF) DECLARE there SCROLL CURSOR FOR SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]';
 DECLARE there SCROLL CURSOR FOR SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]';
 FETCH 2 FROM there;
 FETCH PRIOR FROM there;
@@ -220,6 +222,7 @@ DELETE FROM items WHERE a = 3;
 SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' LIMIT 3;
 FETCH 6 FROM standing;
 ROLLBACK;
+RESET cursor_tuple_fraction;
 RESET enable_seqscan; RESET enable_sort;
 
 -- Partitions, one of which has its columns in another order; and tables that inherit.

@@ -20,6 +20,7 @@
 
 #include "am/scan.hpp"
 #include "pg/own.hpp"
+#include "pg/stop_point.hpp"
 #include "planner/scan_plan.hpp"
 
 extern "C" {
@@ -147,6 +148,7 @@ void BuildFilter(ScanNode* node) {
   node->filters_built++;
   node->filter_rows += node->filter->size();
   node->filter_blocks += node->filter->whole_blocks();
+  pg::StopPoint("filter-made");
 }
 
 void BeginIndexScan(ScanNode* node) {
