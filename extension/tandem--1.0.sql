@@ -461,7 +461,7 @@ COMMENT ON FUNCTION tandem_segments(regclass) IS
 CREATE FUNCTION tandem_index_info(index regclass,
 		OUT strategy text, OUT metric text, OUT dimensions integer, OUT rows bigint, OUT null_rows bigint,
 		OUT dead_rows bigint, OUT indexed_rows bigint, OUT tail_rows bigint, OUT lag_seconds double precision,
-		OUT segments bigint, OUT head_bytes bigint, OUT vector_bytes bigint, OUT segment_bytes bigint,
+		OUT segments bigint, OUT codec text, OUT codec_reason text, OUT head_bytes bigint, OUT vector_bytes bigint, OUT segment_bytes bigint,
 		OUT packed_bytes bigint, OUT retired_bytes bigint, OUT free_bytes bigint, OUT total_bytes bigint, OUT memory_bytes bigint)
 	RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
@@ -481,7 +481,7 @@ COMMENT ON FUNCTION tandem_build_info(regclass) IS 'one row of view tandem_build
 CREATE VIEW tandem_index_stats AS
 	SELECT n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
 		i.strategy, i.metric, i.dimensions, i.rows, i.null_rows, i.dead_rows,
-		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments,
+		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments, i.codec, i.codec_reason,
 		i.head_bytes, i.vector_bytes, i.segment_bytes, i.packed_bytes, i.retired_bytes, i.free_bytes,
 		i.total_bytes, i.memory_bytes
 	FROM pg_catalog.pg_class c
@@ -503,6 +503,8 @@ COMMENT ON COLUMN tandem_index_stats.tail_rows IS
 COMMENT ON COLUMN tandem_index_stats.lag_seconds IS
 	'how long the oldest of them has been waiting; NULL if not known: without preload, or since before the last restart';
 COMMENT ON COLUMN tandem_index_stats.segments IS 'graphs; see tandem_segments()';
+COMMENT ON COLUMN tandem_index_stats.codec IS 'what searches walk on in the graph that has the most rows';
+COMMENT ON COLUMN tandem_index_stats.codec_reason IS 'why that was chosen when the graph was built';
 COMMENT ON COLUMN tandem_index_stats.head_bytes IS 'heap TIDs and dead marks';
 COMMENT ON COLUMN tandem_index_stats.vector_bytes IS 'full-precision vectors';
 COMMENT ON COLUMN tandem_index_stats.segment_bytes IS 'graphs, with the codes they are searched on';

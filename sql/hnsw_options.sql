@@ -31,7 +31,11 @@ TRUNCATE passing;
 DROP TABLE passing;
 
 -- Codecs.
-CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'fp16');
+CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'fp8');
+\set VERBOSITY sqlstate
+CREATE INDEX items_v ON items USING tandem (v vector_l2_ops) WITH (strategy = 'hnsw_inline', codec = 'fp8');
+CREATE INDEX items_v ON items USING tandem (v vector_l1_ops) WITH (strategy = 'hnsw_inline', codec = 'sq4');
+\set VERBOSITY default
 CREATE INDEX items_v ON items USING tandem (v vector_l1_ops) WITH (strategy = 'hnsw_inline', codec = 'sq4');
 CREATE INDEX items_v ON items USING tandem (v vector_l1_ops) WITH (strategy = 'hnsw_inline', codec = 'auto');
 SELECT codec, codec_reason FROM tandem_segments('items_v');
@@ -52,6 +56,12 @@ ALTER INDEX items_v RESET (codec);
 INSERT INTO items SELECT i, pseudo_vector(i, 3) FROM generate_series(331, 350) AS i;
 CALL tandem_build('items_v');
 SELECT rows, codec, codec_reason FROM tandem_segments('items_v');
+ALTER INDEX items_v SET (codec = 'float32');
+SELECT codec FROM tandem_segments('items_v');
+INSERT INTO items SELECT i, pseudo_vector(i, 3) FROM generate_series(351, 370) AS i;
+CALL tandem_build('items_v');
+SELECT rows, codec, codec_reason FROM tandem_segments('items_v');
+SELECT segments, codec, codec_reason FROM tandem_index_stats WHERE indexname = 'items_v' AND schemaname = 'hnsw_options';
 SELECT * FROM tandem_verify('items_v', true);
 DROP INDEX items_v;
 DELETE FROM items WHERE id > 300;
@@ -70,7 +80,7 @@ ALTER INDEX items_v SET (m = 101);
 ALTER INDEX items_v SET (ef_construction = 3);
 ALTER INDEX items_v SET (ef_construction = 1001);
 ALTER INDEX items_v SET (ef_search = 0);
-ALTER INDEX items_v SET (codec = 'fp16');
+ALTER INDEX items_v SET (codec = 'fp8');
 -- A graph of another m is no beginning for the next one: it is built anew, from the rows.
 ALTER INDEX items_v SET (m = 8);
 INSERT INTO items SELECT i, pseudo_vector(i, 3) FROM generate_series(301, 400) AS i;

@@ -57,6 +57,7 @@ Frames::~Frames() {
 MemoryGraph::MemoryGraph(const VectorFile<float>& base, const SegmentParameters& parameters) {
   from_cache_ = ReadCache(parameters);
   if (!from_cache_) Build(base, parameters);
+  vectors_ = &base;
   std::memcpy(&header_, bytes_.data(), sizeof header_);
   if (const char* problem = graph::ProblemOf(header_); problem != nullptr) throw std::runtime_error(problem);
   offsets_.resize(header_.dimensions);
@@ -125,9 +126,23 @@ void MemoryGraph::MakeRecords() {
     const char* from = bytes_.data() + header_.records_at + std::uint64_t{node} * header_.record_bytes;
     char* to = const_cast<char*>(Element(layout_.records, node));
     std::memcpy(to, from, link_bytes);
-    vec::MakeWalkCode(codec, reinterpret_cast<const std::uint8_t*>(from + link_bytes),
-                      reinterpret_cast<std::uint8_t*>(to + link_bytes));
+    const auto* code = reinterpret_cast<const std::uint8_t*>(from + link_bytes);
+    auto* walk_code = reinterpret_cast<std::uint8_t*>(to + link_bytes);
+    if (vec::IsMadeOfVectors(codec.code) && HasOneRow(node)) {
+      vec::MakeWalkCode(codec, vectors_->row(RowOf(node)).data(), walk_code);
+    } else {
+      vec::MakeWalkCode(codec, code, walk_code);
+    }
   }
+}
+
+bool MemoryGraph::HasOneRow(std::uint32_t node) const {
+  if (header_.row_starts_at == 0) return true;
+  std::uint32_t first;
+  std::uint32_t end;
+  std::memcpy(&first, Element(layout_.row_starts, node), sizeof first);
+  std::memcpy(&end, Element(layout_.row_starts, node + 1), sizeof end);
+  return end - first == 1;
 }
 
 std::uint64_t MemoryGraph::RowOf(std::uint32_t node) const {

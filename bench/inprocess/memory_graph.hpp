@@ -46,7 +46,7 @@ class Frames {
 /// One frozen segment: its bytes while it is made, then its chunks.
 class MemoryGraph {
  public:
-  /// Builds it from rows [build.first_row, build.end_row) of `base`, or reads it.
+  /// Builds it from rows [build.first_row, build.end_row) of `base`, which must outlive it, or reads it.
   MemoryGraph(const VectorFile<float>& base, const SegmentParameters& parameters);
 
   [[nodiscard]] bool from_cache() const { return from_cache_; }
@@ -69,6 +69,7 @@ class MemoryGraph {
   [[nodiscard]] const graph::ChunkLayout& layout() const { return layout_; }
   /// The first row at a node.
   [[nodiscard]] std::uint64_t RowOf(std::uint32_t node) const;
+  [[nodiscard]] bool HasOneRow(std::uint32_t node) const;
 
  private:
   static constexpr std::uint32_t kNoFrame = ~std::uint32_t{0};
@@ -78,6 +79,7 @@ class MemoryGraph {
   void CopyArray(const graph::ChunkArray& array, std::uint64_t at);
   void MakeRecords();
 
+  const VectorFile<float>* vectors_ = nullptr;
   bool from_cache_ = false;
   std::vector<char> bytes_;
   graph::SegmentHeader header_{};

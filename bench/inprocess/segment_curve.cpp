@@ -3,7 +3,7 @@
 //
 //   tandem-bench-segment --base F --query F --truth F [--metric l2|ip|cosine] [--m 16] [--ef-construction 200]
 //                        [--ef 10,20,40,80,160] [--k 10] [--rounds 5] [--threads 1] [--limit N] [--queries N]
-//                        [--index F] [--segment F] [--codec auto|sq8|sq4] [--beam 0,1,2,4] [--segments 1,4,8]
+//                        [--index F] [--segment F] [--codec auto|sq8|sq4|fp16|float32] [--beam 0,1,2,4] [--segments 1,4,8]
 //                        [--order together|one-by-one|both] [--rerank lazy|all|both] [--reference yes|no]
 //
 // --index caches hnswlib's graph, --segment ours (a prefix). --beam: nodes expanded at once, 0 is the search's own choice.
@@ -60,6 +60,20 @@ struct SegmentSet {
   std::unique_ptr<Frames> frames;
 };
 
+const char* CodecName(vec::WalkCode codec) {
+  switch (codec) {
+    case vec::WalkCode::kSq8:
+      return "sq8";
+    case vec::WalkCode::kSq4:
+      return "sq4";
+    case vec::WalkCode::kFp16:
+      return "fp16";
+    case vec::WalkCode::kFloat32:
+      return "float32";
+  }
+  return "unknown";
+}
+
 struct Variant {
   const SegmentSet* set;
   std::uint32_t beam;
@@ -67,8 +81,7 @@ struct Variant {
   bool lazy;
 
   [[nodiscard]] std::string Name() const {
-    const auto codec = static_cast<vec::WalkCode>(set->graphs[0]->header().codec);
-    std::string name = codec == vec::WalkCode::kSq4 ? "sq4" : "sq8";
+    std::string name = CodecName(static_cast<vec::WalkCode>(set->graphs[0]->header().codec));
     name += " beam " + (beam == 0 ? std::string("auto") : std::to_string(beam));
     if (set->graphs.size() > 1) {
       name += ", " + std::to_string(set->graphs.size()) + " segments ";
@@ -135,12 +148,19 @@ class Searcher {
     candidates_.clear();
     for (std::uint32_t i = 0; i < searches_.size(); ++i) {
       for (const graph::FoundNode& found : searches_[i].batch()) {
-        const double bound =
-            variant_.lazy ? queries_[i].LowerBound(found.key) : static_cast<double>(found.key);
+        const double bound = variant_.lazy ? BoundOf(i, found) : static_cast<double>(found.key);
         candidates_.push_back({bound, i, found.node});
       }
     }
-    if (searches_.size() > 1) std::sort(candidates_.begin(), candidates_.end());
+    if (!std::is_sorted(candidates_.begin(), candidates_.end())) {
+      std::sort(candidates_.begin(), candidates_.end());
+    }
+  }
+
+  [[nodiscard]] double BoundOf(std::uint32_t segment, const graph::FoundNode& found) const {
+    const vec::WalkQuery& query = queries_[segment];
+    return variant_.set->graphs[segment]->HasOneRow(found.node) ? query.LowerBound(found.key)
+                                                                : query.SharedLowerBound(found.key);
   }
 
   [[nodiscard]] std::vector<std::int64_t> ReRank(const vec::QueryDistance& distance) {
@@ -278,7 +298,9 @@ vec::WalkWish WishOf(const std::string& name) {
   if (name == "auto") return vec::WalkWish::kAuto;
   if (name == "sq8") return vec::WalkWish::kSq8;
   if (name == "sq4") return vec::WalkWish::kSq4;
-  throw std::invalid_argument("--codec: auto, sq8 or sq4");
+  if (name == "fp16") return vec::WalkWish::kFp16;
+  if (name == "float32") return vec::WalkWish::kFloat32;
+  throw std::invalid_argument("--codec: auto, sq8, sq4, fp16 or float32");
 }
 
 SegmentSet MakeSegments(const VectorFile<float>& base, const Options& options, Metric metric,

@@ -113,7 +113,7 @@ static SegmentLoad LoadSegment(Relation index, const storage::Manifest& manifest
   // Pages that are read for this will not be read again.
   const BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
   storage::ChunkFiller filler;
-  storage::OpenFiller(&filler, index, manifest.incarnation, manifest.BlobOf(segment), &head, strategy);
+  storage::OpenFiller(&filler, index, manifest, manifest.BlobOf(segment), &head, strategy);
   const SegmentLoad result =
       LoadMissing(KeyOf(index, manifest.incarnation, segment.id), &filler, load, until, is_shy);
   storage::CloseFiller(&filler);

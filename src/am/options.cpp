@@ -31,10 +31,9 @@ relopt_enum_elt_def strategy_values[] = {
 };
 
 relopt_enum_elt_def codec_values[] = {
-    {"auto", static_cast<int>(vec::WalkWish::kAuto)},
-    {"sq8", static_cast<int>(vec::WalkWish::kSq8)},
-    {"sq4", static_cast<int>(vec::WalkWish::kSq4)},
-    {nullptr, 0},
+    {"auto", static_cast<int>(vec::WalkWish::kAuto)},       {"sq8", static_cast<int>(vec::WalkWish::kSq8)},
+    {"sq4", static_cast<int>(vec::WalkWish::kSq4)},         {"fp16", static_cast<int>(vec::WalkWish::kFp16)},
+    {"float32", static_cast<int>(vec::WalkWish::kFloat32)}, {nullptr, 0},
 };
 
 void RejectWithFlat(const char* name, int value) {
@@ -85,7 +84,7 @@ void RegisterIndexOptions() {
   add_int_reloption(option_kind, "ef_search", "Candidates kept while this index is searched.", kUnset, kMinEf,
                     kMaxEf, kLock);
   add_enum_reloption(option_kind, "codec", "How vectors are encoded in graph segments.", codec_values, kUnset,
-                     "Valid values are \"auto\", \"sq8\" and \"sq4\".", kLock);
+                     "Valid values are \"auto\", \"sq8\", \"sq4\", \"fp16\" and \"float32\".", kLock);
 }
 
 bytea* ParseIndexOptions(Datum reloptions, bool validate) {
@@ -117,7 +116,7 @@ static int ValueOf(int option, int if_unset, int least, int most) {
 }
 
 static vec::WalkWish ChoiceOf(const IndexOptions& options) {
-  const bool known = options.codec >= 0 && options.codec <= static_cast<int>(vec::WalkWish::kSq4);
+  const bool known = options.codec >= 0 && options.codec <= static_cast<int>(vec::WalkWish::kFloat32);
   return known ? static_cast<vec::WalkWish>(options.codec) : vec::WalkWish::kAuto;
 }
 
@@ -134,9 +133,12 @@ void CheckOptionsWithMetric(Relation index, vec::Metric metric) {
   // TRUNCATE and REINDEX build indexes that exist: these keep working (with 8-bit codes) whatever ALTER INDEX has set.
   if (metric != vec::Metric::kL1 || ReindexIsProcessingIndex(RelationGetRelid(index))) return;
   if (GraphOptionsOf(index).codec != vec::WalkWish::kSq4) return;
-  ereport(ERROR,
-          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("codec \"sq4\" does not apply to distance L1"),
-           errhint("Use codec = 'auto' or 'sq8': results are ordered by full precision with any codec.")));
+  ereport(
+      ERROR,
+      (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("codec \"sq4\" does not apply to distance L1"),
+       errhint(
+           "Use codec = 'auto', 'sq8', 'fp16' or 'float32': results are ordered by full precision with any "
+           "codec.")));
 }
 
 storage::FoldOptions FoldOptionsOf(Relation index) {

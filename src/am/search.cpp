@@ -107,7 +107,10 @@ struct GraphStream {
     return rough < batch_size ? batch[rough].key : BoundOf(fence);
   }
   [[nodiscard]] policy::OrderedKey BoundOf(const policy::Candidate& by_code) const {
-    return policy::ToOrderedKey(query.LowerBound(static_cast<float>(policy::FromOrderedKey(by_code.key))));
+    const auto key = static_cast<float>(policy::FromOrderedKey(by_code.key));
+    // Who may be a node of several rows.
+    const bool may_share = scan != nullptr && scan->cached->head.header.row_starts_at != 0;
+    return policy::ToOrderedKey(may_share ? query.SharedLowerBound(key) : query.LowerBound(key));
   }
 };
 
@@ -258,16 +261,24 @@ static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) 
 static bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
   SegmentReader& reader = stream->scan->reader;
   for (const graph::FoundNode& found : nodes) reader.AskForRows(found.node);
+  const std::size_t first = stream->batch_size;
+  policy::OrderedKey latest{};
+  bool is_ascending = true;  // but where nodes of several rows have lower bounds than others of the same key
   for (const graph::FoundNode& found : nodes) {
-    const policy::OrderedKey bound = policy::ToOrderedKey(stream->query.LowerBound(found.key));
     const auto rows = reader.RowsOf(found.node);
+    const bool is_shared = rows.end - rows.first > 1;
+    const policy::OrderedKey bound = policy::ToOrderedKey(
+        is_shared ? stream->query.SharedLowerBound(found.key) : stream->query.LowerBound(found.key));
     if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
     for (uint32 i = rows.first; i < rows.end; i++) {
       const base::RowId row = reader.RowAt(i);
       if (stream->part != nullptr && !stream->part->Admits(row)) continue;
       stream->batch[stream->batch_size++] = {bound, row};
     }
+    is_ascending = is_ascending && !(bound < latest);
+    latest = bound;
   }
+  if (!is_ascending) std::sort(stream->batch + first, stream->batch + stream->batch_size);
   return true;
 }
 

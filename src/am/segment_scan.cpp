@@ -191,6 +191,7 @@ std::uint32_t LeaveSegments(SegmentScan* const* scans, std::size_t count) {
 void SegmentReader::Open(Relation index, const storage::Manifest& manifest,
                          const storage::SegmentInfo& segment, CachedSegment* cached) {
   index_ = index;
+  manifest_ = &manifest;
   cached_ = cached;
   header_ = &cached->head.header;
   layout_ = &cached->head.layout;
@@ -230,8 +231,15 @@ Buffer* SegmentReader::RecentBuffers() {
 }
 
 void SegmentReader::OpenPages() {
-  auto* scratch = static_cast<char*>(MemoryContextAlloc(context_, storage::ScratchBytesOf(cached_->head)));
-  pages_.Open(index_, cached_->incarnation, blob_, &cached_->head, RecentBuffers(), scratch);
+  const MemoryContext old_context = MemoryContextSwitchTo(context_);
+  auto* scratch = static_cast<char*>(palloc(storage::ScratchBytesOf(cached_->head)));
+  storage::RowReader* rows = nullptr;
+  if (vec::IsMadeOfVectors(cached_->head.codec.code)) {
+    rows = storage::OpenSegmentRows(index_, *manifest_, cached_->head, nullptr);
+    rows->read_ahead = false;
+  }
+  MemoryContextSwitchTo(old_context);
+  pages_.Open(index_, cached_->incarnation, blob_, &cached_->head, RecentBuffers(), rows, scratch);
   pages_open_ = true;
 }
 
@@ -278,7 +286,7 @@ std::uint32_t SegmentReader::LoadMissed(TimestampTz until) {
   // In their order: what all searches need comes first, and pages are read one after the other.
   std::sort(missed_, missed_ + missed_count_);
   storage::ChunkFiller filler;
-  storage::OpenFiller(&filler, index_, cached_->incarnation, blob_, &cached_->head, nullptr);
+  storage::OpenFiller(&filler, index_, *manifest_, blob_, &cached_->head, nullptr);
   std::uint32_t loaded = 0;
   for (std::uint32_t i = 0; i < missed_count_ && GetCurrentTimestamp() < until; i++) {
     const ChunkLoad load = LoadChunk(cached_->place, &filler, missed_[i]);

@@ -41,7 +41,7 @@ class SegmentReader {
   // Chunks that a search has missed and that are worth remembering: it loads no more than that afterwards.
   static constexpr std::uint32_t kMostMissed = 16;
 
-  /// Everything named must outlive the reader, and what `manifest` points to, too.
+  /// Everything named must outlive the reader, and what `manifest` points to, too. Rows are read under the manifest's snapshot.
   void Open(Relation index, const storage::Manifest& manifest, const storage::SegmentInfo& segment,
             CachedSegment* cached);
 
@@ -110,6 +110,7 @@ class SegmentReader {
   void MarkDamaged(const char* problem);
 
   Relation index_;
+  const storage::Manifest* manifest_;
   CachedSegment* cached_;
   const graph::SegmentHeader* header_;
   const graph::ChunkLayout* layout_;

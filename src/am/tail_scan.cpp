@@ -279,6 +279,10 @@ bool TailScan::MakeCode(uint64 row, std::uint8_t* to) {
     std::fill_n(to, layout_.stride, std::uint8_t{0});
     return false;
   }
+  if (vec::IsMadeOfVectors(codec.code)) {
+    vec::MakeWalkCode(codec, vector, to);
+    return vec::WalkResidual(codec, vector, nullptr) <= static_cast<double>(codec.error);
+  }
   vec::EncodeVector(codec.base, vector, code8_);
   vec::MakeWalkCode(codec, code8_, to);
   // By the triangle inequality the error holds for a row that is no farther from its code than that.

@@ -8,23 +8,6 @@
 #include "graph/node_data.hpp"
 
 namespace tandem::graph {
-namespace {
-
-bool IsWhatIsWanted(vec::WalkWish choice, const SegmentHeader& header) noexcept {
-  const auto code = static_cast<vec::WalkCode>(header.codec);
-  switch (choice) {
-    case vec::WalkWish::kAuto:
-      return true;
-    case vec::WalkWish::kSq8:
-      return code == vec::WalkCode::kSq8;
-    case vec::WalkWish::kSq4:
-      return code == vec::WalkCode::kSq4;
-  }
-  return false;
-}
-
-}  // namespace
-
 base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& parameters, float* offsets,
                                float* walk) {
   source->Read(0, sizeof header_, &header_);
@@ -35,7 +18,7 @@ base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& par
   if (const char* problem = ProblemOf(header_); problem != nullptr) return Error(problem);
   if (!ours) return Error("another shape than this index");
   first_row_ = parameters.first_row;
-  if (!IsWhatIsWanted(parameters.codec, header_)) {
+  if (!vec::Grants(parameters.codec, static_cast<vec::WalkCode>(header_.codec))) {
     return base::Status::Error(base::ErrorKind::kUnsuitable, "its codec is not the one that is wanted");
   }
   if (header_.walk_reach == kDrifted) {

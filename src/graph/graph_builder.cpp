@@ -117,6 +117,10 @@ int LevelOf(std::uint32_t label, std::uint32_t m) noexcept {
   return static_cast<int>(-std::log(uniform) / std::log(static_cast<double>(m)));
 }
 
+void RaiseTo(double error, float* to) noexcept {
+  if (error > static_cast<double>(*to)) *to = vec::RoundedUp(error);
+}
+
 // Up to one row in so many may be beyond its codec's reach: training leaves out as many for being clipped (TryWalkCode()).
 // More of them among the rows that were added raise the segment's error; more of them in all end its growing.
 constexpr std::uint64_t kDriftedShare = 64;
@@ -151,6 +155,7 @@ class GraphBuilder::Impl {
  private:
   void ChooseCodec();
   void WatchDrift(const float* vector);
+  void WatchReals(const float* vector);
   vec::WalkCodec CodecWithDrift() const noexcept;
   void MakeGraph(std::uint32_t max_nodes);
   void BeginAdopting();
@@ -294,6 +299,7 @@ void GraphBuilder::Impl::ChooseCodec() {
   codec_.code = decision.code;
   codec_.error = decision.trial.error;
   codec_.reach = decision.trial.reach;
+  codec_.shared_error = decision.trial.shared_error;
   codec_reason_ = decision.reason;
   if (codec_.code != vec::WalkCode::kSq4) return;
   codec_.centre = centre;
@@ -404,6 +410,10 @@ void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float*
 
 /// Rows unlike those that the codec was trained on.
 void GraphBuilder::Impl::WatchDrift(const float* vector) {
+  if (vec::IsMadeOfVectors(codec_.code)) {
+    WatchReals(vector);
+    return;
+  }
   const double residual =
       vec::WalkResidual(codec_, vector, reinterpret_cast<const std::uint8_t*>(data_.data()));
   // By the triangle inequality the error holds for a row that is no farther from its code than that.
@@ -412,12 +422,21 @@ void GraphBuilder::Impl::WatchDrift(const float* vector) {
   farthest_ = std::max(farthest_, residual);
 }
 
+/// Codes made of vectors are so near that the farthest one's error is no burden. Any row may come to share its node.
+void GraphBuilder::Impl::WatchReals(const float* vector) {
+  const auto* code = reinterpret_cast<const std::uint8_t*>(data_.data());
+  const double shared = vec::Sq8Residual(codec_, vector, code);
+  RaiseTo(vec::WalkResidual(codec_, vector, code), &codec_.error);
+  RaiseTo(shared, &codec_.shared_error);
+  if (shared > static_cast<double>(codec_.reach)) ++beyond_reach_;
+}
+
 /// What is said of the codec's error must hold for the rows that were added, but for as few as training left out: one row
 /// far from its code would make every search re-rank all that it finds. With many the next segment is to be trained anew.
 vec::WalkCodec GraphBuilder::Impl::CodecWithDrift() const noexcept {
   vec::WalkCodec codec = codec_;
   const std::uint64_t added = tids_.size() - base_rows_;
-  if (beyond_reach_ > added / kDriftedShare) {
+  if (beyond_reach_ > added / kDriftedShare && !vec::IsMadeOfVectors(codec.code)) {
     const double error = farthest_ + static_cast<double>(codec.error);
     codec.error = std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity());
   }

@@ -94,6 +94,7 @@ void SegmentImage::FillHeader(const BuildParameters& parameters) {
   header_.step = graph_.codec.base.step;
   header_.walk_error = graph_.codec.error;
   header_.walk_reach = graph_.codec.reach;
+  header_.shared_error = graph_.codec.shared_error;
   header_.codec_reason = static_cast<std::uint32_t>(graph_.codec_reason);
   header_.nodes = graph_.nodes;
   header_.entry_node = graph_.nodes > 0 ? NodeOf(graph_.entry_id) : kEndOfLinks;

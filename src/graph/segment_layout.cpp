@@ -11,10 +11,13 @@ constexpr std::uint64_t kSectionAlignment = 8;
 const char* ProblemOfCodec(const SegmentHeader& header) noexcept {
   const auto code = static_cast<vec::WalkCode>(header.codec);
   const bool four_bits = code == vec::WalkCode::kSq4;
-  if (code != vec::WalkCode::kSq8 && !four_bits) return "unknown codec";
+  if (code < vec::WalkCode::kSq8 || code > vec::WalkCode::kFloat32) return "unknown codec";
   if (four_bits && static_cast<vec::Metric>(header.metric) == vec::Metric::kL1) return "4-bit codec for L1";
   if (!(header.walk_error >= 0.0F)) return "wrong error of codes";  // infinity: not known
   if (!(header.walk_reach >= 0.0F) && header.walk_reach != kDrifted) return "wrong reach of codes";
+  const bool may_share =
+      vec::IsMadeOfVectors(code) ? header.shared_error >= 0.0F : header.shared_error == 0.0F;
+  if (!may_share) return "wrong error of shared nodes";
   if (header.codec_reason >= vec::kWalkReasons) return "unknown reason for the codec";
   return nullptr;
 }
@@ -27,6 +30,7 @@ vec::WalkCodec WalkCodecOf(const SegmentHeader& header, const float* offsets, co
   codec.base = {static_cast<vec::Metric>(header.metric), header.dimensions, header.step, offsets};
   codec.error = header.walk_error;
   codec.reach = header.walk_reach;
+  codec.shared_error = header.shared_error;
   if (codec.code == vec::WalkCode::kSq4) {
     codec.centre = walk;
     codec.step = walk + header.dimensions;

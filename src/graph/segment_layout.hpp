@@ -11,8 +11,8 @@
 //   rows                          uint32[rows]: row id - first_row, node after node
 //   TIDs                          TidEntry[rows], ascending by TID
 //
-// Codes here have 8 bits, whatever the walk codec: graphs grow on them, and walk codes are made of them when a segment is
-// brought into memory. Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
+// Codes here have 8 bits, whatever the walk codec: graphs grow on them, and walk codes are made of them, or of vectors, when
+// a segment is brought into memory. Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
 // A node without rows is one whose rows all died: it keeps the graph connected until the next rebuild.
 
 #include <cstdint>
@@ -65,7 +65,7 @@ struct SegmentHeader {
   std::uint64_t tids_at;
   std::uint64_t bytes;  ///< of the whole segment
   float walk_reach;     ///< vec::WalkCodec::reach, or kDrifted
-  std::uint32_t unused;
+  float shared_error;   ///< vec::WalkCodec::shared_error; 0 with walk codes that are not made of vectors
 };
 static_assert(sizeof(SegmentHeader) == 168, "on-disk format");
 

@@ -52,6 +52,10 @@ const char* CodecName(vec::WalkCode codec) {
       return "sq8";
     case vec::WalkCode::kSq4:
       return "sq4";
+    case vec::WalkCode::kFp16:
+      return "fp16";
+    case vec::WalkCode::kFloat32:
+      return "float32";
   }
   return "unknown";
 }
@@ -61,7 +65,7 @@ const char* CodecReasonName(vec::WalkReason reason) {
     case vec::WalkReason::kAsked:
       return "asked for";
     case vec::WalkReason::kMetric:
-      return "L1 has no other";
+      return "L1 has no codes of 4 bits";
     case vec::WalkReason::kDimensions:
       return "few dimensions";
     case vec::WalkReason::kSampleFar:
@@ -70,6 +74,8 @@ const char* CodecReasonName(vec::WalkReason reason) {
       return "a sample was found as well with fewer bits";
     case vec::WalkReason::kSampleSmall:
       return "too few vectors for a sample";
+    case vec::WalkReason::kSampleCoarse:
+      return "a sample was found worse with 8 bits";
   }
   return "unknown";
 }
@@ -139,6 +145,8 @@ enum InfoColumn : int {
   kTailRows,
   kLagSeconds,
   kSegments,
+  kCodec,
+  kCodecReason,
   kHeadBytes,
   kVectorBytes,
   kSegmentBytes,
@@ -176,6 +184,18 @@ void SetRows(InfoRow* row, Relation index, const storage::MetaPage& meta) {
   SetLag(row, RelationGetRelid(index), rows - sealed);
 }
 
+/// Of the largest segment: small ones are merged with it, on its terms.
+void SetCodec(InfoRow* row, const storage::Manifest& manifest) {
+  const storage::SegmentInfo* largest = nullptr;
+  for (uint32 i = 0; i < manifest.segment_count; i++) {
+    const storage::SegmentInfo* segment = &manifest.segments[i];
+    if (largest == nullptr || segment->rows > largest->rows) largest = segment;
+  }
+  if (largest == nullptr) return;
+  row->SetText(kCodec, CodecName(static_cast<vec::WalkCode>(largest->codec)));
+  row->SetText(kCodecReason, CodecReasonName(static_cast<vec::WalkReason>(largest->codec_reason)));
+}
+
 int64 BytesOwnedBy(const uint64* blocks, storage::BlockOwner owner) {
   return BytesOfPages(blocks[static_cast<int>(owner)]);
 }
@@ -195,6 +215,7 @@ void SetBytes(InfoRow* row, Relation index) {
                           BytesOwnedBy(blocks, storage::BlockOwner::kManifest);
   const int64 total = BytesOfPages(RelationGetNumberOfBlocks(index));
   row->SetInt(kSegments, layout->manifest->segment_count);
+  SetCodec(row, *layout->manifest);
   row->SetInt(kHeadBytes, heads);
   row->SetInt(kVectorBytes, vectors);
   row->SetInt(kSegmentBytes, segments);

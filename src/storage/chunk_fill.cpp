@@ -34,31 +34,78 @@ void CopyElements(ChunkFiller* filler, const graph::ChunkArray& array, uint32 ch
       .Read(offset, std::size_t{elements.end - elements.first} * array.element_bytes, to);
 }
 
+constexpr std::uint32_t kNoRow = ~std::uint32_t{0};
+
+/// The row, as the row section has it, of each node that has exactly one; kNoRow for others.
+void FindOnlyRows(ChunkFiller* filler, const Elements& nodes) {
+  const graph::SegmentHeader& header = filler->head->header;
+  const std::uint32_t count = nodes.end - nodes.first;
+  BlobSource source(&filler->blob);
+  if (header.row_starts_at == 0) {
+    source.Read(header.rows_at + uint64{nodes.first} * sizeof(std::uint32_t), count * sizeof(std::uint32_t),
+                filler->only_rows);
+    return;
+  }
+  source.Read(header.row_starts_at + uint64{nodes.first} * sizeof(std::uint32_t),
+              (count + 1) * sizeof(std::uint32_t), filler->row_starts);
+  for (std::uint32_t i = 0; i < count; i++) {
+    const RowSpan span = {filler->row_starts[i], filler->row_starts[i + 1]};
+    filler->only_rows[i] = kNoRow;
+    if (IsRowSpan(header, span) && span.end - span.first == 1)
+      source.Read(header.rows_at + uint64{span.first} * sizeof(std::uint32_t), sizeof(std::uint32_t),
+                  &filler->only_rows[i]);
+  }
+}
+
+/// nullptr: as PageSegmentReader::Code() finds it, who also tells if the row is none of the segment's.
+const float* VectorOf(ChunkFiller* filler, std::uint32_t row) {
+  const graph::SegmentHeader& header = filler->head->header;
+  return IsRow(header, row) ? ReadVector(filler->rows, header.first_row + row) : nullptr;
+}
+
 /// Links as they are, and a walk code instead of the 8-bit code.
 void MakeRecords(ChunkFiller* filler, uint32 chunk, char* to) {
   const SegmentHead& head = *filler->head;
   const graph::ChunkArray& array = head.layout.records;
   const std::size_t link_bytes = 2 * head.header.m * sizeof(std::uint32_t);
   const Elements nodes = ElementsOf(array, chunk);
+  const bool is_of_vectors = filler->rows != nullptr;
+  if (is_of_vectors) FindOnlyRows(filler, nodes);
   for (std::uint32_t node = nodes.first; node < nodes.end && !filler->blob.stale; node++) {
     const uint64 offset = head.header.records_at + uint64{node} * head.header.record_bytes;
     const char* from = ReadBlob(&filler->blob, offset, head.header.record_bytes, filler->record);
     std::memcpy(to, from, link_bytes);
-    vec::MakeWalkCode(head.codec, reinterpret_cast<const std::uint8_t*>(from) + link_bytes,
-                      reinterpret_cast<std::uint8_t*>(to) + link_bytes);
+    const auto* code = reinterpret_cast<const std::uint8_t*>(from) + link_bytes;
+    auto* walk_code = reinterpret_cast<std::uint8_t*>(to) + link_bytes;
+    const float* vector = is_of_vectors ? VectorOf(filler, filler->only_rows[node - nodes.first]) : nullptr;
+    if (vector != nullptr)
+      vec::MakeWalkCode(head.codec, vector, walk_code);
+    else
+      vec::MakeWalkCode(head.codec, code, walk_code);
     to += array.element_bytes;
   }
 }
 
 }  // namespace
 
-void OpenFiller(ChunkFiller* filler, Relation index, uint64 incarnation, const BlobRef& blob,
+void OpenFiller(ChunkFiller* filler, Relation index, const Manifest& manifest, const BlobRef& blob,
                 const SegmentHead* head, BufferAccessStrategy strategy) {
-  OpenBlob(&filler->blob, index, incarnation, blob, nullptr);
+  filler->context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem chunk filler", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(filler->context);
+  OpenBlob(&filler->blob, index, manifest.incarnation, blob, nullptr);
   filler->blob.strategy = strategy;
   filler->blob.checks_sums = true;
   filler->head = head;
   filler->record = static_cast<char*>(palloc(head->header.record_bytes));
+  filler->rows = nullptr;
+  if (vec::IsMadeOfVectors(head->codec.code)) {
+    const std::size_t nodes = head->layout.records.per_chunk;
+    filler->rows = OpenSegmentRows(index, manifest, *head, strategy);
+    filler->row_starts = static_cast<std::uint32_t*>(palloc((nodes + 1) * sizeof(std::uint32_t)));
+    filler->only_rows = static_cast<std::uint32_t*>(palloc(nodes * sizeof(std::uint32_t)));
+  }
+  MemoryContextSwitchTo(old_context);
 }
 
 bool FillChunk(ChunkFiller* filler, uint32 chunk, char* to) {
@@ -79,7 +126,8 @@ bool FillChunk(ChunkFiller* filler, uint32 chunk, char* to) {
 
 void CloseFiller(ChunkFiller* filler) {
   CloseBlob(&filler->blob);
-  pfree(filler->record);
+  if (filler->rows != nullptr) CloseRows(filler->rows);
+  MemoryContextDelete(filler->context);
 }
 
 }  // namespace tandem::storage

@@ -7,16 +7,21 @@
 
 namespace tandem::storage {
 
-/// Makes chunks of one segment. Plain data; holds at most one pin, until CloseFiller().
+/// Makes chunks of one segment. Plain data; holds at most two pins, until CloseFiller().
 struct ChunkFiller {
   BlobReader blob;
   const SegmentHead* head;
-  char* record;  ///< one, as pages have it
+  MemoryContext context;  ///< what follows
+  char* record;           ///< one, as pages have it
+  // If walk codes are made of vectors.
+  RowReader* rows;
+  std::uint32_t* row_starts;  ///< of a chunk's nodes, and one more
+  std::uint32_t* only_rows;   ///< of a chunk's nodes
 };
 
-/// Scratch memory comes from the current memory context. `head` and what `blob` points to must outlive the filler.
-/// strategy: for reading pages; may be nullptr.
-void OpenFiller(ChunkFiller* filler, Relation index, uint64 incarnation, const BlobRef& blob,
+/// Scratch memory comes from a child of the current memory context. `manifest`, `head` and what `blob` points to must outlive the
+/// filler. manifest: as for OpenRows(). strategy: for reading pages; may be nullptr.
+void OpenFiller(ChunkFiller* filler, Relation index, const Manifest& manifest, const BlobRef& blob,
                 const SegmentHead* head, BufferAccessStrategy strategy);
 
 /// Writes chunk number `chunk` of `head->layout` to `to`, graph::kChunkBytes. Reads pages in their order and checks each page's

@@ -170,22 +170,11 @@ void SetRange(FoldJob* job, const FoldSurvey& survey, const policy::FoldPlan& pl
   job->tail_rows = plan.tail_rows;
 }
 
-bool IsCodedAs(const SegmentInfo& info, vec::WalkWish choice) {
-  switch (choice) {
-    case vec::WalkWish::kAuto:
-      return true;
-    case vec::WalkWish::kSq8:
-      return info.codec == static_cast<uint16>(vec::WalkCode::kSq8);
-    case vec::WalkWish::kSq4:
-      return info.codec == static_cast<uint16>(vec::WalkCode::kSq4);
-  }
-  return false;
-}
-
 /// A base must have been built the same way. Its blocks are copied: the survey goes before the job does.
 void SetBase(FoldJob* job, const Manifest& manifest, uint32 base) {
   const SegmentInfo& info = manifest.segments[base];
-  if (info.m != job->options.m || !IsCodedAs(info, ChoiceOf(*job))) return;
+  if (info.m != job->options.m || !vec::Grants(ChoiceOf(*job), static_cast<vec::WalkCode>(info.codec)))
+    return;
   job->has_base = true;
   job->base_first_row = info.first_row;
   job->base_end_row = info.end_row;

@@ -97,12 +97,26 @@ void WarnOfDamage(Relation index, uint32 segment, const char* problem) {
 
 // ---- Parts of a graph ----
 
+RowReader* OpenSegmentRows(Relation index, const Manifest& manifest, const SegmentHead& head,
+                           BufferAccessStrategy strategy) {
+  const DirectoryView* view = CopyDirectory(DirectoryWith(index, head.header.end_row));
+  auto* rows = static_cast<RowReader*>(palloc(sizeof(RowReader)));
+  OpenRows(rows, index, view, &manifest, static_cast<float*>(palloc(view->row_bytes)), strategy);
+  return rows;
+}
+
 void PageSegmentReader::Open(Relation index, uint64 incarnation, const BlobRef& blob, const SegmentHead* head,
-                             Buffer* recent, char* scratch) {
+                             Buffer* recent, RowReader* rows, char* scratch) {
   OpenBlob(&blob_, index, incarnation, blob, recent);
   head_ = head;
   header_ = &head->header;
+  rows_ = rows;
   scratch_ = scratch;
+}
+
+void PageSegmentReader::Release() {
+  CloseBlob(&blob_);
+  if (rows_ != nullptr) CloseRows(rows_);
 }
 
 /// From now on the caller is told that the graph is of no use; until it asks, it gets what does no harm.
@@ -118,13 +132,28 @@ const std::uint32_t* PageSegmentReader::Links(std::uint32_t node) {
   return likely(!blob_.stale) ? links : no_links;
 }
 
+const std::uint8_t* PageSegmentReader::Code8(std::uint32_t node) {
+  return At<std::uint8_t>(RecordOf(node) + 2 * header_->m * sizeof(std::uint32_t), header_->code_bytes);
+}
+
+/// nullptr if there are other rows at the node, or none, or the row is dead to everybody.
+const float* PageSegmentReader::OnlyVector(std::uint32_t node) {
+  const RowSpan span = RowsOf(node);
+  if (span.end - span.first != 1) return nullptr;
+  const base::RowId row = RowAt(span.first);
+  return likely(!blob_.stale) ? ReadVector(rows_, base::ToIndex(row)) : nullptr;
+}
+
 const std::uint8_t* PageSegmentReader::Code(std::uint32_t node) {
-  const auto* code =
-      At<std::uint8_t>(RecordOf(node) + 2 * header_->m * sizeof(std::uint32_t), header_->code_bytes);
-  if (head_->codec.code == vec::WalkCode::kSq8) return code;
+  const vec::WalkCodec& codec = head_->codec;
+  if (codec.code == vec::WalkCode::kSq8) return Code8(node);
   // Behind the bytes that At() may have put there.
   auto* walk_code = reinterpret_cast<std::uint8_t*>(scratch_ + header_->record_bytes);
-  vec::MakeWalkCode(head_->codec, code, walk_code);
+  const float* vector = vec::IsMadeOfVectors(codec.code) ? OnlyVector(node) : nullptr;
+  if (vector != nullptr)
+    vec::MakeWalkCode(codec, vector, walk_code);
+  else
+    vec::MakeWalkCode(codec, Code8(node), walk_code);
   return walk_code;
 }
 

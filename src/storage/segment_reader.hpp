@@ -1,7 +1,7 @@
 #pragma once
 // Segments as index pages hold them: as a run of bytes for checks and folds, as a graph for searches.
 
-#include "storage/manifest.hpp"
+#include "storage/row_access.hpp"
 
 #include "base/span.hpp"
 #include "graph/chunk_layout.hpp"
@@ -67,13 +67,19 @@ void WarnOfDamage(Relation index, uint32 segment, const char* problem);
   return head.header.record_bytes + vec::WalkCodeBytes(head.codec.code, head.header.dimensions);
 }
 
-/// The parts of a graph, from index pages. Plain data; holds at most one pin, until Release(). What is returned by pointer stays
-/// valid until the next call. Lists of links are as they are: the search checks them.
+/// For walk codes that are made of vectors: ready to read those of a segment's rows, in the current memory context. manifest: as
+/// for OpenRows(). strategy: may be nullptr.
+[[nodiscard]] RowReader* OpenSegmentRows(Relation index, const Manifest& manifest, const SegmentHead& head,
+                                         BufferAccessStrategy strategy);
+
+/// The parts of a graph, from index pages. Plain data; holds at most one pin, and `rows` others, until Release(). What is returned
+/// by pointer stays valid until the next call. Lists of links are as they are: the search checks them.
 class PageSegmentReader {
  public:
-  /// scratch: ScratchBytesOf(head), aligned to 4. recent: as for OpenBlob(). Everything named must outlive the reader.
+  /// scratch: ScratchBytesOf(head), aligned to 4. recent: as for OpenBlob(). rows: OpenSegmentRows(), if walk codes are made of
+  /// vectors. Everything named must outlive the reader.
   void Open(Relation index, uint64 incarnation, const BlobRef& blob, const SegmentHead* head, Buffer* recent,
-            char* scratch);
+            RowReader* rows, char* scratch);
 
   [[nodiscard]] const std::uint32_t* Links(std::uint32_t node);
   [[nodiscard]] const std::uint8_t* Code(std::uint32_t node);
@@ -84,14 +90,16 @@ class PageSegmentReader {
 
   /// The segment was recycled, or is damaged: what was read since the last look may be worth nothing.
   [[nodiscard]] bool stale() const { return blob_.stale; }
-  /// Lets go of the page; the reader can be used again.
-  void Release() { CloseBlob(&blob_); }
+  /// Lets go of pages; the reader can be used again.
+  void Release();
 
  private:
   [[nodiscard]] std::uint64_t RecordOf(std::uint32_t node) const {
     return header_->records_at + static_cast<std::uint64_t>(node) * header_->record_bytes;
   }
   void MarkDamaged(const char* problem);
+  [[nodiscard]] const std::uint8_t* Code8(std::uint32_t node);
+  [[nodiscard]] const float* OnlyVector(std::uint32_t node);
   template <typename T>
   [[nodiscard]] const T* At(std::uint64_t offset, std::uint32_t count = 1) {
     return reinterpret_cast<const T*>(
@@ -100,6 +108,7 @@ class PageSegmentReader {
   BlobReader blob_;
   const SegmentHead* head_;
   const graph::SegmentHeader* header_;  ///< its
+  RowReader* rows_;
   char* scratch_;
 };
 

@@ -2,6 +2,8 @@
 // Distance kernels over float32 vectors, chosen once for the CPU that runs them.
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 #include "base/span.hpp"
 
@@ -11,6 +13,19 @@ struct DotAndNorm {
   float dot;           ///< sum of a[i] * b[i]
   float norm_squared;  ///< sum of b[i] * b[i]; bit-equal to inner_product(b, b)
 };
+
+/// IEEE 754 binary16, by its bits. No infinity, no NaN.
+using Half = std::uint16_t;
+constexpr float kLargestHalf = 65'504.0F;
+
+/// Exact. The bits of a half, moved to where a float32 has them, are the number times 2^-112, denormals included.
+[[nodiscard]] inline float FromHalf(Half half) noexcept {
+  const std::uint32_t moved = (half & 0x7FFFU) << 13;
+  float magnitude;
+  std::memcpy(&magnitude, &moved, sizeof magnitude);
+  magnitude *= 0x1p112F;
+  return (half & 0x8000U) != 0 ? -magnitude : magnitude;
+}
 
 /// One instruction set's kernels. a and b: n float32 each, any alignment, n >= 0 (n = 0 gives 0).
 /// At least 16 lanes accumulate in float32; they are reduced in double and rounded to float32 once, so that sums
@@ -25,6 +40,12 @@ struct DistanceKernels {
   float (*inner_product)(const float* a, const float* b, std::size_t n);
   float (*l1)(const float* a, const float* b, std::size_t n);
   DotAndNorm (*dot_and_norm)(const float* a, const float* b, std::size_t n);
+  /// The bits that the kernels above give for b as float32.
+  float (*l2_squared_half)(const float* a, const Half* b, std::size_t n);
+  float (*inner_product_half)(const float* a, const Half* b, std::size_t n);
+  float (*l1_half)(const float* a, const Half* b, std::size_t n);
+  /// To the nearest, halves to even: every set gives the same bits. |x[i]| <= kLargestHalf.
+  void (*to_halves)(const float* x, std::size_t n, Half* to);
 };
 
 /// The best kernels for this CPU; resolved at the first call.

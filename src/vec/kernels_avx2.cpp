@@ -1,4 +1,4 @@
-// Kernels for x86-64 with AVX2 and FMA (Haswell, Zen and later).
+// Kernels for x86-64 with AVX2, FMA and F16C (Haswell, Zen and later).
 
 #if defined(__x86_64__)
 
@@ -13,9 +13,9 @@
 // headers included above stay compiled for the baseline. GCC's region is left open on purpose: templates are
 // instantiated at the end of the file, with the target that is in force there.
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 #endif
 
 namespace tandem::vec {
@@ -30,6 +30,15 @@ struct Simd {
 
   static Register Zero() { return _mm256_setzero_ps(); }
   static Register Load(const float* from) { return _mm256_loadu_ps(from); }
+
+  static Register Load(const Half* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(static_cast<const void*>(from))));
+  }
+
+  static void ToHalves(Register x, Half* to) {
+    _mm_storeu_si128(static_cast<__m128i*>(static_cast<void*>(to)),
+                     _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
 
   static Register LoadFirst(const float* from, std::size_t count) {
     const __m256i mask = _mm256_loadu_si256(

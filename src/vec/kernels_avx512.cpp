@@ -12,6 +12,7 @@
 #pragma GCC diagnostic pop
 
 #include <cstddef>
+#include <cstdint>
 
 #include "vec/kernels_internal.hpp"
 
@@ -31,6 +32,15 @@ struct Simd {
 
   static Register Zero() { return _mm512_setzero_ps(); }
   static Register Load(const float* from) { return _mm512_loadu_ps(from); }
+
+  static Register Load(const Half* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(static_cast<const void*>(from))));
+  }
+
+  static void ToHalves(Register x, Half* to) {
+    _mm256_storeu_si256(static_cast<__m256i*>(static_cast<void*>(to)),
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
 
   static Register LoadFirst(const float* from, std::size_t count) {
     return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), from);

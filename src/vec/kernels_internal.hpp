@@ -7,7 +7,7 @@ namespace tandem::vec::internal {
 
 [[nodiscard]] const DistanceKernels& PortableKernels() noexcept;
 #if defined(__x86_64__)
-/// Only on a CPU with avx2 and fma.
+/// Only on a CPU with avx2, fma and f16c.
 [[nodiscard]] const DistanceKernels& Avx2Kernels() noexcept;
 /// Only on a CPU with avx512f.
 [[nodiscard]] const DistanceKernels& Avx512Kernels() noexcept;

@@ -4,8 +4,9 @@
 // called here: an inline function instantiated under AVX-512 could be the copy that the linker keeps for
 // callers that run on lesser CPUs.
 //
-// Simd provides: Register, kLanes, Zero, Load, LoadFirst (the rest reads as zero and touches no memory),
-// Add, Sub, Abs, MulAdd, and ReduceInDouble, which leaves at least 16 lanes before it widens to double.
+// Simd provides: Register, kLanes, Zero, Load and LoadFirst (the rest reads as zero and touches no memory) of floats
+// and Load of halves, ToHalves (of kLanes floats), Add, Sub, Abs, MulAdd, and ReduceInDouble, which leaves at least 16
+// lanes before it widens to double.
 //
 // Four accumulators: fused multiply-add has a latency of 4 cycles and two can start per cycle, but the loads
 // (two per step, two per cycle) allow only one step per cycle, so four in flight saturate the core.
@@ -48,8 +49,19 @@ struct FourSums {
   }
 };
 
-template <typename Term>
-float Accumulate(const float* a, const float* b, std::size_t n) {
+inline Simd::Register LoadFirst(const float* from, std::size_t count) {
+  return Simd::LoadFirst(from, count);
+}
+
+inline Simd::Register LoadFirst(const Half* from, std::size_t count) {
+  Half padded[Simd::kLanes] = {};
+  __builtin_memcpy(padded, from, count * sizeof(Half));
+  return Simd::Load(padded);
+}
+
+/// B: float or Half.
+template <typename Term, typename B>
+float Accumulate(const float* a, const B* b, std::size_t n) {
   constexpr std::size_t kLanes = Simd::kLanes;
   FourSums sums = FourSums::Zero();
   std::size_t i = 0;
@@ -69,7 +81,7 @@ float Accumulate(const float* a, const float* b, std::size_t n) {
     i += kLanes;
   }
   if (n != i) {
-    sums.sum3 = Term::Step(Simd::LoadFirst(a + i, n - i), Simd::LoadFirst(b + i, n - i), sums.sum3);
+    sums.sum3 = Term::Step(LoadFirst(a + i, n - i), LoadFirst(b + i, n - i), sums.sum3);
   }
   return sums.Result();
 }
@@ -120,9 +132,26 @@ inline DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size
   return {dot.Result(), norm.Result()};
 }
 
+inline void ToHalves(const float* x, std::size_t n, Half* to) {
+  constexpr std::size_t kLanes = Simd::kLanes;
+  std::size_t i = 0;
+  for (; n - i >= kLanes; i += kLanes) Simd::ToHalves(Simd::Load(x + i), to + i);
+  if (n == i) return;
+  Half padded[kLanes];
+  Simd::ToHalves(Simd::LoadFirst(x + i, n - i), padded);
+  __builtin_memcpy(to + i, padded, (n - i) * sizeof(Half));
+}
+
 constexpr DistanceKernels MakeKernels(const char* name) {
-  return {name, Accumulate<SquaredDifference>, Accumulate<Product>, Accumulate<AbsoluteDifference>,
-          AccumulateDotAndNorm};
+  return {name,
+          Accumulate<SquaredDifference, float>,
+          Accumulate<Product, float>,
+          Accumulate<AbsoluteDifference, float>,
+          AccumulateDotAndNorm,
+          Accumulate<SquaredDifference, Half>,
+          Accumulate<Product, Half>,
+          Accumulate<AbsoluteDifference, Half>,
+          ToHalves};
 }
 
 }  // namespace

@@ -24,6 +24,17 @@ struct Simd {
     return loaded;
   }
 
+  static Register Load(const Half* from) {
+    float16x4_t loaded;
+    std::memcpy(&loaded, from, sizeof loaded);
+    return vcvt_f32_f16(loaded);
+  }
+
+  static void ToHalves(Register x, Half* to) {
+    const float16x4_t halves = vcvt_f16_f32(x);
+    std::memcpy(to, &halves, sizeof halves);
+  }
+
   static Register LoadFirst(const float* from, std::size_t count) {
     float padded[kLanes] = {};
     const char* bytes = reinterpret_cast<const char*>(from);

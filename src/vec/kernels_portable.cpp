@@ -23,6 +23,29 @@ struct Simd {
     return loaded;
   }
 
+  static Register Load(const Half* from) {
+    Half halves[kLanes];
+    std::memcpy(halves, from, sizeof halves);
+    return Register{FromHalf(halves[0]), FromHalf(halves[1]), FromHalf(halves[2]), FromHalf(halves[3])};
+  }
+
+  /// Adding 2^13 times its power of two (2^-1 for denormals) leaves the bits that a half has, rounded to even.
+  static void ToHalves(Register x, Half* to) {
+    const auto bits = reinterpret_cast<Bits>(x);
+    const auto magnitude = reinterpret_cast<Register>(bits & 0x7FFFFFFF);
+    const Bits power = bits & 0x7F800000;
+    const Bits least = Bits{} + (113 << 23);
+    const Bits anchor_power = (power > least ? power : least) + (13 << 23);
+    const auto anchor = reinterpret_cast<Register>(anchor_power);
+    const Register rounded = (magnitude + anchor) - anchor;
+    const auto shifted = reinterpret_cast<Bits>(rounded * 0x1p-112F);
+    Half halves[kLanes];
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      halves[i] = static_cast<Half>(((bits[i] >> 16) & 0x8000) | (shifted[i] >> 13));
+    }
+    std::memcpy(to, halves, sizeof halves);
+  }
+
   static Register LoadFirst(const float* from, std::size_t count) {
     float padded[kLanes] = {};
     const char* bytes = reinterpret_cast<const char*>(from);

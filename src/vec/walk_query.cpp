@@ -19,6 +19,11 @@ constexpr double kLargestWeight = 127.0;
 constexpr double kDeviations = 5.0;  // standard deviations that are not expected to be exceeded
 // Queries farther out than that many units of 8-bit codes are taken for nearer: sums stay finite, bounds hold.
 constexpr double kFarthest = 32'767.0;
+// Codes made of vectors: around this one, and no farther from it than float16 goes, or than sums of 16,000 squares go.
+constexpr double kMiddleCode = 128.0;
+constexpr double kFarthestReal = 0x1p50;
+// Elements that are made at once.
+constexpr std::size_t kBlock = 64;
 
 /// 1 / norm under cosine, else 1. 0: not codable.
 double ScaleOf(Metric metric, const float* query, std::size_t n) noexcept {
@@ -85,6 +90,129 @@ float RoundWeights(std::size_t n, const Weight& weight, std::int8_t* low, std::i
   return scale;
 }
 
+// ---- Codes made of vectors ----
+
+/// Share of the sum of its terms' magnitudes that a kernel may be off by, roundings of the terms included (kernels.hpp).
+double KernelRounding(std::size_t n) noexcept {
+  return (static_cast<double>(n) / 16.0 + 16.0) * 0x1p-24;
+}
+
+double FarthestReal(WalkCode code) noexcept {
+  return code == WalkCode::kFp16 ? static_cast<double>(kLargestHalf) : kFarthestReal;
+}
+
+/// Elements [first, first + count) of a vector in units of 8-bit codes, from the middle one, and no farther out than codes are.
+void PlaceReals(const WalkCodec& codec, const float* vector, double scale, std::size_t first,
+                std::size_t count, float* reals) noexcept {
+  const double inverse_step = 1.0 / static_cast<double>(codec.base.step);
+  const double farthest = FarthestReal(codec.code);
+  for (std::size_t i = 0; i < count; ++i) {
+    const double difference =
+        static_cast<double>(vector[first + i]) * scale - static_cast<double>(codec.base.offset[first + i]);
+    reals[i] = static_cast<float>(std::clamp(difference * inverse_step - kMiddleCode, -farthest, farthest));
+  }
+}
+
+/// Calls write(first, count, floats) for one run of elements after the other, with what their code holds.
+template <typename Write>
+void ForEachBlock(const WalkCodec& codec, const float* vector, double scale, const Write& write) {
+  float reals[kBlock];
+  for (std::size_t first = 0; first < codec.base.dimensions; first += kBlock) {
+    const std::size_t count = std::min<std::size_t>(kBlock, codec.base.dimensions - first);
+    PlaceReals(codec, vector, scale, first, count, reals);
+    write(first, count, reals);
+  }
+}
+
+/// `reals`, up to kBlock, to elements from `first` on of a code.
+void StoreReals(WalkCode code, const float* reals, std::size_t first, std::size_t count,
+                std::uint8_t* to) noexcept {
+  if (code == WalkCode::kFloat32) {
+    std::memcpy(to + first * sizeof(float), reals, count * sizeof(float));
+    return;
+  }
+  Half halves[kBlock];
+  Kernels().to_halves(reals, count, halves);
+  std::memcpy(to + first * sizeof(Half), halves, count * sizeof(Half));
+}
+
+/// To what the code's elements can be.
+void RoundReals(WalkCode code, std::size_t count, float* reals) noexcept {
+  if (code == WalkCode::kFloat32) return;
+  Half halves[kBlock];
+  Kernels().to_halves(reals, count, halves);
+  for (std::size_t i = 0; i < count; ++i) reals[i] = FromHalf(halves[i]);
+}
+
+/// A float16 code of an odd number of dimensions ends with zeros.
+void PadReals(WalkCode code, std::size_t dimensions, std::uint8_t* to) noexcept {
+  const std::size_t bytes = dimensions * (code == WalkCode::kFp16 ? sizeof(Half) : sizeof(float));
+  std::fill(to + bytes, to + WalkCodeBytes(code, dimensions), std::uint8_t{0});
+}
+
+void MakeRealsOfCode(WalkCode code, const std::uint8_t* code8, std::size_t n, std::uint8_t* to) noexcept {
+  float reals[kBlock];
+  for (std::size_t first = 0; first < n; first += kBlock) {
+    const std::size_t count = std::min(kBlock, n - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      reals[i] = static_cast<float>(code8[first + i]) - static_cast<float>(kMiddleCode);
+    }
+    StoreReals(code, reals, first, count, to);
+  }
+  PadReals(code, n, to);
+}
+
+/// Inner products: how much of either product, per unit of the query's norm, float32 may have rounded. Other metrics' rounding
+/// is a share of the distance.
+double ProductRounding(const ScalarQuantizer& base, const float* vector) noexcept {
+  if (base.metric != Metric::kInnerProduct) return 0.0;
+  double squares = 0.0;
+  double squares_from_middle = 0.0;
+  for (std::size_t d = 0; d < base.dimensions; ++d) {
+    const double x = vector[d];
+    const double from_middle =
+        x - static_cast<double>(base.offset[d]) - kMiddleCode * static_cast<double>(base.step);
+    squares += x * x;
+    squares_from_middle += from_middle * from_middle;
+  }
+  return 2.0 * KernelRounding(base.dimensions) * (std::sqrt(squares) + std::sqrt(squares_from_middle));
+}
+
+// ---- Residuals ----
+
+/// How far a vector is from what stands for it.
+class ResidualSum {
+ public:
+  void Add(double vector, double meant) noexcept {
+    const double difference = vector - meant;
+    sum_ += std::fabs(difference);
+    squares_ += difference * difference;
+  }
+  /// In the units of WalkCodec::error.
+  [[nodiscard]] double Result(Metric metric) const noexcept {
+    return metric == Metric::kL1 ? sum_ : std::sqrt(squares_);
+  }
+
+ private:
+  double sum_ = 0.0;
+  double squares_ = 0.0;
+};
+
+double RealResidual(const WalkCodec& codec, const float* vector) noexcept {
+  const ScalarQuantizer& base = codec.base;
+  const double scale = ScaleOf(base.metric, vector, base.dimensions);
+  ResidualSum residual;
+  ForEachBlock(codec, vector, scale, [&](std::size_t first, std::size_t count, float* reals) {
+    RoundReals(codec.code, count, reals);
+    for (std::size_t i = 0; i < count; ++i) {
+      const double meant = static_cast<double>(base.offset[first + i]) +
+                           static_cast<double>(base.step) * (kMiddleCode + static_cast<double>(reals[i]));
+      residual.Add(static_cast<double>(vector[first + i]) * scale, meant);
+    }
+  });
+  return residual.Result(base.metric) + ProductRounding(base, vector);
+}
+
 double SumOfWeights(const NibbleQuery& query) noexcept {
   std::int32_t sum = 0;
   for (std::size_t i = 0; i < query.bytes; ++i) sum += query.low[i] + query.high[i];
@@ -125,6 +253,10 @@ std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept {
       return (dimensions + 3) / 4 * 4;
     case WalkCode::kSq4:
       return NibbleBytes(dimensions) + sizeof(float);
+    case WalkCode::kFp16:
+      return (dimensions * sizeof(Half) + 3) / 4 * 4;
+    case WalkCode::kFloat32:
+      return dimensions * sizeof(float);
   }
   return 0;
 }
@@ -139,22 +271,42 @@ void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_
     case WalkCode::kSq4:
       CodeKernelsForCpu().make_nibbles(code8, codec.centre, codec.step, n, to);
       break;
+    case WalkCode::kFp16:
+    case WalkCode::kFloat32:
+      MakeRealsOfCode(codec.code, code8, n, to);
+      break;
   }
 }
 
+void MakeWalkCode(const WalkCodec& codec, const float* vector, std::uint8_t* to) noexcept {
+  const std::size_t n = codec.base.dimensions;
+  const double scale = ScaleOf(codec.base.metric, vector, n);
+  ForEachBlock(codec, vector, scale, [&](std::size_t first, std::size_t count, const float* reals) {
+    StoreReals(codec.code, reals, first, count, to);
+  });
+  PadReals(codec.code, n, to);
+}
+
 double WalkResidual(const WalkCodec& codec, const float* vector, const std::uint8_t* code8) noexcept {
+  if (IsMadeOfVectors(codec.code)) return RealResidual(codec, vector);
+  if (codec.code == WalkCode::kSq8) return Sq8Residual(codec, vector, code8);
   const double scale = ScaleOf(codec.base.metric, vector, codec.base.dimensions);
-  const auto code_at = [code8](std::size_t d) { return static_cast<double>(code8[d]); };
-  const auto level_at = [code8, centres = codec.centre, steps = codec.step](std::size_t d) {
-    const auto centre = static_cast<double>(centres[d]);
-    return centre + LevelFor(code8[d] - centre, static_cast<double>(steps[d]));
-  };
-  return codec.code == WalkCode::kSq4 ? ResidualOf(codec.base, vector, scale, level_at)
-                                      : ResidualOf(codec.base, vector, scale, code_at);
+  return ResidualOf(codec.base, vector, scale,
+                    [code8, centres = codec.centre, steps = codec.step](std::size_t d) {
+                      const auto centre = static_cast<double>(centres[d]);
+                      return centre + LevelFor(code8[d] - centre, static_cast<double>(steps[d]));
+                    });
+}
+
+double Sq8Residual(const WalkCodec& codec, const float* vector, const std::uint8_t* code8) noexcept {
+  const double scale = ScaleOf(codec.base.metric, vector, codec.base.dimensions);
+  const double residual =
+      ResidualOf(codec.base, vector, scale, [code8](std::size_t d) { return static_cast<double>(code8[d]); });
+  return IsMadeOfVectors(codec.code) ? residual + ProductRounding(codec.base, vector) : residual;
 }
 
 std::size_t WalkQuery::ScratchBytes(std::size_t dimensions) noexcept {
-  return std::max((dimensions * sizeof(std::int16_t) + 63) / 64 * 64, 2 * WeightBytes(dimensions));
+  return std::max((dimensions * sizeof(float) + 63) / 64 * 64, 2 * WeightBytes(dimensions));
 }
 
 WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) noexcept
@@ -163,7 +315,9 @@ WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) 
       metric_(codec.base.metric),
       dimensions_(codec.base.dimensions),
       unit_(static_cast<double>(codec.base.step)),
-      error_(static_cast<double>(codec.error)) {
+      rounding_(kRounding),
+      error_(static_cast<double>(codec.error)),
+      shared_error_(error_) {
   switch (code_) {
     case WalkCode::kSq8:
       PrepareSq8(codec, query, static_cast<std::int16_t*>(scratch));
@@ -171,10 +325,18 @@ WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) 
     case WalkCode::kSq4:
       PrepareSq4(codec, query, static_cast<std::int8_t*>(scratch));
       break;
+    case WalkCode::kFp16:
+    case WalkCode::kFloat32:
+      PrepareReals(codec, query, static_cast<float*>(scratch));
+      break;
   }
-  if (metric_ == Metric::kInnerProduct) error_ *= Norm(query, dimensions_);
+  if (metric_ == Metric::kInnerProduct) {
+    const double norm = Norm(query, dimensions_);
+    error_ *= norm;
+    shared_error_ *= norm;
+  }
   if (IsCodable(metric_, query, dimensions_)) return;
-  error_ = kInfinity;
+  error_ = shared_error_ = kInfinity;
   metric_ = Metric::kInnerProduct;
   std::memset(scratch, 0, ScratchBytes(dimensions_));  // every key is 0
 }
@@ -268,6 +430,43 @@ void WalkQuery::PrepareSq4Difference(const WalkCodec& codec, const float* query,
   slack_ = n / 8.0 + kDeviations * std::sqrt(n * scale * scale + steps_squared) / 6.0;
 }
 
+void WalkQuery::PrepareReals(const WalkCodec& codec, const float* query, float* scratch) noexcept {
+  reals_ = scratch;
+  shared_error_ = std::max(error_, static_cast<double>(codec.shared_error));
+  if (metric_ == Metric::kInnerProduct) {
+    PrepareRealProduct(codec, query, scratch);
+    return;
+  }
+  // The codes lie in a box: what is moved to its surface gets nearer to all of them.
+  PlaceReals(codec, query, ScaleOf(metric_, query, dimensions_), 0, dimensions_, scratch);
+  const double rounding = KernelRounding(dimensions_);
+  rounding_ = 2.0 * rounding;
+  double magnitude = metric_ == Metric::kL1 ? 0.0 : Norm(scratch, dimensions_);
+  for (std::size_t d = 0; d < dimensions_ && metric_ == Metric::kL1; ++d) {
+    magnitude += std::fabs(static_cast<double>(scratch[d]));
+  }
+  double from_query = unit_ * magnitude * 0x1p-24;
+  if (metric_ == Metric::kCosine) {
+    // The operator rounds a cosine, not a distance. And norms become 1 but for the rounding of what they are divided by.
+    slack_ = 8.0 * rounding / (unit_ * unit_);
+    from_query += 0x1p-21;
+  }
+  error_ += from_query;
+  shared_error_ += from_query;
+}
+
+/// With u from the middle code, the negative inner product with offset + unit * (middle + u).
+void WalkQuery::PrepareRealProduct(const WalkCodec& codec, const float* query, float* scratch) noexcept {
+  const double largest = LargestMagnitude(query, dimensions_);
+  const double inverse = largest > 0.0 ? 1.0 / largest : 0.0;
+  for (std::size_t d = 0; d < dimensions_; ++d) {
+    const double middle = static_cast<double>(codec.base.offset[d]) + kMiddleCode * unit_;
+    constant_ -= static_cast<double>(query[d]) * middle;
+    scratch[d] = static_cast<float>(static_cast<double>(query[d]) * inverse);
+  }
+  unit_ *= largest;
+}
+
 float WalkQuery::Key(const std::uint8_t* code) const noexcept {
   float key = 0.0F;
   Keys(&code, 1, &key);
@@ -277,6 +476,10 @@ float WalkQuery::Key(const std::uint8_t* code) const noexcept {
 void WalkQuery::Keys(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept {
   if (code_ == WalkCode::kSq4) {
     kernels_->query_nibbles(nibbles_, codes, count, keys);
+    return;
+  }
+  if (IsMadeOfVectors(code_)) {
+    KeysOfReals(codes, count, keys);
     return;
   }
   switch (metric_) {
@@ -294,19 +497,55 @@ void WalkQuery::Keys(const std::uint8_t* const* codes, std::size_t count, float*
   }
 }
 
-double WalkQuery::LowerBound(float key) const noexcept {
-  if (!(error_ < kInfinity)) return -kInfinity;
-  const double unrounded = static_cast<double>(key) * (key > 0.0F ? 1.0 - kRounding : 1.0 + kRounding);
+namespace {
+
+/// T: float or Half.
+template <typename T>
+void KeysBy(float (*kernel)(const float*, const T*, std::size_t), const float* query, std::size_t n,
+            const std::uint8_t* const* codes, std::size_t count, float* keys) noexcept {
+  for (std::size_t i = 0; i < count; ++i) keys[i] = kernel(query, reinterpret_cast<const T*>(codes[i]), n);
+}
+
+}  // namespace
+
+void WalkQuery::KeysOfReals(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept {
+  const DistanceKernels& kernels = Kernels();
+  const bool halves = code_ == WalkCode::kFp16;
+  const auto by = [&](auto of_floats, auto of_halves) {
+    if (halves) {
+      KeysBy(of_halves, reals_, dimensions_, codes, count, keys);
+    } else {
+      KeysBy(of_floats, reals_, dimensions_, codes, count, keys);
+    }
+  };
+  switch (metric_) {
+    case Metric::kL2:
+    case Metric::kCosine:
+      by(kernels.l2_squared, kernels.l2_squared_half);
+      break;
+    case Metric::kL1:
+      by(kernels.l1, kernels.l1_half);
+      break;
+    case Metric::kInnerProduct:
+      by(kernels.inner_product, kernels.inner_product_half);
+      for (std::size_t i = 0; i < count; ++i) keys[i] = -keys[i];
+      break;
+  }
+}
+
+double WalkQuery::LowerBound(float key, double error) const noexcept {
+  if (!(error < kInfinity)) return -kInfinity;
+  const double unrounded = static_cast<double>(key) * (key > 0.0F ? 1.0 - rounding_ : 1.0 + rounding_);
   switch (metric_) {
     case Metric::kL2:
     case Metric::kCosine: {
-      const double distance = std::max(0.0, std::sqrt(std::max(0.0, unrounded - slack_)) * unit_ - error_);
+      const double distance = std::max(0.0, std::sqrt(std::max(0.0, unrounded - slack_)) * unit_ - error);
       return metric_ == Metric::kL2 ? distance * distance : distance * distance / 2.0;
     }
     case Metric::kL1:
-      return std::max(0.0, unrounded * unit_ - error_);
+      return std::max(0.0, unrounded * unit_ - error);
     case Metric::kInnerProduct:
-      return constant_ + static_cast<double>(key) * unit_ - error_;
+      return constant_ + static_cast<double>(key) * unit_ - error;
   }
   return -kInfinity;
 }
@@ -344,7 +583,7 @@ float WalkQuery::KeyOfBound(double distance) const noexcept {
       key = unit_ > 0.0 ? (distance + error_ - constant_) / unit_ : kInfinity;
       break;
   }
-  return static_cast<float>(key + std::fabs(key) * kRounding);
+  return static_cast<float>(key + std::fabs(key) * rounding_);
 }
 
 }  // namespace tandem::vec

@@ -4,6 +4,9 @@
 //   kSq8   the segment's own 8-bit code (scalar_quantizer.hpp)
 //   kSq4   4 bits a dimension, made of the 8-bit code: half of the bytes to fetch, which is what a walk of wide vectors
 //          waits for. Not for L1.
+//   kFp16, kFloat32   the vector itself, in units of the 8-bit codes around their middle, rounded to float16 or float32:
+//          where 8 bits do not tell neighbours apart. Made of the full vector, which only a node of one row has: others'
+//          codes stand for what their 8-bit codes stand for ("shared" nodes).
 //
 // Keys choose candidates; the distance that counts is computed from the full vector. LowerBound() tells which candidates
 // need not be looked at for that.
@@ -16,7 +19,13 @@
 
 namespace tandem::vec {
 
-enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2 };
+/// Stored in segments: numbers keep their meaning.
+enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2, kFp16 = 3, kFloat32 = 4 };
+
+/// True if codes are made of vectors, false if of 8-bit codes.
+[[nodiscard]] constexpr bool IsMadeOfVectors(WalkCode code) noexcept {
+  return code == WalkCode::kFp16 || code == WalkCode::kFloat32;
+}
 
 /// How the nodes of one segment are walked. Owns nothing.
 struct WalkCodec {
@@ -27,21 +36,34 @@ struct WalkCodec {
   const float* step = nullptr;  ///< kSq4: dimensions floats, between two levels, 1 … 16 units of 8-bit codes
   /// By how much a distance by code exceeds the true one at the most. L2: of the distance, not its square. Cosine: of the
   /// distance between the normalised vectors. Inner product: per unit of the query's norm. Infinity: not known.
+  /// Codes made of vectors: no WalkResidual() of any row is larger, so nothing is left to chance.
   float error = 0.0F;
-  /// The error was learnt from vectors whose WalkResidual() is at most this.
+  /// What was trained was trained on vectors whose WalkResidual(), or Sq8Residual() if codes are made of vectors, is at most this.
   float reach = 0.0F;
+  float shared_error =
+      0.0F;  ///< if codes are made of vectors: `error` of nodes of several rows, the largest Sq8Residual()
 };
 
 /// Bytes of a walk code, a multiple of 4.
 [[nodiscard]] std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept;
 
-/// Makes a walk code of an 8-bit code. `to`: WalkCodeBytes(), aligned to 4.
+/// Makes a walk code of an 8-bit code. `to`: WalkCodeBytes(), aligned to 4. For codes that are made of vectors, it stands for
+/// what the 8-bit code stands for.
 void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_t* to) noexcept;
 
+/// Makes a walk code of a vector, for codes that are. The same bits whenever it is done on one CPU. vector: codable.
+void MakeWalkCode(const WalkCodec& codec, const float* vector, std::uint8_t* to) noexcept;
+
 /// How far what a code stands for is from its vector, in the units of WalkCodec::error: by that much at the most can the distance
-/// from a query to the code exceed the one to the vector. Large for vectors unlike those that the codec was trained on.
+/// from a query to the code exceed the one to the vector. Large for vectors unlike those that the codec was trained on. With
+/// codes made of vectors: of the vector's own code, whatever code8 is, and what float32 may round in either distance is counted
+/// in.
 [[nodiscard]] double WalkResidual(const WalkCodec& codec, const float* vector,
                                   const std::uint8_t* code8) noexcept;
+
+/// The same for what the 8-bit code stands for.
+[[nodiscard]] double Sq8Residual(const WalkCodec& codec, const float* vector,
+                                 const std::uint8_t* code8) noexcept;
 
 /// A query prepared for one segment.
 class WalkQuery {
@@ -52,20 +74,27 @@ class WalkQuery {
   WalkQuery(const WalkCodec& codec, const float* query, void* scratch) noexcept;
   [[nodiscard]] static std::size_t ScratchBytes(std::size_t dimensions) noexcept;
 
-  /// Ascending = farther; comparable among codes of this segment only. Never NaN. Every instruction set gives the same bits.
+  /// Ascending = farther; comparable among codes of this segment only. Never NaN. Every instruction set gives the same bits,
+  /// except with codes made of vectors, whose sums are of floats: one CPU always gives the same.
   [[nodiscard]] float Key(const std::uint8_t* code) const noexcept;
   /// keys[i] = Key(codes[i]): one call for all neighbours of a node, so that the kernel's dispatch is paid once.
   void Keys(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept;
 
   /// No vector whose code has this key is nearer than that, in the units of QueryDistance::Key() (beyond the error that was
   /// calibrated: WalkCodec::error). Ascends with `key`. -infinity if the error is not known.
-  [[nodiscard]] double LowerBound(float key) const noexcept;
+  [[nodiscard]] double LowerBound(float key) const noexcept { return LowerBound(key, error_); }
+  /// The same for a node of several rows; no nearer.
+  [[nodiscard]] double SharedLowerBound(float key) const noexcept { return LowerBound(key, shared_error_); }
   /// About how far a vector is whose code has this key, in the same units.
   [[nodiscard]] double Estimate(float key) const noexcept;
   /// About the least key whose lower bound is `distance`. Infinity if the error is not known.
   [[nodiscard]] float KeyOfBound(double distance) const noexcept;
 
  private:
+  [[nodiscard]] double LowerBound(float key, double error) const noexcept;
+  void KeysOfReals(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept;
+  void PrepareReals(const WalkCodec& codec, const float* query, float* scratch) noexcept;
+  void PrepareRealProduct(const WalkCodec& codec, const float* query, float* scratch) noexcept;
   void PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept;
   void PrepareSq4(const WalkCodec& codec, const float* query, std::int8_t* scratch) noexcept;
   void PrepareSq4Product(const WalkCodec& codec, const float* query, std::int8_t* low,
@@ -81,11 +110,15 @@ class WalkQuery {
   /// overflow. Inner product: in units of its own, which are finer.
   const std::int16_t* query_ = nullptr;
   NibbleQuery nibbles_ = {};  ///< kSq4
+  const float* reals_ =
+      nullptr;  ///< codes made of vectors: as these, or for inner products divided by its largest element
   // The negative inner product is constant_ + unit_ * key; other distances are unit_ * key, or its root (L2, cosine).
   double unit_ = 0.0;
   double constant_ = 0.0;
-  double slack_ = 0.0;  ///< L2 and cosine: taken from the key, since it adds to what is 0 in truth
-  double error_ = 0.0;  ///< of that distance; infinity if not known
+  double slack_ = 0.0;     ///< L2 and cosine: taken from the key, since it adds to what is 0 in truth
+  double rounding_ = 0.0;  ///< share of a distance that float32 may have rounded, in its kernel or the key's
+  double error_ = 0.0;     ///< of that distance; infinity if not known
+  double shared_error_ = 0.0;  ///< of nodes of several rows
 };
 
 }  // namespace tandem::vec

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,9 @@ constexpr std::size_t kFewestSamples = 20;  // fewer say nothing
 constexpr double kDepthShare = 0.9;
 // In a table depths are two to three times those of its sample. More of them cost what 4 bits save.
 constexpr std::uint32_t kDeepest = 24;
+// Beyond so many of them 8 bits cost more exact distances than the twice as many bytes of float16 cost time.
+constexpr std::uint32_t kDeepestSq8 = 64;
+constexpr std::size_t kMostShared = 64;  // one in so many
 constexpr double kDeviations = 5.0;
 constexpr double kLeftOut =
     0.02;  // of the moved queries: vectors that 8 bits clip a lot are rare, and near ones of them
@@ -132,11 +136,12 @@ class Trial {
   std::array<Spread, std::size(kMoves)> moved_excess_;
   std::vector<Ranking> rankings_;
   double largest_residual_ = 0.0;
+  double largest_sq8_residual_ = 0.0;
 };
 
 WalkCodec WithoutError(const WalkCodec& codec) noexcept {
   WalkCodec exact = codec;
-  exact.error = 0.0F;
+  exact.error = exact.shared_error = 0.0F;
   return exact;
 }
 
@@ -161,9 +166,15 @@ Trial::Trial(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec)
   std::vector<std::uint8_t> code8(dimensions_);
   for (std::size_t i = 0; i < count_; ++i) {
     EncodeVector(codec_.base, Sample(i), code8.data());
-    MakeWalkCode(codec_, code8.data(), codes_.data() + i * code_bytes_);
-    code_of_[i] = Code(i);
+    std::uint8_t* code = codes_.data() + i * code_bytes_;
+    if (IsMadeOfVectors(codec_.code)) {
+      MakeWalkCode(codec_, Sample(i), code);
+    } else {
+      MakeWalkCode(codec_, code8.data(), code);
+    }
+    code_of_[i] = code;
     largest_residual_ = std::max(largest_residual_, WalkResidual(codec_, Sample(i), code8.data()));
+    largest_sq8_residual_ = std::max(largest_sq8_residual_, Sq8Residual(codec_, Sample(i), code8.data()));
   }
 }
 
@@ -236,13 +247,21 @@ double Trial::Norm(const float* vector) const noexcept {
 }
 
 WalkTrial Trial::Result() {
-  if (rankings_.empty())
-    return {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity(), 0};
+  constexpr float kUnknown = std::numeric_limits<float>::infinity();
+  const double step = codec_.base.step;
+  if (IsMadeOfVectors(codec_.code)) {
+    // Every row is looked at when it is added: of what the sample says, only what others are like is in doubt.
+    const float error = RoundedUp(kReachMargin * largest_residual_);
+    const float reach =
+        rankings_.empty() ? kUnknown : static_cast<float>(kReachMargin * largest_sq8_residual_ + step / 2.0);
+    return {error, reach, RoundedUp(largest_sq8_residual_),
+            rankings_.empty() ? 0 : Depth(static_cast<double>(error))};
+  }
+  if (rankings_.empty()) return {kUnknown, kUnknown, 0.0F, 0};
   double error = std::max(0.0, near_.Reach());
   for (Spread& excess : moved_excess_) error = std::max(error, excess.AllBut(kLeftOut));
   if (codec_.base.metric == Metric::kInnerProduct) error *= kFartherOut;
-  return {std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity()),
-          static_cast<float>(kReachMargin * largest_residual_ + static_cast<double>(codec_.base.step) / 2.0),
+  return {RoundedUp(error), static_cast<float>(kReachMargin * largest_residual_ + step / 2.0), 0.0F,
           Depth(error)};
 }
 
@@ -324,6 +343,12 @@ Levels BestLevels(const std::vector<Occurrence>& occurrences) noexcept {
 
 }  // namespace
 
+float RoundedUp(double value) noexcept {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool fits = value < static_cast<double>(std::numeric_limits<float>::max());
+  return fits ? std::nextafter(static_cast<float>(value), kInfinity) : kInfinity;
+}
+
 void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, float* centre,
                   float* step) {
   const base::Span<const float> samples = trainer.Samples();
@@ -353,8 +378,32 @@ WalkTrial TryWalkCode(const ScalarQuantizerTrainer& trainer, const WalkCodec& co
   return trial.Result();
 }
 
+namespace {
+
+/// True if few vectors of the sample have the 8-bit code of another one: nodes of several rows gain nothing by codes made of
+/// vectors.
+bool HaveCodesOfTheirOwn(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base) {
+  const base::Span<const float> samples = trainer.Samples();
+  std::vector<std::string> codes;
+  std::string code(base.dimensions, '\0');
+  for (std::size_t start = 0; start < samples.size(); start += base.dimensions) {
+    EncodeVector(base, samples.data() + start, reinterpret_cast<std::uint8_t*>(code.data()));
+    codes.push_back(code);
+  }
+  const std::size_t count = codes.size();
+  std::sort(codes.begin(), codes.end());
+  codes.erase(std::unique(codes.begin(), codes.end()), codes.end());
+  return count - codes.size() <= count / kMostShared;
+}
+
+}  // namespace
+
 WalkDecision ChooseWalkCode(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, WalkWish wish,
                             float* centre, float* step) {
+  if (wish == WalkWish::kFp16 || wish == WalkWish::kFloat32) {
+    const WalkCode code = wish == WalkWish::kFp16 ? WalkCode::kFp16 : WalkCode::kFloat32;
+    return {code, WalkReason::kAsked, TryWalkCode(trainer, {code, base})};
+  }
   WalkReason reason = WalkReason::kAsked;
   if (base.metric == Metric::kL1) {
     reason = wish == WalkWish::kSq8 ? WalkReason::kAsked : WalkReason::kMetric;
@@ -368,7 +417,12 @@ WalkDecision ChooseWalkCode(const ScalarQuantizerTrainer& trainer, const ScalarQ
   } else if (wish == WalkWish::kAuto) {
     reason = WalkReason::kDimensions;
   }
-  return {WalkCode::kSq8, reason, TryWalkCode(trainer, {WalkCode::kSq8, base})};
+  const WalkTrial sq8 = TryWalkCode(trainer, {WalkCode::kSq8, base});
+  if (wish == WalkWish::kAuto && sq8.depth > kDeepestSq8 && HaveCodesOfTheirOwn(trainer, base)) {
+    const WalkTrial fp16 = TryWalkCode(trainer, {WalkCode::kFp16, base});
+    if (fp16.depth <= kDeepestSq8 / 2) return {WalkCode::kFp16, WalkReason::kSampleCoarse, fp16};
+  }
+  return {WalkCode::kSq8, reason, sq8};
 }
 
 }  // namespace tandem::vec

@@ -272,6 +272,49 @@ TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kUnsuitable);
 }
 
+// Codes made of vectors are known to be off by no more than that, whatever comes later. Broken once: WatchDrift() not called.
+TEST(GraphBuilder, CodesMadeOfVectorsKnowTheErrorOfEveryRow) {
+  for (const vec::WalkWish wish : {vec::WalkWish::kFp16, vec::WalkWish::kFloat32}) {
+    for (const vec::Metric metric :
+         {vec::Metric::kL2, vec::Metric::kInnerProduct, vec::Metric::kCosine, vec::Metric::kL1}) {
+      BuildParameters parameters = Parameters(metric, 12, 300);
+      parameters.codec = wish;
+      Dataset data(12, 400, 9);
+      MemorySegment base = Build(parameters, data);
+      const vec::WalkCodec trained = base.Codec();
+      EXPECT_TRUE(vec::Grants(wish, trained.code));
+      EXPECT_GT(trained.shared_error, 4.0F * trained.error);
+
+      parameters = Parameters(metric, 12, 400);
+      parameters.codec = wish;
+      GraphBuilder builder(parameters);
+      ASSERT_TRUE(builder.BeginBase(&base).ok());
+      base::Status status;
+      while (builder.LoadBaseNodes(&base, 1'000, &status)) {
+      }
+      for (std::uint64_t row = 0; row < 300; ++row)
+        builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+      for (std::uint64_t row = 300; row < 400; ++row) {
+        for (std::uint32_t d = 0; d < 12; ++d) data.Row(row)[d] *= 50.0F;
+      }
+      AddRows(&builder, data, 300, 400);
+      ASSERT_TRUE(builder.Finish().ok());
+      MemorySegment grown(builder);
+      const vec::WalkCodec codec = grown.Codec();
+      std::vector<std::uint8_t> code(12);
+      for (std::uint64_t row = 0; row < 400; ++row) {
+        vec::EncodeVector(codec.base, data.Row(row), code.data());
+        EXPECT_LE(vec::WalkResidual(codec, data.Row(row), code.data()), static_cast<double>(codec.error));
+        EXPECT_LE(vec::Sq8Residual(codec, data.Row(row), code.data()),
+                  static_cast<double>(codec.shared_error));
+      }
+      EXPECT_TRUE(ProblemsOf(&grown).empty());
+      parameters.codec = vec::WalkWish::kSq8;
+      EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kUnsuitable);
+    }
+  }
+}
+
 // Rows beyond the range of the base's codes all get the same code: without a larger error the first of them would pass for
 // the nearest. Broken once: WatchDrift() not called.
 TEST(GraphBuilder, RowsUnlikeTheBaseRaiseTheErrorAndEndItsCodec) {

@@ -203,7 +203,7 @@ TEST(SegmentChecker, FindsWrongCodecs) {
   Put<float>(&segment, step, 0.0F);
   ExpectProblem(&segment, step, "step of dimension 9 is out of range");
 
-  for (const int codec : {0, 1, 3}) {
+  for (const int codec : {0, 1, 3, 4, 5}) {
     segment = good;
     Put<std::uint8_t>(&segment, offsetof(SegmentHeader, codec), static_cast<std::uint8_t>(codec));
     ExpectProblem(&segment, 0, "segment header: ");
@@ -211,6 +211,9 @@ TEST(SegmentChecker, FindsWrongCodecs) {
   segment = good;
   Put<std::uint8_t>(&segment, offsetof(SegmentHeader, metric), static_cast<std::uint8_t>(vec::Metric::kL1));
   ExpectProblem(&segment, 0, "4-bit codec for L1");
+  segment = good;
+  Put<float>(&segment, offsetof(SegmentHeader, shared_error), 1.0F);
+  ExpectProblem(&segment, 0, "wrong error of shared nodes");
 }
 
 TEST(SegmentChecker, StopsAfterSomeProblems) {

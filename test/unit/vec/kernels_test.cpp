@@ -73,6 +73,65 @@ INSTANTIATE_TEST_SUITE_P(Cpu, EveryKernelSet,
                          testing::ValuesIn(AvailableKernels().begin(), AvailableKernels().end()),
                          [](const auto& instance) { return std::string(instance.param->name); });
 
+/// All that there are, but infinity and NaN.
+std::vector<Half> AllHalves() {
+  std::vector<Half> halves;
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7C00U) != 0x7C00U) halves.push_back(static_cast<Half>(bits));
+  }
+  return halves;
+}
+
+TEST(Half, IsItsSignPowerAndFraction) {
+  for (const Half half : AllHalves()) {
+    const int power = (half >> 10) & 31;
+    const double fraction = (half & 1023) / 1024.0 + (power > 0 ? 1.0 : 0.0);
+    const double magnitude = std::ldexp(fraction, std::max(power, 1) - 15);
+    const double expected = (half & 0x8000) != 0 ? -magnitude : magnitude;
+    ASSERT_EQ(static_cast<double>(FromHalf(half)), expected) << half;
+    ASSERT_EQ(std::signbit(FromHalf(half)), (half & 0x8000) != 0);
+  }
+}
+
+TEST_P(EveryKernelSet, MakesTheNearestHalf) {
+  const std::vector<Half> halves = AllHalves();
+  const auto to_half = [this](float x) {
+    Half half;
+    kernels_.to_halves(&x, 1, &half);
+    return half;
+  };
+  for (const Half half : halves) {
+    ASSERT_EQ(to_half(FromHalf(half)), half);
+    const auto above = static_cast<Half>(half + 1);
+    if ((above & 0x7C00U) == 0x7C00U || (above & 0x7FFFU) == 0) continue;
+    // The middle of two goes to the even one, what is beside it to the nearer one.
+    const float middle = (FromHalf(half) + FromHalf(above)) / 2.0F;
+    ASSERT_EQ(to_half(middle), half % 2 == 0 ? half : above);
+    ASSERT_EQ(to_half(std::nextafter(middle, FromHalf(half))), half);
+    ASSERT_EQ(to_half(std::nextafter(middle, FromHalf(above))), above);
+  }
+}
+
+TEST_P(EveryKernelSet, TakesHalvesAsTheFloatsThatTheyAre) {
+  const std::vector<float> a = RandomVector(kLongest, 3);
+  const std::vector<float> b = RandomVector(kLongest, 4);
+  std::vector<Half> halves(kLongest + 1, 0xFFFF);
+  const GuardedPages guarded(2);
+  for (std::size_t n = 0; n <= kLongest; n += n < 200 ? 1 : 61) {
+    kernels_.to_halves(b.data(), n, halves.data());
+    ASSERT_EQ(halves[n], 0xFFFF);
+    std::vector<float> widened(n);
+    for (std::size_t i = 0; i < n; ++i) widened[i] = FromHalf(halves[i]);
+    const Half* at_end = guarded.AtTheEnd(halves.data(), n);
+    EXPECT_EQ(Bits(kernels_.l2_squared_half(a.data(), at_end, n)),
+              Bits(kernels_.l2_squared(a.data(), widened.data(), n)));
+    EXPECT_EQ(Bits(kernels_.inner_product_half(a.data(), at_end, n)),
+              Bits(kernels_.inner_product(a.data(), widened.data(), n)));
+    EXPECT_EQ(Bits(kernels_.l1_half(a.data(), at_end, n)), Bits(kernels_.l1(a.data(), widened.data(), n)));
+    std::fill(halves.begin(), halves.end(), Half{0xFFFF});
+  }
+}
+
 TEST_P(EveryKernelSet, MatchesDoublePrecisionAtEveryLength) {
   const std::vector<float> a = RandomVector(kLongest, 1);
   const std::vector<float> b = RandomVector(kLongest, 2);

@@ -87,6 +87,29 @@ TEST(ChooseWalkCode, TakesEightBitsWhereFourDoNotTellNeighboursApart) {
   EXPECT_EQ(chosen.decision.reason, WalkReason::kSampleFar);
 }
 
+TEST(ChooseWalkCode, TakesFloat16WhereEightBitsDoNotTellNeighboursApart) {
+  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kL1}) {
+    Vectors crowds = Gaussian(1'000, 100, 86);
+    const Vectors middles = Gaussian(4, 100, 87);
+    for (std::size_t i = 0; i < crowds.size(); ++i) {
+      for (std::uint32_t d = 0; d < 100; ++d) crowds[i][d] = middles[i % 4][d] + 0.03F * crowds[i][d];
+    }
+    const Chosen chosen(metric, crowds);
+    EXPECT_EQ(chosen.decision.code, WalkCode::kFp16);
+    EXPECT_EQ(chosen.decision.reason, WalkReason::kSampleCoarse);
+    EXPECT_LE(chosen.decision.trial.depth, 32U);
+    const Chosen asked(metric, crowds, WalkWish::kSq8);
+    EXPECT_GT(asked.decision.trial.depth, 64U);
+  }
+}
+
+/// A node of several rows would have the 8-bit code all the same.
+TEST(ChooseWalkCode, TakesEightBitsWhereVectorsHaveTheSameCodes) {
+  const Chosen chosen(Metric::kL2, Gaussian(4'000, 1, 88));
+  EXPECT_EQ(chosen.decision.code, WalkCode::kSq8);
+  EXPECT_EQ(chosen.decision.reason, WalkReason::kDimensions);
+}
+
 TEST(ChooseWalkCode, TakesEightBitsInFewDimensionsAndForL1) {
   const Chosen few(Metric::kL2, Gaussian(200, kLeastDimensionsForSq4 - 1, 2));
   EXPECT_EQ(few.decision.code, WalkCode::kSq8);
@@ -108,6 +131,15 @@ TEST(ChooseWalkCode, TakesWhatIsAskedFor) {
   EXPECT_EQ(sq8.decision.code, WalkCode::kSq8);
   EXPECT_EQ(sq8.decision.reason, WalkReason::kAsked);
   EXPECT_LT(sq8.decision.trial.error, sq4.decision.trial.error);
+  for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1}) {
+    const Chosen fp16(metric, vectors, WalkWish::kFp16);
+    EXPECT_EQ(fp16.decision.code, WalkCode::kFp16);
+    EXPECT_EQ(fp16.decision.reason, WalkReason::kAsked);
+    const Chosen float32(metric, vectors, WalkWish::kFloat32);
+    EXPECT_EQ(float32.decision.code, WalkCode::kFloat32);
+    EXPECT_LT(float32.decision.trial.error, fp16.decision.trial.error);
+    EXPECT_LT(fp16.decision.trial.error, fp16.decision.trial.shared_error);
+  }
 }
 
 TEST(ChooseWalkCode, KnowsNothingFromAFewSamples) {
