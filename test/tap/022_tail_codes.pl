@@ -160,9 +160,9 @@ SQL
 
 sub metrics_and_codecs {
   my %classes = (l2 => '<->', ip => '<#>', cosine => '<=>', l1 => '<+>');
+  my %codecs = (l2 => [ 'sq8', 'sq4', 'fp16' ], ip => [ 'sq8', 'sq4', 'float32' ], cosine => [ 'sq8', 'sq4' ], l1 => [ 'sq8', 'fp16' ]);
   for my $metric (sort keys %classes) {
-    for my $codec ('sq8', 'sq4') {
-      next if $metric eq 'l1' && $codec eq 'sq4';
+    for my $codec (@{ $codecs{$metric} }) {
       my $table = "${metric}_$codec";
       make_table($table, 400, class => "vector_${metric}_ops", with => ", codec = $codec");
       add_tail($table, 400, $tail);
@@ -174,7 +174,7 @@ sub metrics_and_codecs {
   check_budget('after searches');
   add_tail('l2_sq8', 400, 3);
   check_alike($node, 'l2_sq8', 'a few rows more', dimensions => 400, codes => $tail + 3);
-  $node->safe_psql('postgres', "DROP TABLE ip_sq8, ip_sq4, cosine_sq4, l1_sq8");
+  $node->safe_psql('postgres', "DROP TABLE ip_sq8, ip_sq4, ip_float32, cosine_sq4, l1_sq8, l1_fp16, l2_fp16");
 }
 
 # Rows that no code stands for: found all the same, first by themselves.
