@@ -103,7 +103,7 @@ EXECUTE nearest('[1,2,3]', 3); EXECUTE nearest('[1,2,3]', 4); EXECUTE nearest('[
 EXECUTE nearest('[99,-50,7]', 3); EXECUTE nearest('[1,2,3]', 3); EXECUTE nearest('[1,2,3]', 4); EXECUTE nearest('[1,2,3]', 5);
 
 -- Each row of another table with its own query, or its own filter, or both. Seen to fail with: a bitmap that is kept although
--- its value has changed (no UpdateChangedParamSet), a bitmap not freed (one that is made anew although nothing has changed).
+-- its value has changed (no UpdateChangedParamSet), a bitmap that is made anew although nothing has changed.
 CREATE TABLE wishes (n int, a int, b int, query vector);
 INSERT INTO wishes VALUES (1, 3, 4, '[1,2,3]'), (2, 4, 5, '[1,2,3]'), (3, 4, 5, '[99,-50,7]'), (4, 1000, 5, '[1,2,3]'), (5, 3, NULL, '[1,2,3]'),
   (6, NULL, 4, '[1,2,3]'), (7, 5, 5, NULL), (8, 3, 6, '[0,0,0]');
@@ -118,12 +118,12 @@ SELECT filtered_against_sort('SELECT w.n || ''-'' || i.id, d FROM wishes AS w,
   LATERAL (SELECT id, v <-> ''[1,2,3]'' AS d FROM items WHERE items.a = w.a ORDER BY v <-> ''[1,2,3]'' LIMIT 4) AS i');
 RESET enable_memoize;
 -- How often the bitmap is made.
-CREATE FUNCTION bitmaps(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE FUNCTION bitmaps(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   line text;
 BEGIN
-  FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
-    IF line ~ 'Tandem Scan|Bitmap' THEN RETURN NEXT regexp_replace(line, '.*(Tandem Scan|Bitmap Index Scan).*(loops=\d+).*', '\1 \2'); END IF;
+  FOR line IN EXECUTE 'EXPLAIN (ANALYZE, VERBOSE) ' || query LOOP
+    IF line ~ 'Filter Sets' THEN RETURN btrim(line); END IF;
   END LOOP;
 END $$;
 SET enable_seqscan = off; SET enable_sort = off;
@@ -264,7 +264,8 @@ ANALYZE passing;
 SELECT filtered_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM passing WHERE a = 3 ORDER BY v <-> ''[1,2,3]''');
 DROP TABLE passing;
 
--- Row security: a condition of the user's is shown no row that is forbidden, and steers nothing if it could tell of it.
+-- Row security: a condition of the user's is shown no row that is forbidden, and steers nothing if it could tell of it. Seen to fail
+-- with: conditions in another order.
 CREATE ROLE tandem_filtered_scan_user;
 GRANT USAGE ON SCHEMA filtered_scan TO tandem_filtered_scan_user;
 GRANT SELECT ON items TO tandem_filtered_scan_user;
@@ -274,20 +275,20 @@ BEGIN
   RETURN true;
 END $$;
 ALTER TABLE items ENABLE ROW LEVEL SECURITY;
-CREATE POLICY shown ON items FOR SELECT USING (h IN (10, 11));
+CREATE POLICY shown ON items FOR SELECT USING (h IN (10, 11) AND id % 2 = 0);
 SET ROLE tandem_filtered_scan_user;
 SET enable_seqscan = off; SET enable_sort = off;
-EXPLAIN (COSTS OFF) SELECT id FROM items WHERE peek(id, h IN (10, 11)) AND t LIKE 'a%' ORDER BY v <-> '[1,2,3]';
-SELECT count(*) FROM (SELECT FROM items WHERE peek(id, h IN (10, 11)) ORDER BY v <-> '[1,2,3]' OFFSET 0) AS s;
-EXPLAIN (COSTS OFF) SELECT id FROM items WHERE peek(id, h IN (10, 11)) AND a = 3 ORDER BY v <-> '[1,2,3]';
-SELECT id FROM items WHERE peek(id, h IN (10, 11)) AND a = 3 ORDER BY v <-> '[1,2,3]';
+EXPLAIN (COSTS OFF) SELECT id FROM items WHERE peek(id, id % 2 = 0) AND t LIKE 'a%' ORDER BY v <-> '[1,2,3]';
+SELECT count(*) FROM (SELECT FROM items WHERE peek(id, id % 2 = 0) ORDER BY v <-> '[1,2,3]' OFFSET 0) AS s;
+EXPLAIN (COSTS OFF) SELECT id FROM items WHERE peek(id, id % 2 = 0) AND a = 3 ORDER BY v <-> '[1,2,3]';
+SELECT id FROM items WHERE peek(id, id % 2 = 0) AND a = 3 ORDER BY v <-> '[1,2,3]';
 RESET enable_seqscan; RESET enable_sort;
 SELECT filtered_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE t LIKE ''a%'' ORDER BY v <-> ''[1,2,3]''', 'items_h');
 SELECT filtered_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE a IN (3, 4, 5) AND tags @> ''{3}'' ORDER BY v <-> ''[1,2,3]''', 'items_a');
 RESET ROLE;
 ALTER TABLE items DISABLE ROW LEVEL SECURITY;
-CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM items WHERE h IN (10, 11) ORDER BY v <-> '[1,2,3]';
-SELECT filtered_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM barrier WHERE t LIKE ''a%'' AND peek(id, h IN (10, 11))', 'items_h');
+CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM items WHERE h IN (10, 11) AND id % 2 = 0 ORDER BY v <-> '[1,2,3]';
+SELECT filtered_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM barrier WHERE t LIKE ''a%'' AND peek(id, id % 2 = 0)', 'items_h');
 
 -- Rows that change: within a page, to another place, away; and places that are taken again. Only differences are shown.
 CREATE FUNCTION problems(graphs bool DEFAULT false) RETURNS TABLE (condition text, problem text) LANGUAGE plpgsql AS $$
@@ -321,11 +322,23 @@ SELECT * FROM problems();
 -- Bitmaps that have lost single rows.
 CREATE UNLOGGED TABLE pages (id int, a int, filler text, v vector(2)) WITH (autovacuum_enabled = off);
 ALTER TABLE pages ALTER filler SET STORAGE plain;
-INSERT INTO pages SELECT i, i % 2, repeat('x', 2500), ARRAY[i % 1013, i / 1013]::vector FROM generate_series(1, 3000) AS i;
+INSERT INTO pages SELECT i, i / 3 % 2, repeat('x', 3800), ARRAY[i % 1013, i / 1013]::vector FROM generate_series(1, 3600) AS i;
 CREATE INDEX ON pages (a);
 CREATE INDEX ON pages USING tandem (v vector_l2_ops);
 ANALYZE pages;
 SET work_mem = '64kB';
+SET enable_seqscan = off; SET enable_sort = off;
+CREATE FUNCTION has_lossy_blocks(query text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+  line text;
+BEGIN
+  FOR line IN EXECUTE 'EXPLAIN (ANALYZE, VERBOSE) ' || query LOOP
+    IF line ~ 'Lossy Blocks in Filter Set: [1-9]' THEN RETURN true; END IF;
+  END LOOP;
+  RETURN false;
+END $$;
+SELECT has_lossy_blocks('SELECT id FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]''');
+RESET enable_seqscan; RESET enable_sort;
 SELECT filtered_against_sort('SELECT id, v <-> ''[0,0.1]'' FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]'' LIMIT 100');
 SELECT filtered_against_sort('SELECT id, v <-> ''[0,0.1]'' FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]''');
 RESET work_mem;

@@ -5,8 +5,7 @@
 # nearer one. Scans are held open meanwhile, and some filters depend on another row's value.
 # 20 seconds; TANDEM_TEST_SOAK_SECONDS for longer.
 #
-# Seen to fail with: conditions not checked again; a bitmap kept although its value has changed; a filter's rows of a tail taken
-# for those of a longer one.
+# Seen to fail with: conditions not checked again; a bitmap kept although its value has changed.
 use strict;
 use warnings;
 
