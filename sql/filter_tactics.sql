@@ -11,7 +11,7 @@ SET search_path = filter_tactics, public;
 
 -- Searches by a filter return all of it, whatever its size and whichever way they go: rows of segments and behind them, rows that
 -- were updated or deleted, rows with zero vectors (which no graph has under cosine) and without vectors.
--- Seen to fail with: TIDs of one row a page left out, rows of the tail left out, zero vectors left out, NULL vectors left out, the rows
+-- Seen to fail with: the last TID of each page left out, rows of the tail left out, zero vectors left out, the rows
 -- of one filter kept for the next.
 CREATE TABLE items (id int PRIMARY KEY, tag int, v vector(6)) WITH (autovacuum_enabled = off);
 INSERT INTO items SELECT i, hashint4(i) & 1023,

@@ -212,25 +212,27 @@ bool GuessNodes(const FilterPart& part, SegmentReader* reader, uint32 node_count
 
 }  // namespace
 
-/// Looks at all nodes, each of one row. False if rows are not in memory.
-static bool CollectFromMemory(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
+/// Looks at all nodes, each of one row.
+static void CollectSingleRows(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
   const std::uint64_t* wanted = part->rows.words();
   for (uint32 node = 0; node < header.nodes;) {
     const base::Span<const std::uint32_t> rows = reader->RowsFrom(node);
-    if (rows.empty()) return false;
     pg::Guard([&] {
       for (const std::uint32_t row : rows) {
         if (row < part->rows.bound() && base::OrdinalSet::HasBit(wanted, row)) part->nodes.Add(node);
         node++;
       }
     });
+    CHECK_FOR_INTERRUPTS();
   }
-  return true;
 }
 
 /// Looks at all nodes.
 static void CollectNodes(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
-  if (header.row_starts_at == 0 && CollectFromMemory(part, reader, header)) return;
+  if (header.row_starts_at == 0) {
+    CollectSingleRows(part, reader, header);
+    return;
+  }
   for (uint32 node = 0; node < header.nodes; node++) {
     const storage::RowSpan rows = reader->RowsOf(node);
     bool is_wanted = false;

@@ -571,9 +571,11 @@ static bool FetchFiltered(Search* search, GraphStream* stream) {
   stream->batch_size = stream->rough = stream->asked = stream->ready;
   while (stream->rough == stream->batch_size && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
-    if (filtered->spent >= policy::CostOfTactic(policy::FilterTactic::kCodes, filtered->situation))
+    if (filtered->spent >= policy::CostOfAll(filtered->situation))
       filtered->tactic = policy::FilterTactic::kCodes;
-    if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored && !ScoresFit(*stream))
+    // Where codes are on pages, vectors are nearer.
+    if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored &&
+        (!ScoresFit(*stream) || policy::PrefersVectors(filtered->situation)))
       return false;
     EnterSegments(&stream->scan, 1);
     const bool is_usable = StepStream(search, stream);

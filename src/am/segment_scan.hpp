@@ -66,10 +66,10 @@ class SegmentReader {
     return static_cast<std::uint32_t>(base::ToIndex(RowAt(ordinal)) - header_->first_row);
   }
 
-  /// What rows the row section has from `ordinal` on, as far as they lie together in memory, unchecked; empty if they are not there.
+  /// What rows the row section has from `ordinal` on, as far as they lie together, unchecked. Valid until the next call.
   [[nodiscard]] base::Span<const std::uint32_t> RowsFrom(std::uint32_t ordinal) {
     const char* at = InMemory(layout_->rows, ordinal);
-    if (at == nullptr) return {};
+    if (at == nullptr) return Pages().RowsFrom(ordinal);
     const std::uint32_t left = layout_->rows.per_chunk - ordinal % layout_->rows.per_chunk;
     return {reinterpret_cast<const std::uint32_t*>(at), Min(left, layout_->rows.count - ordinal)};
   }

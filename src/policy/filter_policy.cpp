@@ -87,13 +87,19 @@ double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexc
   return 0.0;
 }
 
+bool PrefersVectors(const FilterSituation& situation) noexcept {
+  return CostOfTactic(FilterTactic::kVectors, situation) <= CostOfTactic(FilterTactic::kCodes, situation);
+}
+
+double CostOfAll(const FilterSituation& situation) noexcept {
+  return CostOfTactic(PrefersVectors(situation) ? FilterTactic::kVectors : FilterTactic::kCodes, situation);
+}
+
 FilterTactic ChooseTactic(const FilterSituation& situation) noexcept {
-  const double vectors = CostOfTactic(FilterTactic::kVectors, situation);
-  const double codes = CostOfTactic(FilterTactic::kCodes, situation);
   const double walk = CostOfTactic(FilterTactic::kWalk, situation);
   const double stream = CostOfTactic(FilterTactic::kStream, situation);
-  if (std::min(vectors, codes) <= kWorthOfAll * std::min(walk, stream))
-    return vectors <= codes ? FilterTactic::kVectors : FilterTactic::kCodes;
+  if (CostOfAll(situation) <= kWorthOfAll * std::min(walk, stream))
+    return PrefersVectors(situation) ? FilterTactic::kVectors : FilterTactic::kCodes;
   return walk <= stream ? FilterTactic::kWalk : FilterTactic::kStream;
 }
 
@@ -106,7 +112,7 @@ std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) 
 }
 
 bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept {
-  return CostOfTactic(FilterTactic::kCodes, situation) <= kBatchesWorthAll * CostOfTactic(tactic, situation);
+  return CostOfAll(situation) <= kBatchesWorthAll * CostOfTactic(tactic, situation);
 }
 
 bool LiesNear(std::uint64_t found, std::uint64_t admitted, const FilterSituation& situation) noexcept {

@@ -33,6 +33,10 @@ struct FilterSituation {
 /// The pool of a tactic that walks: nodes.
 [[nodiscard]] std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;
 
+/// Of comparing everything that is admitted: by codes, or, if that is cheaper, by vectors.
+[[nodiscard]] double CostOfAll(const FilterSituation& situation) noexcept;
+[[nodiscard]] bool PrefersVectors(const FilterSituation& situation) noexcept;
+
 /// For who wants more than a walk's first batch. True if everything that is admitted had better be compared at once: it costs
 /// little more than some batches, and nothing that comes later is nearer than what came before.
 [[nodiscard]] bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept;

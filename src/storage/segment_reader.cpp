@@ -194,4 +194,15 @@ base::RowId PageSegmentReader::RowAt(std::uint32_t ordinal) {
   return base::RowId{header_->first_row};
 }
 
+base::Span<const std::uint32_t> PageSegmentReader::RowsFrom(std::uint32_t ordinal) {
+  const std::uint64_t offset = header_->rows_at + std::uint64_t{ordinal} * sizeof(std::uint32_t);
+  const auto on_page =
+      static_cast<std::uint32_t>((kBlobPageBytes - offset % kBlobPageBytes) / sizeof(std::uint32_t));
+  // No more than there is scratch memory for.
+  const auto room = static_cast<std::uint32_t>(header_->record_bytes / sizeof(std::uint32_t));
+  const auto left = static_cast<std::uint32_t>(header_->rows - ordinal);
+  const std::uint32_t count = Min(Min(on_page, room), left);
+  return {At<std::uint32_t>(offset, count), count};
+}
+
 }  // namespace tandem::storage

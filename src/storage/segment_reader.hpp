@@ -87,6 +87,8 @@ class PageSegmentReader {
   [[nodiscard]] const std::uint32_t* UpperLinks(std::uint32_t list);
   [[nodiscard]] RowSpan RowsOf(std::uint32_t node);
   [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
+  /// What the row section has from `ordinal` on, some of it, unchecked.
+  [[nodiscard]] base::Span<const std::uint32_t> RowsFrom(std::uint32_t ordinal);
 
   /// The segment was recycled, or is damaged: what was read since the last look may be worth nothing.
   [[nodiscard]] bool stale() const { return blob_.stale; }

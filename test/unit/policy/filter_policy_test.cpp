@@ -41,8 +41,11 @@ TEST(FilterPolicy, GoesFromCodesToWalkToStream) {
 
 TEST(FilterPolicy, ReadsVectorsWhereCodesAreOnPages) {
   FilterSituation situation = Make(1'000'000, 0.001);
+  EXPECT_FALSE(PrefersVectors(situation));
   situation.in_memory = false;
+  EXPECT_TRUE(PrefersVectors(situation));
   EXPECT_EQ(ChooseTactic(situation), FilterTactic::kVectors);
+  EXPECT_EQ(CostOfAll(situation), CostOfTactic(FilterTactic::kVectors, situation));
 }
 
 TEST(FilterPolicy, ScoresAllWhereThatCostsLittleMore) {
