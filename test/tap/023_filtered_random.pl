@@ -75,7 +75,7 @@ sub make_checker {
 CREATE FUNCTION filter_problems(target text, n int) RETURNS text LANGUAGE plpgsql AS \$\$
 DECLARE
   conditions text[] := ARRAY['a = %s', 'a IN (%s, 3, 17)', 'a = %s AND b < 15', 'a = %s OR b = 9', 'tags \@> ARRAY[%s % 11]', 'b < 15 AND touched % 2 = 0',
-    'id % 5 = 1 AND id BETWEEN %s * 100 AND %s * 150', 'a BETWEEN %s AND 15 AND b = 4', 'a = ANY (ARRAY(SELECT max(i) %% 20 FROM stock WHERE i < %s))'];
+    'id % 5 = 1 AND id BETWEEN %s * 1000 AND %s * 1500', 'a BETWEEN %s AND 15 AND b = 4', 'a = ANY (ARRAY(SELECT max(i) %% 20 FROM stock WHERE i < %s))'];
   condition text := replace(conditions[1 + n % cardinality(conditions)], '%s', (n % 20)::text);
   query vector := spread_vector(1000000 + n, $dimensions);
   ordered text := format('SELECT id, embedding <-> \$1 AS d FROM %I WHERE %s ORDER BY embedding <-> \$1', target, replace(condition, '%%', '%'));
