@@ -11,7 +11,6 @@ SET search_path = graph_codecs, public;
 
 -- Every codec finds what a sort finds, but for what its graph misses, whatever the order is by: equal vectors, vectors of equal codes, rows that died, vectors
 -- that VACUUM has moved or dropped, zero vectors. What auto chooses, and what it says of that.
--- Seen to fail with: the error of a node of one row for one of several.
 
 -- Candidates enough for the exact answer, whatever the graph is like; and through graphs although an exact scan of so few
 -- rows is cheaper: a switch of builds with stop points.

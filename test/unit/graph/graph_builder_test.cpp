@@ -272,7 +272,7 @@ TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kUnsuitable);
 }
 
-// Codes made of vectors are known to be off by no more than that, whatever comes later. Broken once: WatchDrift() not called.
+// Codes made of vectors are known to be off by no more than that, whatever comes later.
 TEST(GraphBuilder, CodesMadeOfVectorsKnowTheErrorOfEveryRow) {
   for (const vec::WalkWish wish : {vec::WalkWish::kFp16, vec::WalkWish::kFloat32}) {
     for (const vec::Metric metric :
