@@ -117,6 +117,15 @@ inline void CheckSnapshotAge(Snapshot snapshot, Relation relation, Page page) {
 #endif
 }
 
+/// Begins an index scan with one ORDER BY key and no other.
+[[nodiscard]] inline IndexScanDesc BeginOrderedIndexScan(Relation table, Relation index, Snapshot snapshot) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan(table, index, snapshot, nullptr, 0, 1);
+#else
+  return index_beginscan(table, index, snapshot, 0, 1);
+#endif
+}
+
 /// Counts an index search for EXPLAIN (18 and later) and for the statistics views.
 inline void CountIndexSearch(IndexScanDesc scan) {
   pgstat_count_index_scan(scan->indexRelation);
@@ -160,6 +169,14 @@ constexpr Cost kDisableCost = 0;
 #else
 constexpr Cost kDisableCost = 1.0e10;
 #endif
+
+/// True if the planner would rather have `one` for all its rows.
+[[nodiscard]] inline bool IsCheaper(const Path* one, const Path* other) {
+#if PG_VERSION_NUM >= 180000
+  if (one->disabled_nodes != other->disabled_nodes) return one->disabled_nodes < other->disabled_nodes;
+#endif
+  return one->total_cost < other->total_cost;
+}
 
 /// True if `role` owns the relation, or is a superuser.
 [[nodiscard]] inline bool OwnsRelation(Oid relation, Oid role) {

@@ -66,7 +66,7 @@ BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation) {
     if (!IsA(path, BitmapHeapPath) || path->param_info != nullptr) continue;
     auto* bitmap = reinterpret_cast<BitmapHeapPath*>(path);
     if (!Filters(bitmap->bitmapqual)) continue;
-    if (cheapest == nullptr || path->total_cost < cheapest->path.total_cost) cheapest = bitmap;
+    if (cheapest == nullptr || pg::IsCheaper(path, &cheapest->path)) cheapest = bitmap;
   }
   if (cheapest != nullptr) {
     cheapest->path.parent = relation;

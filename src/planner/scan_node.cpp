@@ -5,7 +5,7 @@
 // large one: for ten rows of 784 dimensions that took longer than finding them among 60,000.
 //
 // Wherever the target list or a condition has the expression that the rows are ordered by, the node's copy has a CoerceToDomainValue
-// in its place. That is an expression which reads a field of the expression context, the only such one that neither needs a
+// in its place, if the distance is from a column. That is an expression which reads a field of the expression context, the only such one that neither needs a
 // place among the plan's parameters nor is taken over by an expression around it. The plan itself stays as it is.
 //
 // With a filter, native indexes have said which rows may fulfil the conditions: a bitmap of TIDs, delivered by the plan below the node.
@@ -45,7 +45,12 @@ struct ScanNode {
   ScanPlan plan;
   Relation index;  ///< nullptr under EXPLAIN without ANALYZE
   IndexScanDesc scan;
-  ExprState* query;              ///< the distance's second argument
+  AttrNumber column;  ///< of the table, that distances are from; 0: they are from an expression
+  FmgrInfo function;  ///< the distance's
+  ExprState* query;   ///< the distance's second argument
+  bool has_query;     ///< the next two are its value
+  bool query_is_null;
+  Datum query_value;
   base::TidSet* filter;          ///< nullptr if there is none, or while it is not known
   MemoryContext filter_context;  ///< of the filter
   MemoryContext query_context;   ///< of its value, which the scan needs as long as it is not rescanned
@@ -53,7 +58,6 @@ struct ScanNode {
   uint64 filter_rows;            ///< in all of them
   uint64 filter_blocks;          ///< of which nothing more was known
   bool is_positioned;            ///< the scan has its query
-  ExprState* distance;           ///< for rows whose distance the index does not tell; made when there is one
 };
 
 ScanNode* NodeOf(CustomScanState* state) {
@@ -95,22 +99,28 @@ void SetDistance(ExprContext* context, Datum value, bool is_null) {
 
 // ---- Rows ----
 
-/// Evaluates the query and begins, or begins anew.
-void Position(ScanNode* node) {
-  ExprContext* context = node->custom.ss.ps.ps_ExprContext;
+/// Evaluates the query, once until the next rescan.
+void EvaluateQuery(ScanNode* node) {
+  if (node->has_query) return;
   MemoryContextReset(node->query_context);
-  bool is_null;
-  Datum query = ExecEvalExprSwitchContext(node->query, context, &is_null);
+  Datum value =
+      ExecEvalExprSwitchContext(node->query, node->custom.ss.ps.ps_ExprContext, &node->query_is_null);
   // Out of the memory of one row.
   const MemoryContext old_context = MemoryContextSwitchTo(node->query_context);
-  if (!is_null) query = datumCopy(query, false, -1);
+  if (!node->query_is_null) value = datumCopy(value, false, -1);
   MemoryContextSwitchTo(old_context);
+  node->query_value = value;
+  node->has_query = true;
+}
 
+/// Begins the index scan, or begins it anew.
+void Position(ScanNode* node) {
+  EvaluateQuery(node);
   const OpExpr* distance = node->plan.distance;
   ScanKeyData key;
-  ScanKeyEntryInitialize(&key, SK_ORDER_BY | (is_null ? SK_ISNULL : 0), node->plan.column,
+  ScanKeyEntryInitialize(&key, SK_ORDER_BY | (node->query_is_null ? SK_ISNULL : 0), node->plan.column,
                          am::kDistanceStrategy, exprType(static_cast<Node*>(lsecond(distance->args))),
-                         distance->inputcollid, distance->opfuncid, query);
+                         distance->inputcollid, distance->opfuncid, node->query_value);
   index_rescan(node->scan, nullptr, 0, &key, 1);
   node->is_positioned = true;
 }
@@ -153,21 +163,24 @@ void BuildFilter(ScanNode* node) {
 
 void BeginIndexScan(ScanNode* node) {
   const EState* estate = node->custom.ss.ps.state;
-  node->scan = index_beginscan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot, 0, 1);
+  node->scan =
+      pg::BeginOrderedIndexScan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot);
 }
 
-/// Computes the distance of the row in the slot.
+/// Computes the distance of the row in the slot. Nothing that a user wrote is evaluated for it: conditions of row security may not
+/// have been checked yet.
 void ComputeDistance(ScanNode* node, TupleTableSlot* slot) {
-  PlanState* state = &node->custom.ss.ps;
-  if (node->distance == nullptr) {
-    const MemoryContext old_context = MemoryContextSwitchTo(state->state->es_query_cxt);
-    node->distance = ExecInitExpr(reinterpret_cast<Expr*>(node->plan.distance), state);
+  ExprContext* context = node->custom.ss.ps.ps_ExprContext;
+  bool is_null;
+  const Datum vector = slot_getattr(slot, node->column, &is_null);
+  is_null = is_null || node->query_is_null;
+  Datum distance = 0;
+  if (!is_null) {
+    const MemoryContext old_context = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
+    distance =
+        FunctionCall2Coll(&node->function, node->plan.distance->inputcollid, vector, node->query_value);
     MemoryContextSwitchTo(old_context);
   }
-  ExprContext* context = state->ps_ExprContext;
-  context->ecxt_scantuple = slot;
-  bool is_null;
-  const Datum distance = ExecEvalExprSwitchContext(node->distance, context, &is_null);
   SetDistance(context, distance, is_null);
 }
 
@@ -184,6 +197,7 @@ TupleTableSlot* NextRow(ScanState* state) {
   if (FilterPlanOf(node) != nullptr && node->filter == nullptr) BuildFilter(node);
   if (!node->is_positioned) Position(node);
   if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
+  if (node->column == 0) return slot;
   const bool is_null = node->scan->xs_orderbynulls[0];
   const Datum distance = node->scan->xs_orderbyvals[0];
   if (is_null || IsExact(DatumGetFloat8(distance)))
@@ -195,7 +209,10 @@ TupleTableSlot* NextRow(ScanState* state) {
 
 /// ExecScan's other way to a row: the new version of one that was locked. It need not be nearest to anything.
 bool RecheckRow(ScanState* state, TupleTableSlot* slot) {
-  ComputeDistance(NodeOf(state), slot);
+  ScanNode* node = NodeOf(state);
+  if (node->column == 0) return true;
+  EvaluateQuery(node);
+  ComputeDistance(node, slot);
   return true;
 }
 
@@ -203,17 +220,30 @@ bool RecheckRow(ScanState* state, TupleTableSlot* slot) {
 
 Node* CreateScanNode(CustomScan* plan);
 
+/// The table's column whose distances rows are ordered by; 0 if it is an expression. An expression may be a user's function, which row
+/// security keeps away from rows until its conditions hold: such distances are computed where they stand.
+AttrNumber ColumnOf(const OpExpr* distance) {
+  const auto* argument = static_cast<const Node*>(linitial(distance->args));
+  while (IsA(argument, RelabelType))
+    argument = reinterpret_cast<const Node*>(reinterpret_cast<const RelabelType*>(argument)->arg);
+  return IsA(argument, Var) ? reinterpret_cast<const Var*>(argument)->varattno : 0;
+}
+
 /// The server prepared the node for virtual tuples of the plan's own expressions: once more, for the table's tuples.
 void PrepareRows(ScanNode* node, EState* estate) {
   ScanState* state = &node->custom.ss;
   const Relation table = state->ss_currentRelation;
   ExecInitScanTupleSlot(estate, state, RelationGetDescr(table), table_slot_callbacks(table));
+  ExecAssignScanProjectionInfo(state);
   const Plan* plan = state->ps.plan;
+  if (node->column == 0) {
+    state->ps.qual = ExecInitQual(plan->qual, &state->ps);
+    return;
+  }
   auto* target =
       castNode(List, ReplaceDistance(reinterpret_cast<Node*>(plan->targetlist), node->plan.distance));
   auto* conditions =
       castNode(List, ReplaceDistance(reinterpret_cast<Node*>(plan->qual), node->plan.distance));
-  ExecAssignScanProjectionInfo(state);
   if (state->ps.ps_ProjInfo != nullptr)
     state->ps.ps_ProjInfo = ExecBuildProjectionInfo(
         target, state->ps.ps_ExprContext, state->ps.ps_ResultTupleSlot, &state->ps, RelationGetDescr(table));
@@ -223,6 +253,7 @@ void PrepareRows(ScanNode* node, EState* estate) {
 void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
   ScanNode* node = NodeOf(state);
   node->plan = ScanPlanOf(castNode(CustomScan, state->ss.ps.plan));
+  node->column = ColumnOf(node->plan.distance);
   PrepareRows(node, estate);
   const auto* plan = castNode(CustomScan, state->ss.ps.plan);
   // Bitmaps have no direction and no marks.
@@ -232,6 +263,7 @@ void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
         list_make1(ExecInitNode(static_cast<Plan*>(linitial(plan->custom_plans)), estate, filter_flags));
   if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
   node->index = index_open(node->plan.index, exec_rt_fetch(plan->scan.scanrelid, estate)->rellockmode);
+  fmgr_info_cxt(node->plan.distance->opfuncid, &node->function, estate->es_query_cxt);
   node->query = ExecInitExpr(static_cast<Expr*>(lsecond(node->plan.distance->args)), &state->ss.ps);
   node->filter_context = AllocSetContextCreate(estate->es_query_cxt, "tandem filter", ALLOCSET_DEFAULT_SIZES);
   node->query_context =
@@ -245,6 +277,7 @@ TupleTableSlot* ExecScanNode(CustomScanState* state) {
 void RescanNode(CustomScanState* state) {
   ScanNode* node = NodeOf(state);
   node->is_positioned = false;
+  node->has_query = false;
   if (PlanState* filter = FilterPlanOf(node); filter != nullptr) {
     // The server tells the plan's own children only. A bitmap that depends on nothing that has changed stays as it is.
     if (state->ss.ps.chgParam != nullptr) UpdateChangedParamSet(filter, state->ss.ps.chgParam);

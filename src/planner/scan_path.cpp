@@ -69,7 +69,7 @@ const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) 
   foreach (cell, copy->pathlist) {
     const auto* path = static_cast<const Path*>(lfirst(cell));
     if (!IsOrderedByDistance(path)) continue;
-    if (cheapest == nullptr || path->total_cost < cheapest->total_cost) cheapest = path;
+    if (cheapest == nullptr || pg::IsCheaper(path, cheapest)) cheapest = path;
   }
   return reinterpret_cast<const IndexPath*>(cheapest);
 }
