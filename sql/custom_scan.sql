@@ -119,6 +119,22 @@ SET ROLE tandem_custom_scan_user;
 EXPLAIN (COSTS OFF) SELECT id FROM items WHERE peek(id, v <-> '[0,0,0]') ORDER BY v <-> '[0,0,0]' LIMIT 2;
 SELECT id FROM items WHERE peek(id, v <-> '[0,0,0]') ORDER BY v <-> '[0,0,0]' LIMIT 2;
 RESET ROLE;
+-- Nor to a function in an indexed expression, whatever distances there are: equal to the query's, or none.
+CREATE FUNCTION shown(v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE WARNING 'saw %', v; RETURN v; END $$;
+CREATE TABLE secrets (id int, v vector(2));
+INSERT INTO secrets VALUES (1, '[1,1]'), (2, '[3,4]'), (3, '[7,8]');
+SET client_min_messages = error;
+CREATE INDEX ON secrets USING tandem ((shown(v)::vector(2)) vector_cosine_ops);
+CREATE INDEX ON secrets USING tandem ((shown(v)::vector(2)) vector_l2_ops);
+ALTER TABLE secrets ENABLE ROW LEVEL SECURITY;
+CREATE POLICY even ON secrets FOR SELECT USING (id % 2 = 0);
+GRANT SELECT ON secrets TO tandem_custom_scan_user;
+SET ROLE tandem_custom_scan_user;
+SET client_min_messages = warning;
+EXPLAIN (COSTS OFF) SELECT id FROM secrets ORDER BY shown(v)::vector(2) <=> '[0,0]';
+SELECT id FROM secrets ORDER BY shown(v)::vector(2) <=> '[0,0]';
+SELECT id FROM secrets ORDER BY shown(v)::vector(2) <-> '[7,8]';
+RESET ROLE;
 
 RESET enable_seqscan;
 RESET enable_sort;

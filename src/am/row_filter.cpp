@@ -212,39 +212,55 @@ bool GuessNodes(const FilterPart& part, SegmentReader* reader, uint32 node_count
 
 }  // namespace
 
+// Nodes that are looked at before others may have the memory that was taken away meanwhile.
+constexpr uint32 kNodesAtOnce = 65536;
+
+/// Lets go of shared memory for a moment, between nodes.
+static void Pause(SegmentScan* scan, uint64* chunks_loaded) {
+  *chunks_loaded += LeaveSegments(&scan, 1);
+  CHECK_FOR_INTERRUPTS();
+  EnterSegments(&scan, 1);
+}
+
 /// Looks at all nodes, each of one row.
-static void CollectSingleRows(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
+static void CollectSingleRows(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {
+  const uint32 nodes = scan->reader.header().nodes;
   const std::uint64_t* wanted = part->rows.words();
-  for (uint32 node = 0; node < header.nodes;) {
-    const base::Span<const std::uint32_t> rows = reader->RowsFrom(node);
+  for (uint32 node = 0, pause_at = kNodesAtOnce; node < nodes;) {
+    const base::Span<const std::uint32_t> rows = scan->reader.RowsFrom(node);
     pg::Guard([&] {
       for (const std::uint32_t row : rows) {
         if (row < part->rows.bound() && base::OrdinalSet::HasBit(wanted, row)) part->nodes.Add(node);
         node++;
       }
     });
-    CHECK_FOR_INTERRUPTS();
+    if (node < pause_at) continue;
+    pause_at = node + kNodesAtOnce;
+    Pause(scan, chunks_loaded);
   }
 }
 
 /// Looks at all nodes.
-static void CollectNodes(FilterPart* part, SegmentReader* reader, const graph::SegmentHeader& header) {
+static void CollectNodes(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {
+  SegmentReader* reader = &scan->reader;
+  const graph::SegmentHeader& header = reader->header();
   if (header.row_starts_at == 0) {
-    CollectSingleRows(part, reader, header);
+    CollectSingleRows(part, scan, chunks_loaded);
     return;
   }
   for (uint32 node = 0; node < header.nodes; node++) {
+    if (node > 0 && node % kNodesAtOnce == 0) Pause(scan, chunks_loaded);
     const storage::RowSpan rows = reader->RowsOf(node);
     bool is_wanted = false;
     for (uint32 i = rows.first; i < rows.end && !is_wanted; i++)
       is_wanted = part->rows.Contains(reader->RowOffsetAt(i));
     if (is_wanted) pg::Guard([&] { part->nodes.Add(node); });
-    if (node % 65536 == 0) CHECK_FOR_INTERRUPTS();
   }
 }
 
-bool MapNodes(FilterPart* part, SegmentReader* reader) {
+bool MapNodes(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {
   if (part->has_nodes) return true;
+  SegmentReader* reader = &scan->reader;
   const graph::SegmentHeader& header = reader->header();
   part->nodes = base::OrdinalSet(header.nodes);
   bool is_guessed = false;
@@ -261,7 +277,7 @@ bool MapNodes(FilterPart* part, SegmentReader* reader) {
   if (!is_guessed) {
     // Questions come in no order.
     pg::Guard([&] { part->rows.ToBitmap(); });
-    CollectNodes(part, reader, header);
+    CollectNodes(part, scan, chunks_loaded);
   }
   pg::Guard([&] { part->nodes.Freeze(); });
   part->has_nodes = !reader->stale();

@@ -68,7 +68,8 @@ FilterPart* MapRows(FilterParts* parts, const FilterView& view, uint32 segment, 
 /// Adds what `part`, of kind kGraph, lacks.
 FilterPart* MapRest(FilterParts* parts, const FilterView& view, const FilterPart& part,
                     const base::TidSet& filter);
-/// Finds the nodes of the part's rows. Between EnterSegments() and LeaveSegments(). False if the segment cannot be read.
-[[nodiscard]] bool MapNodes(FilterPart* part, SegmentReader* reader);
+/// Finds the nodes of the part's rows. Between EnterSegments() and LeaveSegments(), which it may do in between; adds to *chunks_loaded
+/// what that loaded. False if the segment cannot be read.
+[[nodiscard]] bool MapNodes(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded);
 
 }  // namespace tandem::am

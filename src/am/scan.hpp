@@ -27,7 +27,7 @@ struct FilteredSearchCost {
 [[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows);
 
 /// From the next rescan on, the scan returns only rows whose TID is in `filter` (frozen): all of them before it ends, rows
-/// with a NULL vector last. Where the set has whole blocks, TIDs of these blocks count as being in it: the caller checks rows
+/// with a NULL vector last. In strict order those that graphs find late are dropped, as without a filter. Where the set has whole blocks, TIDs of these blocks count as being in it: the caller checks rows
 /// anyway. nullptr: no filter. The set is the caller's, and outlives the scan or the next call. To be called again when its
 /// contents have changed; rescans without a call keep what was made of it. Raises an error if the scan is of another access method.
 void SetScanFilter(IndexScanDesc scan, const base::TidSet* filter);

@@ -382,6 +382,8 @@ static void ScanWholeSet(Search* search) {
 static void TurnExact(Search* search) {
   CloseStreams(search);
   if (search->filtered != nullptr) {
+    // What graphs found that has no place in the order is in the whole set, too.
+    search->filtered->unordered = nullptr;
     ScanWholeSet(search);
     return;
   }
@@ -501,10 +503,10 @@ static bool ScoresFit(const GraphStream& stream) {
 }
 
 /// Makes what the stream's tactic needs. False if the segment cannot be read.
-static bool PrepareTactic(const GraphStream& stream) {
+static bool PrepareTactic(Search* search, const GraphStream& stream) {
   FilteredStream* filtered = stream.filtered;
   if (filtered->tactic == policy::FilterTactic::kStream) return true;
-  if (!MapNodes(stream.part, &stream.scan->reader)) return false;
+  if (!MapNodes(stream.part, stream.scan, &search->report.chunks_loaded)) return false;
   SegmentSearch* graph = stream.scan->search;
   pg::Guard([&] {
     if (filtered->tactic == policy::FilterTactic::kWalk && !stream.started) {
@@ -523,7 +525,7 @@ static bool StepStream(Search* search, GraphStream* stream) {
   FilteredStream* filtered = stream->filtered;
   SegmentSearch* graph = stream->scan->search;
   SegmentReader* reader = &stream->scan->reader;
-  if (!PrepareTactic(*stream)) return false;
+  if (!PrepareTactic(search, *stream)) return false;
   const bool is_first = !stream->started;
   stream->started = true;
   const auto nodes = pg::Guard([&]() -> base::Span<const graph::FoundNode> {
@@ -1136,6 +1138,8 @@ static void StartFilteredGraphs(Search* search, const float* query) {
   range.parts = {filtered->exact, filtered->exact_count};
   StartSetScan(&filtered->scan, range);
   CountExactParts(search);
+  // What searches mark nodes with is theirs from the start, whatever they find.
+  search->first_memory = GraphMemory(*search);
   search->mode = Mode::kGraph;
   search->report.graph_scans = 1;
   search->report.segments = search->stream_count;
