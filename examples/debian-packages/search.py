@@ -121,9 +121,10 @@ def describe_plan(node, methods):
 
     if kind in ("Sort", "Incremental Sort"):
         return below[0] + ", then sort by distance"
+    filtered = node.get("Rows Removed by Filter", 0)
+    filtered = f", {filtered} rows filtered out" if filtered else ""
     if kind in ("Index Scan", "Index Only Scan"):
-        filtered = node.get("Rows Removed by Filter", 0)
-        return f"index scan using {index(node['Index Name'])}" + (f", {filtered} rows filtered out" if filtered else "")
+        return f"index scan using {index(node['Index Name'])}{filtered}"
     if kind == "Bitmap Index Scan":
         return index(node["Index Name"])
     if kind in ("BitmapAnd", "BitmapOr"):
@@ -133,7 +134,9 @@ def describe_plan(node, methods):
     if kind == "Seq Scan":
         return "sequential scan"
     if kind == "Custom Scan":
-        return node.get("Custom Plan Provider", "custom scan") + (f" with {', '.join(below)}" if below else "")
+        name = node.get("Custom Plan Provider", "custom scan")
+        using = f" using {index(node['Index Name'])}" if "Index Name" in node else ""
+        return name + using + (f", rows from {', '.join(below)}" if below else "") + filtered
     if len(below) == 1:
         return below[0]
     return kind.lower() + (f" of {', '.join(below)}" if below else "")

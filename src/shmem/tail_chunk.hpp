@@ -82,7 +82,7 @@ class TailChunk {
               const std::uint64_t* marks) const noexcept {
     if (Header()->writer.exchange(1, std::memory_order_acquire) != 0) return false;
     const bool fits = Header()->rows.load(std::memory_order_relaxed) == first && end <= layout_.per_chunk;
-    if (fits) {
+    if (fits && end > first) {
       std::memcpy(frame_ + kTailCodesAt + std::size_t{first} * layout_.stride, codes,
                   std::size_t{end - first} * layout_.stride);
       for (std::uint32_t row = first; row < end; row++)

@@ -95,9 +95,10 @@ def plans_are_described():
             {"Node Type": "Bitmap Index Scan", "Index Name": "a"}, {"Node Type": "Bitmap Index Scan", "Index Name": "b"}]}]}]}]}
     check("bitmap plan", search.describe_plan(bitmap, {"a": "btree", "b": "hash"}),
           "bitmap scan using a (btree) and b (hash), then sort by distance")
-    custom = {"Node Type": "Custom Scan", "Custom Plan Provider": "TandemFilteredScan", "Plans": [
+    custom = {"Node Type": "Custom Scan", "Custom Plan Provider": "Tandem Scan", "Index Name": "v", "Rows Removed by Filter": 3, "Plans": [
         {"Node Type": "Bitmap Index Scan", "Index Name": "a"}]}
-    check("custom plan", search.describe_plan(custom, {"a": "btree"}), "TandemFilteredScan with a (btree)")
+    check("custom plan", search.describe_plan(custom, {"a": "btree", "v": "tandem"}),
+          "Tandem Scan using v (tandem), rows from a (btree), 3 rows filtered out")
 
 
 def database_is_complete():
@@ -150,7 +151,7 @@ def filters_hold():
     check("distances ascend", [row["distance"] for row in video["rows"]], sorted(row["distance"] for row in video["rows"]))
     small = answer("--max-size", "100", "--priority", "optional", "--", "network monitor")["rows"]
     check("size and priority", (len(small), all(row["installed_size"] <= 100 and row["priority"] == "optional" for row in small)), (10, True))
-    check("without a filter the tandem index answers", answer("--", "chess")["plan"], "index scan using packages_embedding (tandem)")
+    check("without a filter the tandem index answers", answer("--", "chess")["plan"], "Tandem Scan using packages_embedding (tandem)")
     check("a section is found by its own index", "packages_section (btree)" in video["plan"])
     nothing = run_search("--max-size", "0", "--section", "video", "--priority", "required", "--", "editor")
     nothing_said = "no package passes the filter" in nothing.stdout or "no package has the priority" in nothing.stderr
