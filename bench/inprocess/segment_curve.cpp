@@ -60,20 +60,6 @@ struct SegmentSet {
   std::unique_ptr<Frames> frames;
 };
 
-const char* CodecName(vec::WalkCode codec) {
-  switch (codec) {
-    case vec::WalkCode::kSq8:
-      return "sq8";
-    case vec::WalkCode::kSq4:
-      return "sq4";
-    case vec::WalkCode::kFp16:
-      return "fp16";
-    case vec::WalkCode::kFloat32:
-      return "float32";
-  }
-  return "unknown";
-}
-
 struct Variant {
   const SegmentSet* set;
   std::uint32_t beam;
@@ -81,7 +67,7 @@ struct Variant {
   bool lazy;
 
   [[nodiscard]] std::string Name() const {
-    std::string name = CodecName(static_cast<vec::WalkCode>(set->graphs[0]->header().codec));
+    std::string name = vec::NameOf(static_cast<vec::WalkCode>(set->graphs[0]->header().codec));
     name += " beam " + (beam == 0 ? std::string("auto") : std::to_string(beam));
     if (set->graphs.size() > 1) {
       name += ", " + std::to_string(set->graphs.size()) + " segments ";

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "pg/guard.hpp"
+#include "pg/heap_tid.hpp"
 #include "storage/row_access.hpp"
 #include "storage/segment_tids.hpp"
 
@@ -149,7 +150,7 @@ static void MatchHeads(const FilterView& view, const base::TidSet& filter, const
     pg::Guard([&] {
       for (uint64 slot = row - page_row; slot < count; slot++) {
         if ((heads[slot].flags & storage::kTombstone) != 0) continue;
-        if (!finder.Contains(ToHeapTid(heads[slot].tid))) continue;
+        if (!finder.Contains(pg::ToHeapTid(heads[slot].tid))) continue;
         const auto ordinal = static_cast<uint32>(page_row + slot - part->first_row);
         if (except == nullptr || !except->Contains(ordinal)) part->rows.Add(ordinal);
       }

@@ -35,10 +35,6 @@ struct FilterPart {
 };
 constexpr uint32 kNoSegment = ~uint32{0};
 
-[[nodiscard]] inline base::HeapTid ToHeapTid(const ItemPointerData& tid) {
-  return {tid.ip_blkid.bi_hi, tid.ip_blkid.bi_lo, tid.ip_posid};
-}
-
 /// The parts that were made of one filter. Owned by a memory context; contains no server memory.
 using FilterParts = std::vector<std::unique_ptr<FilterPart>>;
 

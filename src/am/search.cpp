@@ -24,6 +24,7 @@
 #include "am/set_scan.hpp"
 #include "am/tail_scan.hpp"
 #include "pg/guard.hpp"
+#include "pg/heap_tid.hpp"
 #include "pg/own.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
@@ -876,7 +877,7 @@ static bool NextFilteredRow(Search* search, storage::ScanRow* row) {
   }
   if (search->mode != Mode::kExact) return false;
   while (storage::NextFlatRow(search->flat, row))
-    if (search->filter->Contains(ToHeapTid(row->tid))) return true;
+    if (search->filter->Contains(pg::ToHeapTid(row->tid))) return true;
   return false;
 }
 

@@ -373,7 +373,8 @@ class GraphSearch {
     return expanded > 0;
   }
 
-  void GatherLinks(Reader* reader, std::uint32_t node) {
+  /// Appends the node's neighbours to marked_ that were not there; returns where they begin.
+  [[nodiscard]] std::size_t MarkLinks(Reader* reader, std::uint32_t node) {
     const char* record = reader->Record(node);
     const std::uint32_t* links =
         record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(node);
@@ -383,6 +384,11 @@ class GraphSearch {
     for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
       if (links[i] < header_->nodes) Mark(links[i]);
     }
+    return first;
+  }
+
+  void GatherLinks(Reader* reader, std::uint32_t node) {
+    const std::size_t first = MarkLinks(reader, node);
     for (std::size_t i = first; i < marked_count_; ++i) AskForCode(reader, marked_[i]);
   }
 
@@ -542,15 +548,7 @@ class GraphSearch {
   }
 
   void GatherWantedLinks(Reader* reader, std::uint32_t node) {
-    const char* record = reader->Record(node);
-    const std::uint32_t* links =
-        record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(node);
-    const std::uint32_t room = 2 * header_->m;
-    GrowMarked(room);
-    const std::size_t first = marked_count_;
-    for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
-      if (links[i] < header_->nodes) Mark(links[i]);
-    }
+    const std::size_t first = MarkLinks(reader, node);
     const std::size_t first_bridge = bridges_.size();
     const std::size_t first_fresh = fresh_count_ + paged_count_;
     for (std::size_t i = first; i < marked_count_; ++i) {

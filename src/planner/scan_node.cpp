@@ -19,6 +19,7 @@
 #include <cmath>
 
 #include "am/scan.hpp"
+#include "pg/heap_tid.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
 #include "planner/scan_plan.hpp"
@@ -136,10 +137,6 @@ void ForgetFilter(ScanNode* node) {
   MemoryContextReset(node->filter_context);
 }
 
-base::HeapTid TidOf(BlockNumber block, OffsetNumber offset) {
-  return {static_cast<uint16>(block >> 16), static_cast<uint16>(block & 0xFFFF), offset};
-}
-
 /// Runs what delivers the bitmap, and makes a set of it.
 void BuildFilter(ScanNode* node) {
   PlanState* plan = FilterPlanOf(node);
@@ -149,7 +146,8 @@ void BuildFilter(ScanNode* node) {
   pg::VisitBitmap(bitmap, [node](BlockNumber block, const OffsetNumber* offsets, int count) {
     pg::Guard([=] {
       if (offsets == nullptr) node->filter->AddWholeBlock(block);
-      for (int i = 0; offsets != nullptr && i < count; i++) node->filter->AddTid(TidOf(block, offsets[i]));
+      for (int i = 0; offsets != nullptr && i < count; i++)
+        node->filter->AddTid(pg::ToHeapTid(block, offsets[i]));
     });
   });
   tbm_free(bitmap);

@@ -35,13 +35,6 @@ Plan* PlanScanPath(PlannerInfo* root, RelOptInfo* relation, CustomPath* path, Li
 
 const CustomPathMethods kScanPathMethods = {kScanNodeName, PlanScanPath, nullptr};
 
-bool HasIndexOfOurs(const RelOptInfo* relation) {
-  ListCell* cell;
-  foreach (cell, relation->indexlist)
-    if (am::IsTandemIndex(lfirst_node(IndexOptInfo, cell))) return true;
-  return false;
-}
-
 List* IndexesOfOurs(const RelOptInfo* relation) {
   List* indexes = NIL;
   ListCell* cell;
@@ -62,7 +55,9 @@ bool IsOrderedByDistance(const Path* path) {
 
 /// The cheapest way of a tandem index to the order that the query wants; nullptr if there is none.
 const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) {
-  RelOptInfo* copy = CopyWithIndexes(relation, IndexesOfOurs(relation));
+  List* indexes = IndexesOfOurs(relation);
+  if (indexes == NIL) return nullptr;
+  RelOptInfo* copy = CopyWithIndexes(relation, indexes);
   create_index_paths(root, copy);
   const Path* cheapest = nullptr;
   ListCell* cell;
@@ -115,8 +110,7 @@ void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, BitmapHe
 
 bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
   return entry->rtekind == RTE_RELATION && !entry->inh && entry->tablesample == nullptr &&
-         !IS_DUMMY_REL(relation) && root->query_pathkeys != NIL && bms_is_empty(relation->lateral_relids) &&
-         HasIndexOfOurs(relation);
+         !IS_DUMMY_REL(relation) && root->query_pathkeys != NIL && bms_is_empty(relation->lateral_relids);
 }
 
 void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, RangeTblEntry* entry) {

@@ -46,20 +46,6 @@ const char* MetricName(vec::Metric metric) {
   return "unknown";
 }
 
-const char* CodecName(vec::WalkCode codec) {
-  switch (codec) {
-    case vec::WalkCode::kSq8:
-      return "sq8";
-    case vec::WalkCode::kSq4:
-      return "sq4";
-    case vec::WalkCode::kFp16:
-      return "fp16";
-    case vec::WalkCode::kFloat32:
-      return "float32";
-  }
-  return "unknown";
-}
-
 const char* CodecReasonName(vec::WalkReason reason) {
   switch (reason) {
     case vec::WalkReason::kAsked:
@@ -192,7 +178,7 @@ void SetCodec(InfoRow* row, const storage::Manifest& manifest) {
     if (largest == nullptr || segment->rows > largest->rows) largest = segment;
   }
   if (largest == nullptr) return;
-  row->SetText(kCodec, CodecName(static_cast<vec::WalkCode>(largest->codec)));
+  row->SetText(kCodec, vec::NameOf(static_cast<vec::WalkCode>(largest->codec)));
   row->SetText(kCodecReason, CodecReasonName(static_cast<vec::WalkReason>(largest->codec_reason)));
 }
 
@@ -299,7 +285,7 @@ void ReturnSegment(ReturnSetInfo* result, const storage::SegmentInfo& segment) {
       Int64GetDatum(BytesOfBlob(segment.bytes)),
       Int32GetDatum(static_cast<int32>(segment.m)),
       Int32GetDatum(static_cast<int32>(segment.ef_construction)),
-      CStringGetTextDatum(CodecName(static_cast<vec::WalkCode>(segment.codec))),
+      CStringGetTextDatum(vec::NameOf(static_cast<vec::WalkCode>(segment.codec))),
       CStringGetTextDatum(CodecReasonName(static_cast<vec::WalkReason>(segment.codec_reason))),
       TimestampTzGetDatum(segment.built_at),
   };

@@ -9,6 +9,7 @@
 #endif
 
 #include "graph/graph_builder.hpp"
+#include "pg/heap_tid.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
 #include "storage/head_range.hpp"
@@ -82,10 +83,6 @@ struct FoldJob {
 };
 
 namespace {
-
-base::HeapTid TidOf(const RowHead& head) {
-  return {head.tid.ip_blkid.bi_hi, head.tid.ip_blkid.bi_lo, head.tid.ip_posid};
-}
 
 // ---- The builder's life ----
 
@@ -333,7 +330,7 @@ FoldStep KeepBaseRows(FoldJob* job, Relation index, const StepBudget& budget) {
   do {
     const auto keep = [job](uint64 row, const RowHead& head) {
       if (!IsAlive(head)) return;
-      pg::Guard([&] { job->builder->KeepBaseRow(base::RowId{row}, TidOf(head)); });
+      pg::Guard([&] { job->builder->KeepBaseRow(base::RowId{row}, pg::ToHeapTid(head.tid)); });
     };
     job->next_row = VisitPageOfHeads(index, *job->view, job->next_row, job->base_end_row, job->heads, keep);
   } while (job->next_row < job->base_end_row && !budget.IsSpent());
@@ -392,7 +389,7 @@ void HandRows(FoldJob* job, Relation index, RowReader* reader, const StepBudget&
     if (!job->builder->HasRoom()) return;
     const float* vector = ReadVector(reader, row);
     if (vector == nullptr) continue;
-    pg::Guard([&] { job->builder->AddRow(base::RowId{row}, TidOf(head), vector); });
+    pg::Guard([&] { job->builder->AddRow(base::RowId{row}, pg::ToHeapTid(head.tid), vector); });
     if ((row & clock_mask) == 0 && budget.IsSpent()) {
       job->next_row++;
       return;

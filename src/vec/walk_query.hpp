@@ -22,6 +22,21 @@ namespace tandem::vec {
 /// Stored in segments: numbers keep their meaning.
 enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2, kFp16 = 3, kFloat32 = 4 };
 
+/// As the index option "codec" has it; "unknown" for a number that stands for none.
+[[nodiscard]] constexpr const char* NameOf(WalkCode code) noexcept {
+  switch (code) {
+    case WalkCode::kSq8:
+      return "sq8";
+    case WalkCode::kSq4:
+      return "sq4";
+    case WalkCode::kFp16:
+      return "fp16";
+    case WalkCode::kFloat32:
+      return "float32";
+  }
+  return "unknown";
+}
+
 /// True if codes are made of vectors, false if of 8-bit codes.
 [[nodiscard]] constexpr bool IsMadeOfVectors(WalkCode code) noexcept {
   return code == WalkCode::kFp16 || code == WalkCode::kFloat32;
