@@ -2,6 +2,7 @@
 
 #include "pg/compat.hpp"
 
+#include "pg/stop_point.hpp"
 #include "shmem/mailbox.hpp"
 #include "shmem/tables.hpp"
 
@@ -9,6 +10,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
@@ -37,13 +39,17 @@ void FlagIndex(Oid index, uint32 flags) {
   Wake(latch);
 }
 
-// ---- NotifyWork(): told when the transaction has committed, as the worker could not see the change before ----
+// ---- NotifyWork(): told when the transaction has committed and its invalidations are out ----
+//
+// A worker that was told at the commit itself could look, and see the catalogs as its caches have them: without the change, of which
+// nobody would tell it again.
 
 /// By the transaction under way.
 struct Changed {
   Oid databases[8];
   uint32 count;
-  bool more;  ///< than are listed
+  bool more;       ///< than are listed
+  bool committed;  ///< to be told once its invalidations are out
 };
 Changed changed;
 
@@ -67,11 +73,11 @@ void TellChanges() {
   if (changed.more) WishTour();
 }
 
-void TellWorkAtCommit(XactEvent event, void* /*unused*/) {
+void SeeTransactionEnd(XactEvent event, void* /*unused*/) {
   switch (event) {
     case XACT_EVENT_COMMIT:
-      TellChanges();
-      changed = {};
+      changed.committed = true;
+      if (changed.count > 0) pg::StopPoint("committed-untold");
       return;
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:  // COMMIT PREPARED tells it, worker/utility_hook.cpp
@@ -80,6 +86,13 @@ void TellWorkAtCommit(XactEvent event, void* /*unused*/) {
     default:
       return;
   }
+}
+
+/// The last phase comes behind the sending of invalidations and the release of locks.
+void TellAfterCommit(ResourceReleasePhase phase, bool /*is_commit*/, bool is_top_level, void* /*unused*/) {
+  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !changed.committed) return;
+  TellChanges();
+  changed = {};
 }
 
 void NoteChange(Oid database) {
@@ -196,7 +209,10 @@ void NotifyWork(Oid database) {
     return;
   }
   static bool registered = false;
-  if (!registered) RegisterXactCallback(TellWorkAtCommit, nullptr);
+  if (!registered) {
+    RegisterXactCallback(SeeTransactionEnd, nullptr);
+    RegisterResourceReleaseCallback(TellAfterCommit, nullptr);
+  }
   registered = true;
   NoteChange(database);
 }

@@ -7,7 +7,8 @@
 # may not drop the database (evicted); workers in templates (templates); no delay after a failed build, or none forgiven
 # (failed_build); cancels let through between builds (cancelled); unfinished indexes of CREATE INDEX CONCURRENTLY not waited
 # for (concurrently); ALTER INDEX and COMMIT PREPARED not told (strategy_changes, prepared); looks put off by every insert
-# (tail_grows_old); more than four places (many_databases); ALTER COLUMN TYPE not told (column_type); owners alone let through,
+# (tail_grows_old); more than four places (many_databases); ALTER COLUMN TYPE not told (column_type); changes told before
+# their invalidations (told_after_commit); owners alone let through,
 # and one's own database left out (evicted); copies and databases that open not told of (templates).
 use strict;
 use warnings;
@@ -37,6 +38,7 @@ found_after_restart();
 found_after_crash();
 launcher_dies();
 strategy_changes();
+told_after_commit();
 column_type();
 concurrently();
 prepared();
@@ -331,6 +333,32 @@ sub column_type {
   set_configuration($node, 'tandem.seal_rows = 10000');
   drop_table();
   $node->safe_psql('postgres', 'DROP DOMAIN eight');
+}
+
+# Between a commit and its invalidations others' caches still have the catalogs as they were.
+sub told_after_commit {
+  $node->safe_psql('postgres', <<'SQL');
+CREATE TABLE t (id bigint, embedding vector(8));
+INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(1, 2000) i;
+CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops) WITH (strategy = flat);
+SQL
+  # A worker that knows the index, and stays: another one has to be built.
+  hold_worker('worker-before-fold');
+  make_index(2000, name => 'other');
+  await_stop_point($node, 'worker-before-fold');
+  let_worker_go('worker-before-fold');
+  await_sealed(2000, 'other_index');
+  my $session = start_session($node, 'alterer');
+  $session->query_safe(arm_sql('committed-untold=wait'));
+  send_sql($session, 'ALTER INDEX t_index SET (strategy = hnsw_batch);');
+  await_stop_point($node, 'committed-untold');
+  sleep 0.5;
+  release_stop_point($node, 'committed-untold');
+  is(end_session($session), '', 'ALTER INDEX, held between its commit and its invalidations');
+  await_sealed(2000);
+  pass('a change is told when everybody can see it');
+  drop_table();
+  drop_table('other');
 }
 
 # The index becomes valid in a transaction that does not know of us.
