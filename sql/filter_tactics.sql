@@ -33,7 +33,7 @@ SET enable_sort = off;
 SELECT plan('SELECT id FROM items WHERE tag < 300 ORDER BY v <-> ''[1,2,3,4,5,6]''');
 
 -- What a filtered search returns of all rows, against a sort, in both orders. In strict order a row that is found late is left out:
--- of those nearer than the first few, if any.
+-- how many are depends on the graph, which threads build in any order, and on how long the search walks before it compares all.
 CREATE FUNCTION drained(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   collect text := 'SELECT array_agg(d), array_agg(k || '':'' || coalesce(d::text, ''null'')) FROM (' || query || ') AS s(k, d)';
@@ -52,7 +52,7 @@ BEGIN
     EXECUTE collect INTO distances, actual;
     SELECT count(*) INTO strays FROM (SELECT unnest(actual) EXCEPT ALL SELECT unnest(expected)) AS x;
     SELECT count(*) INTO missing FROM (SELECT unnest(expected) EXCEPT ALL SELECT unnest(actual)) AS x;
-    IF strays > 0 OR missing > (CASE ordering WHEN 'relaxed_order' THEN 0 ELSE 5 END) THEN
+    IF strays > 0 OR missing > (CASE ordering WHEN 'relaxed_order' THEN 0 ELSE 5 + cardinality(expected) / 50 END) THEN
       RETURN format('%s: of %s rows %s are missing, %s should not be there', ordering, cardinality(expected), missing, strays);
     END IF;
     IF ordering <> 'relaxed_order' AND distances IS DISTINCT FROM (SELECT array_agg(d ORDER BY d) FROM unnest(distances) AS d) THEN
