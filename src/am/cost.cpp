@@ -3,7 +3,7 @@
 // An exact scan reads every vector before it returns its first row, so nearly all of its cost is start-up cost: it wins
 // against a sort by reading vectors in long runs, without heap tuples and TOAST, and loses where a native index leaves
 // few rows to sort. A search through graphs has its first rows for a small part of that; drained, it has gone through
-// graphs for as much as an exact pass costs and then makes that pass (am/search.cpp), which is what a LIMIT pays its
+// graphs for as much as an exact pass costs and then makes that pass (am/search_streams.cpp), which is what a LIMIT pays its
 // share of.
 
 #include "pg/compat.hpp"

@@ -1,0 +1,404 @@
+// What only a search by a filter does: finding what the filter admits in each segment, choosing how each of them is searched, their
+// batches, and the rows that are left when graphs have ended.
+
+#include "pg/compat.hpp"
+
+#include "am/search_state.hpp"
+
+#include "pg/guard.hpp"
+#include "pg/heap_tid.hpp"
+#include "pg/own.hpp"
+#include "pg/stop_point.hpp"
+#include "shmem/frame_pool.hpp"
+
+namespace tandem::am {
+
+namespace {
+
+// Neighbours that are wanted and new: with so many a filtered walk crosses no bridges. Fewer cost less, but lose more than a
+// larger pool would cost where a filter has nothing near the query (README.md has the figures).
+constexpr uint32 kEnoughNeighbours = 16;
+
+}  // namespace
+
+// ---- What the filter admits ----
+
+static FilterView ViewFor(const Search& search) {
+  return {search.index, search.filtered->manifest, storage::ViewOf(search.flat).directory, search.snapshot};
+}
+
+/// Opens the i-th segment, if it was not yet. False if it cannot be read any more.
+static bool OpenScan(Search* search, uint32 i) {
+  FilteredRows* filtered = search->filtered;
+  if (filtered->scans[i] != nullptr) return true;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  filtered->scans[i] = BeginSegmentScan(search->index, *filtered->manifest, filtered->manifest->segments[i]);
+  MemoryContextSwitchTo(old_context);
+  return filtered->scans[i] != nullptr;
+}
+
+/// Finds what the filter admits in each segment and behind them, as far as that is not known from an earlier start.
+static void MapFilter(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  const storage::Manifest& manifest = *filtered->manifest;
+  const FilterView view = ViewFor(*search);
+  const uint64 rows = storage::ViewOf(search->flat).rows;
+  const uint64 sealed = manifest.segment_count > 0 ? manifest.root.sealed_rows : 0;
+  ForgetOtherParts(search->parts, manifest, sealed, rows);
+  for (uint32 i = 0; i < manifest.segment_count; i++) {
+    const storage::SegmentInfo& segment = manifest.segments[i];
+    FilterPart* part = FindPart(*search->parts, segment.id, segment.first_row, segment.end_row);
+    if (part == nullptr) {
+      if (OpenScan(search, i))
+        part = MapSegment(search->parts, view, segment, filtered->scans[i], *search->filter);
+      if (part == nullptr)
+        part = MapRows(search->parts, view, segment.id, segment.first_row, segment.end_row, *search->filter);
+      search->report.filter_mapped += part->rows.size();
+    }
+    filtered->of_segment[i] = part;
+    filtered->rows += part->rows.size();
+  }
+  filtered->tail = FindPart(*search->parts, kNoSegment, sealed, rows);
+  if (filtered->tail == nullptr) {
+    filtered->tail = MapRows(search->parts, view, kNoSegment, sealed, rows, *search->filter);
+    search->report.filter_mapped += filtered->tail->rows.size();
+  }
+  filtered->rows += filtered->tail->rows.size();
+  search->report.filter_rows = filtered->rows;
+}
+
+// ---- Starting ----
+
+/// What the policy has to know of a segment.
+static policy::FilterSituation SituationOf(const Search& search, const storage::SegmentInfo& segment,
+                                           const FilterPart& part) {
+  policy::FilterSituation situation;
+  situation.rows = segment.rows;
+  situation.admitted = part.rows.size();
+  situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
+  situation.m = segment.m;
+  situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
+  situation.in_memory = shmem::FramesExist();
+  return situation;
+}
+
+static void CountTactic(SearchReport* report, policy::FilterTactic tactic) {
+  switch (tactic) {
+    case policy::FilterTactic::kVectors:
+      break;  // counted when the scan starts
+    case policy::FilterTactic::kCodes:
+      report->by_codes++;
+      break;
+    case policy::FilterTactic::kWalk:
+      report->by_walk++;
+      break;
+    case policy::FilterTactic::kStream:
+      report->by_stream++;
+      break;
+  }
+}
+
+/// Adds the i-th segment to the streams, or, if that is cheaper or it cannot be read, to what is scanned exactly.
+static void AddSegment(Search* search, uint32 i, const float* query) {
+  FilteredRows* filtered = search->filtered;
+  FilterPart* part = filtered->of_segment[i];
+  const policy::FilterSituation situation = SituationOf(*search, filtered->manifest->segments[i], *part);
+  const policy::FilterTactic tactic = policy::ChooseTactic(situation);
+  if (part->rows.empty()) return;
+  if (part->kind != PartKind::kGraph || tactic == policy::FilterTactic::kVectors || !OpenScan(search, i)) {
+    filtered->exact[filtered->exact_count++] = part;
+    return;
+  }
+  CountTactic(&search->report, tactic);
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  const uint32 at = search->stream_count++;
+  GraphStream* stream = &search->streams[at];
+  stream->part = part;
+  stream->filtered = static_cast<FilteredStream*>(palloc0(sizeof(FilteredStream)));
+  stream->filtered->situation = situation;
+  stream->filtered->tactic = tactic;
+  static_cast<void>(
+      OpenStream(search, filtered->scans[i], query, policy::EfOfTactic(tactic, situation), stream));
+  AddToHandles(&search->handles, at, stream->scan);
+  MemoryContextSwitchTo(old_context);
+}
+
+static void CountExactParts(Search* search) {
+  for (uint32 i = 0; i < search->filtered->exact_count; i++)
+    search->report.by_vectors += search->filtered->exact[i]->rows.empty() ? 0 : 1;
+}
+
+/// Chooses how each segment is searched; the rows behind them are scanned exactly. In filter_context.
+static void StartFilteredGraphs(Search* search, const float* query) {
+  FilteredRows* filtered = search->filtered;
+  const storage::Manifest& manifest = *filtered->manifest;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  PrepareStreams(search, manifest);
+  MemoryContextSwitchTo(old_context);
+  for (uint32 i = 0; i < manifest.segment_count; i++) AddSegment(search, i, query);
+  filtered->exact[filtered->exact_count++] = filtered->tail;
+  SetRange range;
+  range.parts = {filtered->exact, filtered->exact_count};
+  StartSetScan(&filtered->scan, range);
+  CountExactParts(search);
+  // What searches mark nodes with is theirs from the start, whatever they find.
+  search->first_memory = GraphMemory(*search);
+  search->mode = SearchMode::kGraph;
+  search->report.graph_scans = 1;
+  search->report.segments = search->stream_count;
+}
+
+/// Starts a search by a filter and an order. In filter_context.
+static void StartFiltered(Search* search, const float* query) {
+  FilteredRows* filtered = search->filtered;
+  const uint32 segments = filtered->manifest->segment_count;
+  filtered->scans = static_cast<SegmentScan**>(palloc0((segments + 1) * sizeof(SegmentScan*)));
+  filtered->of_segment = static_cast<FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
+  filtered->exact = static_cast<const FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
+  if (search->parts == nullptr) search->parts = pg::Own<FilterParts>(search->parts_context);
+  MapFilter(search);
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
+  const uint32 dimensions = view.directory->dimensions;
+  if (!AlwaysByGraph() && (filtered->rows <= policy::LargestExactSet(dimensions) ||
+                           !vec::IsCodable(view.directory->metric, query, dimensions))) {
+    ScanWholeSet(search);
+    CountExactParts(search);
+  } else {
+    StartFilteredGraphs(search, query);
+  }
+}
+
+void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
+  // All rows of the filter come, whatever they cost: `off` is about rows that nobody has asked for by name.
+  if (search->order == pg::IterativeScan::kOff) search->order = pg::IterativeScan::kStrictOrder;
+  MemoryContextReset(search->filter_context);
+  const MemoryContext old_context = MemoryContextSwitchTo(search->filter_context);
+  search->filtered = static_cast<FilteredRows*>(palloc0(sizeof(FilteredRows)));
+  search->snapshot = snapshot;
+  storage::Manifest* manifest = storage::ReadManifest(search->index);
+  if (search->report.strategy == Strategy::kFlat || pg::SnapshotsGetTooOld()) manifest->segment_count = 0;
+  search->filtered->manifest = manifest;
+  search->report.filtered = 1;
+  search->report.filter_tids = search->filter->size();
+  pg::StopPoint("search-after-manifest");
+  storage::StartFlatScan(search->flat, snapshot, query);
+  pg::StopPoint("search-before-segments");
+  search->is_running = true;
+  search->mode = search->filter->empty() ? SearchMode::kDone : SearchMode::kExact;
+  if (query != nullptr && search->mode != SearchMode::kDone) StartFiltered(search, query);
+  if (search->report.graph_scans == 0) search->report.exact_scans = 1;
+  MemoryContextSwitchTo(old_context);
+}
+
+// ---- Batches ----
+
+/// True if all admitted nodes of the stream's segment may be compared at once.
+static bool ScoresFit(const GraphStream& stream) {
+  return stream.part->rows.size() * sizeof(uint64) <= static_cast<std::size_t>(work_mem) * 1024;
+}
+
+/// Makes what the stream's tactic needs. False if the segment cannot be read.
+static bool PrepareTactic(Search* search, const GraphStream& stream) {
+  FilteredStream* filtered = stream.filtered;
+  if (filtered->tactic == policy::FilterTactic::kStream) return true;
+  if (!MapNodes(stream.part, stream.scan, &search->report.chunks_loaded)) return false;
+  SegmentSearch* graph = stream.scan->search;
+  pg::Guard([&] {
+    if (filtered->tactic == policy::FilterTactic::kWalk && !stream.started) {
+      stream.part->nodes.ToBitmap();
+      graph->SetFilter({&stream.part->nodes, kEnoughNeighbours});
+    }
+    if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored)
+      graph->ScoreNodes(&stream.scan->reader, stream.part->nodes);
+  });
+  filtered->scored = filtered->tactic == policy::FilterTactic::kCodes;
+  return true;
+}
+
+/// Gets the stream's next nodes, which may have no row that is wanted. False if graphs are of no use any more.
+static bool StepStream(Search* search, GraphStream* stream) {
+  FilteredStream* filtered = stream->filtered;
+  SegmentSearch* graph = stream->scan->search;
+  SegmentReader* reader = &stream->scan->reader;
+  if (!PrepareTactic(search, *stream)) return false;
+  const bool is_first = !stream->started;
+  stream->started = true;
+  const auto nodes = pg::Guard([&]() -> base::Span<const graph::FoundNode> {
+    switch (filtered->tactic) {
+      case policy::FilterTactic::kWalk:
+        return graph->NextFilteredBatch(reader);
+      case policy::FilterTactic::kStream:
+        return graph->NextBatch(reader);
+      case policy::FilterTactic::kCodes:
+      case policy::FilterTactic::kVectors:
+        break;
+    }
+    return graph->NextScoredBatch();
+  });
+  if (!CollectRows(search, stream, nodes) || reader->stale()) return false;
+  filtered->spent += policy::CostOfTactic(filtered->tactic, filtered->situation);
+  if (filtered->scored) {
+    stream->ended = nodes.empty();
+    stream->has_fence = !nodes.empty();
+    if (stream->has_fence)
+      stream->fence = {policy::ToOrderedKey(static_cast<double>(nodes[nodes.size() - 1].key)),
+                       base::RowId{0}};
+  } else if (nodes.empty()) {
+    filtered->tactic = policy::FilterTactic::kCodes;
+  } else if (is_first && filtered->tactic == policy::FilterTactic::kStream &&
+             !policy::LiesNear(nodes.size(), stream->batch_size, filtered->situation)) {
+    // Nothing was returned yet: the other walk finds its way better to where the wanted nodes are.
+    filtered->tactic = policy::FilterTactic::kWalk;
+    stream->started = false;
+    stream->batch_size = 0;
+    pg::Guard([&] {
+      graph->Start(&stream->scan->cached->head.header, stream->query,
+                   policy::EfOfTactic(filtered->tactic, filtered->situation));
+    });
+  }
+  return true;
+}
+
+bool FetchFiltered(Search* search, GraphStream* stream) {
+  FilteredStream* filtered = stream->filtered;
+  // Rows whose distance is known stay where they are.
+  stream->batch_size = stream->rough = stream->asked = stream->ready;
+  while (stream->rough == stream->batch_size && !stream->ended) {
+    CHECK_FOR_INTERRUPTS();
+    if (filtered->spent >= policy::CostOfAll(filtered->situation))
+      filtered->tactic = policy::FilterTactic::kCodes;
+    // Where codes are on pages, vectors are nearer.
+    if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored &&
+        (!ScoresFit(*stream) || policy::PrefersVectors(filtered->situation)))
+      return false;
+    EnterSegments(&stream->scan, 1);
+    const bool is_usable = StepStream(search, stream);
+    search->report.chunks_loaded += LeaveSegments(&stream->scan, 1);
+    if (!is_usable || GrewTooLarge(*search)) return false;
+  }
+  return true;
+}
+
+bool RefillFiltered(Search* search, GraphStream* stream) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  if (limit != 0 && search->examined >= limit) {
+    search->report.cut = 1;
+    stream->ended = true;
+    stream->has_fence = false;
+    return true;
+  }
+  if (policy::IsWorthScoring(stream->filtered->tactic, stream->filtered->situation))
+    stream->filtered->tactic = policy::FilterTactic::kCodes;
+  if (!FetchFiltered(search, stream)) {
+    TurnExact(search);
+    return false;
+  }
+  search->examined += stream->batch_size - stream->ready;
+  return true;
+}
+
+// ---- Exact scans ----
+
+void KeepUnordered(Search* search, base::RowId row) {
+  FilteredRows* filtered = search->filtered;
+  if (filtered->unordered == nullptr) {
+    const uint64 rows = storage::ViewOf(search->flat).rows;
+    filtered->unordered = pg::Own<FilterPart>(search->filter_context);
+    filtered->unordered->end_row = rows;
+    filtered->unordered->rows = base::OrdinalSet(static_cast<uint32>(rows));
+  }
+  pg::Guard([&] { filtered->unordered->rows.Add(static_cast<uint32>(base::ToIndex(row))); });
+}
+
+void ScanWholeSet(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  filtered->exact_count = 0;
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++)
+    filtered->exact[filtered->exact_count++] = filtered->of_segment[i];
+  filtered->exact[filtered->exact_count++] = filtered->tail;
+  SetRange range;
+  range.parts = {filtered->exact, filtered->exact_count};
+  Resume(search, &range);
+  StartSetScan(&filtered->scan, range);
+  search->mode = SearchMode::kSet;
+  search->report.exact_scans = 1;
+}
+
+void ScanRest(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  CloseStreams(search);
+  filtered->is_rest = true;
+  filtered->exact_count = 0;
+  const FilterView view = ViewFor(*search);
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++) {
+    const storage::SegmentInfo& segment = filtered->manifest->segments[i];
+    const FilterPart& part = *filtered->of_segment[i];
+    if (part.kind != PartKind::kGraph || segment.rows == segment.end_row - segment.first_row) continue;
+    const FilterPart* rest = FindRest(*search->parts, segment.id);
+    if (rest == nullptr) rest = MapRest(search->parts, view, part, *search->filter);
+    filtered->exact[filtered->exact_count++] = rest;
+  }
+  if (filtered->unordered != nullptr) {
+    pg::Guard([&] { filtered->unordered->rows.Freeze(); });
+    filtered->exact[filtered->exact_count++] = filtered->unordered;
+  }
+  SetRange range;
+  range.parts = {filtered->exact, filtered->exact_count};
+  StartSetScan(&filtered->scan, range);
+  search->mode = SearchMode::kSet;
+}
+
+/// Rows without a vector are what a flat scan of no others ends with.
+static void ScanNulls(Search* search) {
+  storage::FlatRange range;
+  range.first_row = storage::ViewOf(search->flat).rows;
+  storage::ScanFlatRange(search->flat, range);
+  search->mode = SearchMode::kExact;
+}
+
+// ---- The next row ----
+
+static bool NextSetRow(Search* search, storage::ScanRow* row) {
+  const bool is_strict = search->order == pg::IterativeScan::kStrictOrder;
+  policy::Candidate candidate;
+  while (PeekSetCandidate(&search->filtered->scan, &candidate)) {
+    TakeSetCandidate(&search->filtered->scan);
+    if (is_strict && search->has_last && candidate.key < search->last_key) {
+      search->report.late++;
+      continue;
+    }
+    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
+    search->last_key = candidate.key;
+    search->has_last = true;
+    return true;
+  }
+  return false;
+}
+
+/// True if every TID of the filter has been returned: a TID has one row that is not dead at the most.
+static bool HasReturnedAll(const Search& search) {
+  return search.filter->whole_blocks() == 0 && search.filtered->returned >= search.filter->size();
+}
+
+bool NextFilteredRow(Search* search, storage::ScanRow* row) {
+  if (HasReturnedAll(*search)) search->mode = SearchMode::kDone;
+  if (search->mode == SearchMode::kGraph) {
+    if (NextMerged(search, row)) return true;
+    if (search->mode == SearchMode::kGraph) EndMerge(search);
+  }
+  while (search->mode == SearchMode::kSet) {
+    if (NextSetRow(search, row)) return true;
+    if (HasReturnedAll(*search)) return false;
+    if (search->filtered->is_rest)
+      ScanNulls(search);
+    else
+      ScanRest(search);
+  }
+  if (search->mode != SearchMode::kExact) return false;
+  while (storage::NextFlatRow(search->flat, row))
+    if (search->filter->Contains(pg::ToHeapTid(row->tid))) return true;
+  return false;
+}
+
+}  // namespace tandem::am

@@ -1,0 +1,158 @@
+// Merging the sources of a search: the one with the nearest candidate delivers it, re-ranked when the merge cannot go on without
+// that. All that is done for each candidate is here, or inline.
+
+#include "pg/compat.hpp"
+
+#include "am/search_state.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+extern "C" {
+#include "utils/float.h"
+}
+
+namespace tandem::am {
+
+/// Of a heap whose top is the nearest.
+static bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
+  return b < a;
+}
+
+/// Computes the true distance of the stream's next row. Dead rows are dropped when they are returned, like all others:
+/// looking at heads before it is known whose are wanted would cost more than some distances for nothing.
+static void ReRankNext(Search* search, GraphStream* stream) {
+  // Vectors lie anywhere: several are on their way while one is compared.
+  const std::size_t ahead = Min(stream->rough + search->vectors_ahead, stream->batch_size);
+  for (stream->asked = Max(stream->asked, stream->rough); stream->asked < ahead; stream->asked++)
+    storage::PrefetchRow(search->vectors, base::ToIndex(stream->batch[stream->asked].row));
+  const base::RowId row = stream->batch[stream->rough++].row;
+  const float* vector = storage::ReadVector(&search->vectors, base::ToIndex(row));
+  if (unlikely(vector == nullptr)) return;  // dead to everybody
+  const double key = storage::ViewOf(search->flat).distance->Key(vector);
+  search->report.re_ranked++;
+  // NaN sorts behind all rows of all sources: only an exact scan knows where that is. The tail's rows all come anyway.
+  if (unlikely(std::isnan(key)) && stream->tail == nullptr) {
+    if (search->filtered != nullptr) KeepUnordered(search, row);
+    return;
+  }
+  stream->batch[stream->ready++] = {policy::ToOrderedKey(key), row};
+  std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  storage::PrefetchRowHead(search->index, base::ToIndex(row));
+}
+
+/// Gives every stream that is used up its next batch. False: the search is exact from here on.
+static bool RefillStreams(Search* search) {
+  if (search->stream_count > 0 && unlikely(!search->streams[0].started) && !StartStreams(search))
+    return false;
+  for (uint32 i = 0; i < search->stream_count; i++) {
+    GraphStream* stream = &search->streams[i];
+    while (stream->IsUsedUp() && !stream->ended)
+      if (!RefillStream(search, stream)) return false;
+  }
+  return true;
+}
+
+/// The nearest row whose distance is known, and the stream it is from: nullptr if that is the exact scan. False if there is none.
+static bool FindNearest(const Search& search, policy::Candidate* nearest, GraphStream** from) {
+  *from = nullptr;
+  bool found = search.filtered != nullptr ? PeekSetCandidate(&search.filtered->scan, nearest)
+                                          : storage::PeekFlatCandidate(search.flat, nearest);
+  for (uint32 i = 0; i < SourceCount(search); i++) {
+    GraphStream* stream = &search.streams[i];
+    if (stream->ready == 0 || (found && !(stream->batch[0] < *nearest))) continue;
+    *nearest = stream->batch[0];
+    *from = stream;
+    found = true;
+  }
+  return found;
+}
+
+/// The stream whose next row by code may be the nearest of all; nullptr if all are re-ranked.
+static GraphStream* FindNearestRough(const Search& search) {
+  GraphStream* nearest = nullptr;
+  for (uint32 i = 0; i < SourceCount(search); i++) {
+    GraphStream* stream = &search.streams[i];
+    if (!stream->HasRough()) continue;
+    if (nearest == nullptr || stream->NearestRough() < nearest->NearestRough()) nearest = stream;
+  }
+  return nearest;
+}
+
+static void TakeFrom(Search* search, GraphStream* stream) {
+  if (stream == nullptr) {
+    if (search->filtered != nullptr)
+      TakeSetCandidate(&search->filtered->scan);
+    else
+      storage::TakeFlatCandidate(search->flat);
+    return;
+  }
+  std::pop_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  stream->ready--;
+}
+
+bool MayTurnExact(const Search& search) {
+  return search.filtered == nullptr && search.order != pg::IterativeScan::kOff && search.report.cut == 0 &&
+         ExactPassFits(search);
+}
+
+/// Finds the source with the nearest candidate and takes it. False: all sources have ended, or the search turned exact.
+static bool TakeNearest(Search* search, policy::Candidate* nearest) {
+  GraphStream* from = nullptr;
+  bool found;
+  for (;;) {
+    if (!RefillStreams(search)) return false;
+    found = FindNearest(*search, nearest, &from);
+    GraphStream* rough = FindNearestRough(*search);
+    // A row as far as the nearest may have the smaller id.
+    if (rough == nullptr || (found && nearest->key < rough->NearestRough())) break;
+    if (likely(rough->rough < rough->batch_size)) {
+      ReRankNext(search, rough);
+    } else if (rough->tail == nullptr) {
+      if (!RefillFiltered(search, rough)) return false;
+    } else if (!FetchTail(search, rough, get_float4_infinity())) {
+      TurnExact(search);
+      return false;
+    }
+  }
+  storage::CloseRows(&search->vectors);
+  bool graphs_ended = true;
+  for (uint32 i = 0; i < search->stream_count; i++) graphs_ended &= search->streams[i].IsUsedUp();
+  // Once the graphs have nothing left, what they did not reach may lie before the rest of the tail.
+  if (graphs_ended && MayTurnExact(*search)) return false;
+  if (found) TakeFrom(search, from);
+  return found;
+}
+
+static void RememberReturned(Search* search, base::RowId row) {
+  ReturnedRows& returned = search->returned;
+  if (returned.size == returned.room) {
+    returned.room = Max(2 * returned.room, static_cast<std::size_t>(64));
+    const Size bytes = returned.room * sizeof(uint64);
+    returned.ids =
+        static_cast<uint64*>(returned.ids == nullptr ? MemoryContextAllocHuge(search->context, bytes)
+                                                     : repalloc_huge(returned.ids, bytes));
+  }
+  returned.ids[returned.size++] = base::ToIndex(row);
+}
+
+bool NextMerged(Search* search, storage::ScanRow* row) {
+  const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
+  policy::Candidate candidate;
+  while (TakeNearest(search, &candidate)) {
+    const bool is_late = search->has_last && candidate.key < search->last_key;
+    if (is_late && !is_relaxed) {
+      search->report.late++;
+      continue;
+    }
+    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
+    if (!is_relaxed && (!search->has_last || search->last_key < candidate.key)) search->returned.size = 0;
+    if (!is_late) search->last_key = candidate.key;
+    search->has_last = true;
+    RememberReturned(search, candidate.row);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace tandem::am

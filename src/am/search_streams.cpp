@@ -1,0 +1,305 @@
+// The sources of a search: one stream of batches per segment, and the tail by code. Opening them, their batches, what they have
+// cost, letting go of them.
+
+#include "pg/compat.hpp"
+
+#include "am/search_state.hpp"
+
+#include "pg/guard.hpp"
+#include "pg/stop_point.hpp"
+
+extern "C" {
+#include "utils/float.h"
+}
+
+namespace tandem::am {
+
+namespace {
+
+// Vectors that are asked for ahead of re-ranking: what a core can have under way, and is likely to need.
+constexpr std::size_t kAheadBytes = 6144;
+constexpr std::size_t kLeastAhead = 2;
+
+/// What a source does when its batch is used up.
+enum class Tactic : unsigned char {
+  kNextBatch,
+  kExact,  ///< the rest of the search
+  kCut,    ///< nothing: max_scan_tuples is reached
+};
+
+}  // namespace
+
+// ---- Batches ----
+
+/// Memory for `rows` more candidates. False if the batch would outgrow work_mem: a node can stand for any number of rows.
+static bool ReserveBatch(Search* search, GraphStream* stream, std::size_t rows) {
+  const std::size_t wanted = stream->batch_size + rows;
+  if (wanted <= stream->batch_room) return true;
+  if (wanted > Max(storage::LargestBatch(), storage::kFirstBatch)) return false;
+  stream->batch_room = Max(wanted, 2 * stream->batch_room);
+  const Size bytes = stream->batch_room * sizeof(policy::Candidate);
+  stream->batch = static_cast<policy::Candidate*>(stream->batch == nullptr
+                                                      ? MemoryContextAllocHuge(search->graph_context, bytes)
+                                                      : repalloc_huge(stream->batch, bytes));
+  return true;
+}
+
+bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::FoundNode> nodes) {
+  SegmentReader& reader = stream->scan->reader;
+  for (const graph::FoundNode& found : nodes) reader.AskForRows(found.node);
+  const std::size_t first = stream->batch_size;
+  policy::OrderedKey latest{};
+  bool is_ascending = true;  // but where nodes of several rows have lower bounds than others of the same key
+  for (const graph::FoundNode& found : nodes) {
+    const auto rows = reader.RowsOf(found.node);
+    const bool is_shared = rows.end - rows.first > 1;
+    const policy::OrderedKey bound = policy::ToOrderedKey(
+        is_shared ? stream->query.SharedLowerBound(found.key) : stream->query.LowerBound(found.key));
+    if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
+    for (uint32 i = rows.first; i < rows.end; i++) {
+      const base::RowId row = reader.RowAt(i);
+      if (stream->part != nullptr && !stream->part->Admits(row)) continue;
+      stream->batch[stream->batch_size++] = {bound, row};
+    }
+    is_ascending = is_ascending && !(bound < latest);
+    latest = bound;
+  }
+  if (!is_ascending) std::sort(stream->batch + first, stream->batch + stream->batch_size);
+  return true;
+}
+
+// ---- When graphs are of no use any more ----
+
+std::size_t GraphMemory(const Search& search) {
+  std::size_t bytes = 0;
+  for (uint32 i = 0; i < SourceCount(search); i++) {
+    const GraphStream& stream = search.streams[i];
+    if (stream.scan != nullptr) bytes += stream.scan->search->MemoryBytes();
+    bytes += stream.batch_room * sizeof(policy::Candidate);
+  }
+  return bytes;
+}
+
+bool ExactPassFits(const Search& search) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  const uint64 rows = search.filtered != nullptr ? search.filtered->rows : storage::ViewOf(search.flat).rows;
+  return limit == 0 || search.examined + rows <= limit;
+}
+
+bool GrewTooLarge(const Search& search) {
+  const std::size_t graphs = GraphMemory(search);
+  const std::size_t memory =
+      graphs - Min(graphs, search.first_memory) + search.returned.size * sizeof(uint64);
+  return memory > static_cast<std::size_t>(work_mem) * 1024;
+}
+
+/// How a search goes on that wants more than its first batches.
+///
+/// Graphs until they have cost as much as an exact pass, then that pass: never more than twice what the better choice would
+/// have cost, without knowing how many rows will be asked for (the ski-rental rule: Karlin, Manasse, Rudolph and Sleator
+/// 1988). max_scan_tuples allows an exact pass only where it still has room for all rows; where it does not, it also bounds
+/// the memory.
+static Tactic NextTactic(const Search& search) {
+  const auto limit = static_cast<uint64>(pg::CurrentSettings().max_scan_tuples);
+  if ((GrewTooLarge(search) || search.spent >= search.exact_cost) && ExactPassFits(search))
+    return Tactic::kExact;
+  if (limit != 0 && search.examined >= limit) return Tactic::kCut;
+  return Tactic::kNextBatch;
+}
+
+// ---- Graphs ----
+
+/// Walks the graphs of streams [first, first + count) by turns, each for its next batch, which may turn out to have no row, and
+/// collects the rows. False if graphs are of no use any more.
+static bool WalkGraphs(Search* search, uint32 first, uint32 count) {
+  const GraphHandles& handles = search->handles;
+  EnterSegments(handles.scans + first, count);
+  pg::Guard([&] { graph::NextBatches(handles.searches + first, handles.readers + first, count); });
+  bool is_usable = true;
+  for (GraphStream* stream = &search->streams[first]; stream != &search->streams[first + count]; stream++) {
+    const auto nodes = stream->scan->search->batch();
+    stream->started = true;
+    stream->ended = nodes.empty();
+    stream->batch_size = stream->ready = stream->rough = stream->asked = 0;
+    is_usable = is_usable && CollectRows(search, stream, nodes) && !stream->scan->reader.stale();
+  }
+  search->report.chunks_loaded += LeaveSegments(handles.scans + first, count);
+  return is_usable;
+}
+
+/// Gets the stream's next rows, or its end. False if graphs are of no use any more.
+static bool FetchBatch(Search* search, GraphStream* stream) {
+  stream->batch_size = 0;
+  while (stream->batch_size == 0 && !stream->ended) {
+    CHECK_FOR_INTERRUPTS();
+    if (!WalkGraphs(search, static_cast<uint32>(stream - search->streams), 1)) return false;
+    // Nodes whose rows are all dead: the walk goes on, at its price.
+    if (stream->batch_size > 0 || stream->ended) continue;
+    search->spent += search->batch_cost;
+    if (search->order != pg::IterativeScan::kOff && NextTactic(*search) == Tactic::kExact) return false;
+  }
+  return true;
+}
+
+bool RefillStream(Search* search, GraphStream* stream) {
+  if (stream->filtered != nullptr) return RefillFiltered(search, stream);
+  if (search->order == pg::IterativeScan::kOff) {
+    stream->ended = true;
+    return true;
+  }
+  const Tactic tactic = NextTactic(*search);
+  if (tactic == Tactic::kCut) {
+    search->report.cut = 1;
+    stream->ended = true;
+    return true;
+  }
+  if (tactic == Tactic::kExact) {
+    TurnExact(search);
+    return false;
+  }
+  search->spent += search->batch_cost;
+  if (!FetchBatch(search, stream)) {
+    TurnExact(search);
+    return false;
+  }
+  search->examined += stream->batch_size;
+  return true;
+}
+
+// ---- The tail ----
+
+/// How far the rows of the tail that are worth keeping are at the most, by code: about as far as what the graphs found. Nobody
+/// knows how many rows will be asked for; those who ask for more than `ef_search` pay for another pass.
+static float TailLimit(const Search& search, const GraphStream& tail) {
+  double farthest = get_float8_infinity();
+  for (uint32 i = 0; i < search.stream_count; i++) {
+    const GraphStream& stream = search.streams[i];
+    const auto nodes = stream.scan->search->batch();
+    if (!nodes.empty() && stream.batch_size >= kTailBatch / 4)
+      farthest = Min(farthest, stream.query.Estimate(nodes[nodes.size() - 1].key));
+  }
+  return std::isfinite(farthest) ? tail.query.KeyOfBound(farthest) : get_float4_infinity();
+}
+
+bool FetchTail(Search* search, GraphStream* stream, float limit) {
+  const std::size_t first = stream->batch_size;
+  if (!ReserveBatch(search, stream, 2 * stream->keep)) return false;
+  policy::TopCandidates top(stream->batch + first, stream->keep);
+  const bool left_out = stream->tail->Pass(stream->has_fence ? &stream->fence : nullptr, limit, &top);
+  stream->batch_size = first + top.Finish();
+  stream->has_fence = left_out || top.overflowed();
+  if (top.overflowed())
+    stream->fence = stream->batch[stream->batch_size - 1];
+  else if (left_out)
+    stream->fence = {policy::ToOrderedKey(static_cast<double>(limit)), base::RowId{~uint64{0}}};
+  for (std::size_t i = first; i < stream->batch_size; i++)
+    stream->batch[i].key = stream->BoundOf(stream->batch[i]);
+  stream->keep = stream->keep * storage::kBatchGrowth;
+  return true;
+}
+
+/// The tail's first rows by code; the flat scan has those that have none.
+static bool StartTail(Search* search) {
+  if (!search->has_tail) return true;
+  GraphStream* tail = &search->streams[search->stream_count];
+  if (!FetchTail(search, tail, TailLimit(*search, *tail))) return false;
+  storage::FlatRange rest;
+  rest.is_listed = true;
+  rest.ranges = tail->tail->ExactRows();
+  rest.first_batch = Max(kTailBatch, tail->ef);
+  storage::ScanFlatRange(search->flat, rest);
+  return true;
+}
+
+// ---- Opening and closing ----
+
+static void* PallocAligned(std::size_t bytes) {
+  return reinterpret_cast<void*>(TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(bytes + PG_CACHE_LINE_SIZE)));
+}
+
+bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef, GraphStream* stream) {
+  stream->scan = scan;
+  if (scan == nullptr) return false;  // it cannot be read any more
+  const storage::SegmentHead& head = stream->scan->cached->head;
+  vec::WalkCodec codec = head.codec;
+  if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
+  if (pg::IsSwitchedOn("re-rank-all")) codec.error = get_float4_infinity();
+  void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
+  stream->query = vec::WalkQuery(codec, query, scratch);
+  pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
+  stream->counters_before = stream->scan->search->counters();
+  return ReserveBatch(search, stream, ef);
+}
+
+bool OpenTail(Search* search, const storage::Manifest& manifest, uint32 ef, GraphStream* stream) {
+  const GraphStream& newest = search->streams[manifest.segment_count - 1];
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  stream->query = newest.query;
+  const TailSearch tail = {search->index,       &manifest,      view.directory,
+                           newest.scan->cached, &stream->query, view.rows};
+  if (pg::IsSwitchedOn("no-tail-codes") || !TailScan::IsPossible(tail)) return false;
+  stream->tail = static_cast<TailScan*>(palloc(sizeof(TailScan)));
+  stream->tail->Open(tail);
+  stream->ef = ef;
+  stream->keep = Max(kTailBatch, static_cast<std::size_t>(ef));
+  stream->ended = true;  // its fence tells whether there is more
+  return true;
+}
+
+void PrepareStreams(Search* search, const storage::Manifest& manifest) {
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  ForgetOtherSegments(manifest);
+  storage::ReserveRecentBuffers(search->index, storage::VectorPagesOf(*view.directory, view.rows));
+  storage::OpenRows(&search->vectors, search->index, view.directory, &manifest,
+                    static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
+  search->vectors.read_ahead = false;
+  search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
+  search->streams = static_cast<GraphStream*>(palloc0((manifest.segment_count + 1) * sizeof(GraphStream)));
+  GraphHandles& handles = search->handles;
+  handles.scans = static_cast<SegmentScan**>(palloc(manifest.segment_count * sizeof(SegmentScan*)));
+  handles.searches = static_cast<SegmentSearch**>(palloc(manifest.segment_count * sizeof(SegmentSearch*)));
+  handles.readers = static_cast<SegmentReader**>(palloc(manifest.segment_count * sizeof(SegmentReader*)));
+}
+
+void AddToHandles(GraphHandles* handles, uint32 i, SegmentScan* scan) {
+  handles->scans[i] = scan;
+  handles->searches[i] = scan->search;
+  handles->readers[i] = &scan->reader;
+}
+
+bool StartStreams(Search* search) {
+  bool is_usable = search->filtered != nullptr || WalkGraphs(search, 0, search->stream_count);
+  for (uint32 i = 0; i < search->stream_count && is_usable; i++) {
+    GraphStream* stream = &search->streams[i];
+    if (stream->batch_size > 0 || stream->ended) continue;
+    is_usable = stream->filtered != nullptr ? FetchFiltered(search, stream) : FetchBatch(search, stream);
+  }
+  is_usable = is_usable && StartTail(search);
+  if (!is_usable) {
+    TurnExact(search);
+    return false;
+  }
+  search->first_memory = GraphMemory(*search);
+  return true;
+}
+
+void CloseStreams(Search* search) {
+  storage::CloseRows(&search->vectors);
+  for (uint32 i = 0; i < SourceCount(*search); i++) {
+    const GraphStream& stream = search->streams[i];
+    if (stream.tail != nullptr) {
+      search->report.tail_codes += stream.tail->coded_rows();
+      search->report.tail_codes_made += stream.tail->made();
+      search->report.distances += stream.tail->compared();
+    }
+    if (stream.scan == nullptr) continue;
+    const graph::SearchCounters& counters = stream.scan->search->counters();
+    search->report.distances += counters.distances - stream.counters_before.distances;
+    search->report.codes_from_pages += counters.paged - stream.counters_before.paged;
+  }
+  search->stream_count = 0;
+  search->has_tail = false;
+  MemoryContextReset(search->graph_context);
+}
+
+}  // namespace tandem::am
