@@ -119,9 +119,9 @@ SQL
   cmp_ok($often, '<=', $looks / 2, 'while it computes it has no transaction, no xmin and no lock') or diag($held);
   unlike($held, qr/^\d+ \d+/m, 'and never a transaction id');
   # Dead rows can go though the build has been running since before they died.
-  ok(computing(), 'it still computes');
-  $node->safe_psql('postgres', 'CREATE TABLE other AS SELECT generate_series(1, 1000) AS i; DELETE FROM other');
-  my (undef, undef, $verbose) = $node->psql('postgres', 'VACUUM (VERBOSE) other');
+  $node->safe_psql('postgres', 'CREATE TABLE other AS SELECT generate_series(1, 1000) AS i');
+  make_slow_index() unless computing();
+  my (undef, undef, $verbose) = $node->psql('postgres', "DELETE FROM other;\nVACUUM (VERBOSE) other;");
   like($verbose, qr/1000 removed|removed 1000|found 1000 removable/, 'VACUUM removes what died during the build');
 }
 
