@@ -583,7 +583,16 @@ CREATE FUNCTION tandem_memory_status(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION tandem_memory_status() IS
-	'where tandem.memory_budget is: used, free, or retired, that is waiting for running searches; zeros without it';
+	'the part of tandem.memory_budget that is for graphs: used, free, or retired, that is waiting for running searches; zeros without it';
+
+CREATE FUNCTION tandem_filter_cache_status(
+		OUT bytes_total bigint, OUT bytes_used bigint, OUT keys bigint, OUT sets bigint, OUT pinned bigint,
+		OUT hits bigint, OUT misses bigint, OUT evictions bigint)
+	RETURNS record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_filter_cache_status() IS
+	'the part of tandem.memory_budget that is for sets of rows of filters; zeros without it';
 
 CREATE VIEW tandem_memory AS
 	SELECT m.kind, d.datname, n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
@@ -617,4 +626,18 @@ COMMENT ON COLUMN tandem_memory.loads IS 'chunks loaded since the graphs came in
 COMMENT ON COLUMN tandem_memory.evictions IS 'chunks given up for other graphs since then';
 COMMENT ON COLUMN tandem_memory.idle_seconds IS 'since the last search or load';
 
-GRANT SELECT ON tandem_memory TO PUBLIC;
+CREATE VIEW tandem_filter_cache AS
+	SELECT s.bytes_total, s.bytes_used, s.keys, s.sets, s.pinned, s.hits, s.misses, s.evictions
+	FROM tandem_filter_cache_status() s;
+
+COMMENT ON VIEW tandem_filter_cache IS
+	'sets of rows that filters admit, kept in shared memory for all databases; zeros without shared_preload_libraries';
+COMMENT ON COLUMN tandem_filter_cache.bytes_total IS 'the part of tandem.memory_budget that is for them';
+COMMENT ON COLUMN tandem_filter_cache.keys IS 'conditions of which there are sets';
+COMMENT ON COLUMN tandem_filter_cache.sets IS 'sets, of which each graph has its own';
+COMMENT ON COLUMN tandem_filter_cache.pinned IS 'sets in use by running searches; one that several use counts for each';
+COMMENT ON COLUMN tandem_filter_cache.hits IS 'sets found since the server started';
+COMMENT ON COLUMN tandem_filter_cache.misses IS 'sets looked for in vain since then';
+COMMENT ON COLUMN tandem_filter_cache.evictions IS 'sets given up for others since then';
+
+GRANT SELECT ON tandem_memory, tandem_filter_cache TO PUBLIC;

@@ -22,6 +22,7 @@ SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> '[1,2,3,4]' LIMIT 10) 
 SELECT * FROM tandem_memory;
 SELECT * FROM tandem_cached_segments();
 SELECT * FROM tandem_memory_status();
+SELECT * FROM tandem_filter_cache;
 
 -- The budget belongs to the server's start: there is no such setting here.
 \set VERBOSITY sqlstate
@@ -34,6 +35,7 @@ CREATE ROLE regress_tandem_stranger;
 SET ROLE regress_tandem_stranger;
 SELECT count(*) FROM tandem_memory;
 SELECT budget_bytes FROM tandem_memory_status();
+SELECT sets FROM tandem_filter_cache;
 RESET ROLE;
 DROP ROLE regress_tandem_stranger;
 SELECT column_name, data_type FROM information_schema.columns

@@ -7,6 +7,7 @@
 #include "pg/stop_point.hpp"
 #include "planner/explain.hpp"
 #include "planner/scan_path.hpp"
+#include "shmem/filter_cache.hpp"
 #include "shmem/frame_pool.hpp"
 #include "shmem/graph_cache.hpp"
 #include "shmem/mailbox.hpp"
@@ -34,6 +35,7 @@ void _PG_init(void) {
   shmem::RegisterMailbox();
   shmem::RegisterFramePool();
   shmem::RegisterGraphCache();
+  shmem::RegisterFilterCache();
   worker::RegisterLauncher();
   worker::InstallUtilityHook();
 }

@@ -13,11 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "shmem/budget.hpp"
 #include "shmem/frame_lists.hpp"
 
 namespace tandem::shmem {
-
-constexpr std::uint32_t kFrameBytes = std::uint32_t{64} << 10;
 
 /// What of a segment is cached under a key.
 enum class SegmentPart : std::uint32_t {

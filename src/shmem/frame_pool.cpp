@@ -20,7 +20,6 @@ namespace {
 
 constexpr char kPoolName[] = "tandem frame pool";
 constexpr char kFramesName[] = "tandem frames";
-constexpr uint32 kFrameKilobytes = kFrameBytes / 1024;
 
 /// In front of one Reader a process and one Link a frame.
 struct PoolMemory {
@@ -39,8 +38,12 @@ shmem_startup_hook_type next_startup_hook;
 
 // ---- The memory ----
 
+uint64 BudgetBytes() {
+  return static_cast<uint64>(pg::CurrentSettings().memory_budget_kb) * 1024;
+}
+
 uint32 FrameCount() {
-  return static_cast<uint32>(pg::CurrentSettings().memory_budget_kb) / kFrameKilobytes;
+  return static_cast<uint32>(GraphFrames(BudgetBytes()));
 }
 
 uint32 ReaderCount() {

@@ -1,6 +1,6 @@
 #pragma once
-// The memory budget: tandem.memory_budget bytes of shared memory, reserved at server start and cut into frames of equal size.
-// Everything of ours that grows in shared memory lives in frames. Exists only if the library was preloaded.
+// The memory of graphs: their part of tandem.memory_budget (budget.hpp), reserved at server start and cut into frames of equal
+// size. Exists only if the library was preloaded.
 //
 // Readers hold no lock. They enter an epoch, and a frame that is taken away from its use is given to another one only after
 // every reader that had entered before has left (epochs.hpp).

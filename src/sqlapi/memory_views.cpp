@@ -1,7 +1,9 @@
-// What the view tandem_memory shows of shared memory, and tandem_memory_status(). Numbers only, which are for everybody.
+// What the views tandem_memory and tandem_filter_cache show of shared memory, and tandem_memory_status(). Numbers only, which
+// are for everybody.
 
 #include "pg/compat.hpp"
 
+#include "shmem/filter_cache.hpp"
 #include "shmem/graph_cache.hpp"
 
 extern "C" {
@@ -9,8 +11,10 @@ extern "C" {
 #include "funcapi.h"
 
 PGDLLEXPORT Datum tandem_cached_segments(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_filter_cache_status(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_memory_status(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(tandem_cached_segments);
+PG_FUNCTION_INFO_V1(tandem_filter_cache_status);
 PG_FUNCTION_INFO_V1(tandem_memory_status);
 }
 
@@ -44,6 +48,16 @@ void ReturnCachedSegment(ReturnSetInfo* result, const shmem::CachedSegmentStatus
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/// Of a function that returns one row of OUT arguments.
+Datum RowOf(FunctionCallInfo fcinfo, Datum* values) {
+  constexpr int kMostColumns = 16;
+  bool nulls[kMostColumns] = {};
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "return type must be a row type");
+  return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
+}
+
 }  // namespace
 
 }  // namespace tandem::sqlapi
@@ -61,11 +75,8 @@ Datum tandem_cached_segments(PG_FUNCTION_ARGS) {
   return static_cast<Datum>(0);
 }
 
-/// Where the budget is; zeros without one.
+/// Where the frames are; zeros without any.
 Datum tandem_memory_status(PG_FUNCTION_ARGS) {
-  TupleDesc descriptor;
-  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
-    elog(ERROR, "return type must be a row type");
   const shmem::FramePoolStatus status = shmem::ReadFramePoolStatus();
   Datum values[] = {
       Int64GetDatum(sqlapi::BytesOfFrames(status.frames)),
@@ -73,6 +84,21 @@ Datum tandem_memory_status(PG_FUNCTION_ARGS) {
       Int64GetDatum(sqlapi::BytesOfFrames(status.free)),
       Int64GetDatum(sqlapi::BytesOfFrames(status.retired)),
   };
-  bool nulls[lengthof(values)] = {};
-  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+  return sqlapi::RowOf(fcinfo, values);
+}
+
+/// What the filter cache holds and has done; zeros without one.
+Datum tandem_filter_cache_status(PG_FUNCTION_ARGS) {
+  const shmem::FilterCacheStatus status = shmem::ReadFilterCacheStatus();
+  Datum values[] = {
+      Int64GetDatum(static_cast<int64>(status.bytes_total)),
+      Int64GetDatum(static_cast<int64>(status.bytes_used)),
+      Int64GetDatum(static_cast<int64>(status.keys)),
+      Int64GetDatum(static_cast<int64>(status.sets)),
+      Int64GetDatum(static_cast<int64>(status.pinned)),
+      Int64GetDatum(static_cast<int64>(status.hits)),
+      Int64GetDatum(static_cast<int64>(status.misses)),
+      Int64GetDatum(static_cast<int64>(status.evictions)),
+  };
+  return sqlapi::RowOf(fcinfo, values);
 }

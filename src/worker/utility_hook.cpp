@@ -1,6 +1,7 @@
 #include "pg/compat.hpp"
 
 #include "pg/stop_point.hpp"
+#include "shmem/filter_cache.hpp"
 #include "shmem/graph_cache.hpp"
 #include "shmem/mailbox.hpp"
 #include "worker/utility_hook.hpp"
@@ -159,7 +160,10 @@ void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, Pr
   CallNext(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
   if (makes_work) shmem::NotifyWork(MyDatabaseId);
   if (to_visit != nullptr) TellDatabase(to_visit);
-  if (OidIsValid(to_forget)) shmem::ForgetSegmentsOf(to_forget);
+  if (OidIsValid(to_forget)) {
+    shmem::ForgetSegmentsOf(to_forget);
+    shmem::ForgetFilterSetsOf(to_forget);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,49 @@
+#pragma once
+// Sets of rows that filters admit, shared by all sessions. What they are of, and when they are right, is the caller's business;
+// here they are ordinals that belong to a key and an id.
+//
+// A part of tandem.memory_budget (budget.hpp), managed by the server's own allocator of shared memory (utils/dsa.h). Losing any
+// of it costs time only. Exists only if the library was preloaded, and the budget is large enough.
+
+#include "pg/pg.hpp"
+
+#include "shmem/filter_directory.hpp"
+
+namespace tandem::shmem {
+
+/// Requests and attaches the memory; from _PG_init during preload only, after RegisterSettings().
+void RegisterFilterCache();
+[[nodiscard]] bool FilterCacheExists();
+
+/// Longer keys are looked up in vain, and nothing is kept for them.
+constexpr uint32 kLargestFilterKey = 8192;
+
+/// A key of this database. The bytes stay the caller's, and must stay where they are.
+[[nodiscard]] FilterKey MakeFilterKey(const char* bytes, uint32 size);
+
+/// A set in shared memory, pinned by this process.
+struct PinnedSet {
+  CachedSet* handle = nullptr;  ///< none
+  FilterSetAge age = {};        ///< as published
+  base::OrdinalSet set;         ///< borrowed
+};
+
+/// Finds a set, and pins it: it stays what and where it is until UnpinFilterSet(), or the end of the resource owner that is
+/// current now, as pins of buffers do: of the portal, if a cursor's query pins it, whatever becomes of subtransactions
+/// meanwhile. False if there is none. May be out of private memory, which is an error.
+[[nodiscard]] bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result);
+/// One that PinFilterSet() gave. `set` must not be looked at any more.
+void UnpinFilterSet(CachedSet* handle);
+
+/// Keeps a copy of a frozen set. It takes the place of an older one of the same key and id, which those who have pinned it keep. Does
+/// nothing if there is one as new, or no memory can be had, which is never an error.
+void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
+                      const base::OrdinalSet& set);
+
+/// All sets of a database.
+void ForgetFilterSetsOf(Oid database);
+
+/// Zeros if there is no cache.
+[[nodiscard]] FilterCacheStatus ReadFilterCacheStatus();
+
+}  // namespace tandem::shmem

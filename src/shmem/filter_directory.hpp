@@ -1,0 +1,488 @@
+#pragma once
+// Which sets of which filters are kept, and who gives way: the filter cache without processes, which filter_cache.cpp adds.
+// Includes no server header, so that threads can attack it under a sanitizer (test/unit/shmem).
+//
+//   hash of the key's bytes ──► FilterKeyEntry: the bytes
+//                                     ▲ key
+//   hash of entry and id ─────► CachedSet: what it is of, pins │ its ordinals         ring of the clock
+//
+// All of it lies in pieces of one piece of memory, which name each other by their offsets.
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+#include "base/ordinal_set.hpp"
+
+namespace tandem::shmem {
+
+/// Which set of a filter. Compared whole.
+struct FilterSetId {
+  std::uint32_t segment;    ///< its id; ~0: rows that no segment holds
+  std::uint32_t kind;       ///< the caller's: rows of the graph, its nodes, the rest …
+  std::uint64_t first_row;  ///< of the rows that it was made from
+};
+
+[[nodiscard]] inline bool operator==(const FilterSetId& a, const FilterSetId& b) noexcept {
+  return a.segment == b.segment && a.kind == b.kind && a.first_row == b.first_row;
+}
+
+/// What is looked up: bytes that hold everything the answer depends on but the database, compared in full. The caller's memory.
+struct FilterKey {
+  const char* bytes;
+  std::uint32_t size;
+  std::uint32_t database;
+  std::uint64_t hash;  ///< of bytes
+};
+
+/// How much a set knows: the later view of the index first, then up to where its rows go.
+struct FilterSetAge {
+  std::uint64_t view;     ///< the caller's number of the view of the index it was made in
+  std::uint64_t end_row;  ///< of the rows it was made from
+};
+
+[[nodiscard]] inline bool operator<(const FilterSetAge& a, const FilterSetAge& b) noexcept {
+  return a.view != b.view ? a.view < b.view : a.end_row < b.end_row;
+}
+
+/// The head of an allocated piece of memory.
+struct FilterPiece {
+  std::uint64_t at;     ///< its own offset
+  std::uint64_t bytes;  ///< this head included
+  std::uint64_t next;   ///< L: in its bucket; or among those to be freed: theirs who free them
+};
+
+/// L: guarded by the directory's lock; the others never change.
+struct FilterKeyEntry : FilterPiece {
+  std::uint64_t hash;
+  std::uint32_t database;
+  std::uint32_t size;  ///< of the bytes, which follow
+  std::uint64_t sets;  ///< L: greater than 0 while it can be found
+
+  [[nodiscard]] const char* key_bytes() const noexcept { return reinterpret_cast<const char*>(this + 1); }
+};
+
+/// A set that is kept; its ordinals follow. L: guarded by the directory's lock, A: without it, the others never change.
+struct CachedSet : FilterPiece {
+  static constexpr std::uint32_t kUnlinked = std::uint32_t{1} << 31;
+
+  FilterSetId id;
+  FilterSetAge age;
+  std::uint64_t size;  ///< in ordinals
+  std::uint32_t bound;
+  std::uint32_t is_bitmap;
+  std::atomic<std::uint32_t> pins;  ///< A: how many; kUnlinked is added when nobody can find it any more
+  std::atomic<std::uint32_t> uses;  ///< A: what the clock counts down
+  std::uint64_t key;                ///< L: while it can be found
+  std::uint64_t ring_next;          ///< L
+  std::uint64_t ring_previous;      ///< L
+
+  /// For as long as it is pinned.
+  [[nodiscard]] base::OrdinalSet Ordinals() const noexcept {
+    return base::OrdinalSet::Borrow(bound, size, is_bitmap != 0, this + 1);
+  }
+};
+
+static_assert(sizeof(CachedSet) % alignof(std::uint64_t) == 0, "words follow");
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free &&
+                  std::atomic<std::uint32_t>::is_always_lock_free,
+              "processes share them");
+
+/// For the view.
+struct FilterCacheStatus {
+  std::uint64_t bytes_total;
+  std::uint64_t bytes_used;
+  std::uint64_t keys;
+  std::uint64_t sets;    ///< that can be found
+  std::uint64_t pinned;  ///< pins
+  std::uint64_t hits;
+  std::uint64_t misses;
+  std::uint64_t evictions;  ///< of sets
+};
+
+/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, Free(at)
+/// and Address(at), which are called with and without the lock. None of them fails or waits for anybody who waits for the lock.
+/// What is allocated is aligned to 8.
+///
+/// The life of a set: made and filled by its publisher, without the lock; linked; unlinked, because a newer one takes its
+/// place, or by an eviction, or with its database; freed. Linking and unlinking is done under the exclusive lock, pinning
+/// under the shared one: no set is unlinked while somebody is about to pin it. Unpinning needs no lock. Who brings
+/// `pins` to exactly kUnlinked, the last to unpin it or the one who unlinks it, frees it: both do so by one atomic
+/// operation, so it is one of them.
+///
+/// Who gives way: a clock (Corbató 1968) over the sets. Each use adds one to a set's count, up to kMostUses; the hand takes one off
+/// as it passes, and takes sets that have none left and are not pinned. New sets begin without any, behind the hand:
+/// filters that are used once pass through without pushing out those that are used again and again.
+template <typename Host>
+class FilterDirectory {
+ public:
+  static constexpr std::uint32_t kMostUses = 3;
+  /// A turn of the hand: a millisecond at the most, which others wait for. The next one goes on from there.
+  static constexpr std::uint32_t kMostSteps = 4096;
+  /// Taken away at a time at least: room for a block of the allocator's.
+  static constexpr std::uint64_t kLeastEvicted = std::uint64_t{128} << 10;
+  /// Memory may be in too small pieces: who has taken away so many times what they need goes without.
+  static constexpr std::uint64_t kMostEvicted = 4;
+  /// A larger part of the memory is not given to one set.
+  static constexpr std::uint64_t kMostPart = 4;
+
+  /// At the start of the memory that processes share; the heads of the buckets follow.
+  struct Shared {
+    std::uint64_t bytes_total;
+    std::uint32_t buckets;                          ///< of keys and of sets each; a power of two
+    std::uint32_t most_keys;                        ///
+    std::uint64_t keys;                             ///< L
+    std::uint64_t sets;                             ///< L
+    std::uint64_t evictions;                        ///< L
+    std::uint64_t hand;                             ///< L: the set that is looked at next; 0: there is none
+    std::atomic<std::uint64_t> bytes_used;          ///< A
+    alignas(64) std::atomic<std::uint64_t> pinned;  ///< A
+    std::atomic<std::uint64_t> hits;                ///< A
+    std::atomic<std::uint64_t> misses;              ///< A
+  };
+
+  /// For this much memory.
+  [[nodiscard]] static std::uint32_t BucketsFor(std::uint64_t bytes) noexcept {
+    std::uint32_t buckets = kLeastBuckets;
+    while (buckets < kMostBuckets && std::uint64_t{buckets} * kBytesPerBucket < bytes) buckets *= 2;
+    return buckets;
+  }
+  /// Of Shared and what follows it.
+  [[nodiscard]] static std::size_t SharedBytes(std::uint32_t buckets) noexcept {
+    return sizeof(Shared) + std::size_t{buckets} * 2 * sizeof(std::uint64_t);
+  }
+
+  FilterDirectory() = default;
+  FilterDirectory(Shared* shared, Host host) noexcept
+      : shared_(shared), heads_(reinterpret_cast<std::uint64_t*>(shared + 1)), host_(host) {}
+
+  /// Once, before anybody else looks. bytes_total: of which Allocate() gives the most.
+  void Init(std::uint32_t buckets, std::uint64_t bytes_total) const noexcept {
+    std::memset(static_cast<void*>(shared_), 0, SharedBytes(buckets));
+    shared_->bytes_total = bytes_total;
+    shared_->buckets = buckets;
+    shared_->most_keys = buckets * kKeysPerBucket;
+  }
+
+  /// The set, pinned: it stays where it is until Unpin(). nullptr if there is none.
+  [[nodiscard]] CachedSet* Pin(const FilterKey& key, const FilterSetId& id) const noexcept {
+    host_.LockShared();
+    CachedSet* set = FindSet(FindKey(key), id);
+    if (set != nullptr) {
+      set->pins.fetch_add(1, std::memory_order_relaxed);  // the lock orders it before an unlinking
+      MarkUsed(set);
+    }
+    host_.Unlock();
+    (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
+    if (set != nullptr) shared_->pinned.fetch_add(1, std::memory_order_relaxed);
+    return set;
+  }
+
+  void Unpin(CachedSet* set) const noexcept {
+    shared_->pinned.fetch_sub(1, std::memory_order_relaxed);
+    // Release: what others read comes before it is freed; acquire: in whoever frees it.
+    const std::uint32_t before = set->pins.fetch_sub(1, std::memory_order_acq_rel);
+    if (before == (CachedSet::kUnlinked | 1)) Free(set);
+  }
+
+  /// Keeps a copy of a frozen set, in place of an older one. Does nothing if there is one as new, or no memory.
+  void Publish(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
+               const base::OrdinalSet& ordinals) const noexcept {
+    if (sizeof(CachedSet) + ordinals.DataBytes() > shared_->bytes_total / kMostPart) return;
+    host_.LockShared();
+    const FilterKeyEntry* known = FindKey(key);
+    const CachedSet* present = FindSet(known, id);
+    const bool is_new = present == nullptr || present->age < age;
+    const bool is_known = known != nullptr;
+    host_.Unlock();
+    if (!is_new) return;
+    CachedSet* set = MakeSet(id, age, ordinals);
+    // Made beside the lock, too. If a known one goes meanwhile the set is not kept.
+    FilterKeyEntry* entry = set == nullptr || is_known ? nullptr : MakeKey(key);
+    if (set == nullptr || (entry == nullptr && !is_known)) {
+      Free(set);
+      return;
+    }
+    Doomed doomed;
+    host_.LockExclusive();
+    Link(key, set, entry, &doomed);
+    host_.Unlock();
+    FreeAll(&doomed);
+  }
+
+  /// Nobody finds the sets of this database any more.
+  void Forget(std::uint32_t database) const noexcept {
+    Doomed doomed;
+    host_.LockExclusive();
+    std::uint64_t at = shared_->hand;
+    for (std::uint64_t i = shared_->sets; i > 0; i--) {
+      CachedSet* set = SetAt(at);
+      at = set->ring_next;
+      if (KeyAt(set->key)->database == database) Unlink(set, &doomed);
+    }
+    host_.Unlock();
+    FreeAll(&doomed);
+  }
+
+  [[nodiscard]] FilterCacheStatus ReadStatus() const noexcept {
+    host_.LockShared();
+    const FilterCacheStatus status = {shared_->bytes_total,
+                                      shared_->bytes_used.load(std::memory_order_relaxed),
+                                      shared_->keys,
+                                      shared_->sets,
+                                      shared_->pinned.load(std::memory_order_relaxed),
+                                      shared_->hits.load(std::memory_order_relaxed),
+                                      shared_->misses.load(std::memory_order_relaxed),
+                                      shared_->evictions};
+    host_.Unlock();
+    return status;
+  }
+
+ private:
+  static constexpr std::uint32_t kLeastBuckets = 16;
+  static constexpr std::uint32_t kMostBuckets = 65'536;
+  static constexpr std::uint64_t kBytesPerBucket = 4096;  ///< half a percent for the heads
+  static constexpr std::uint32_t kKeysPerBucket = 2;
+
+  /// Pieces that nobody can find, to be freed without the lock.
+  struct Doomed {
+    std::uint64_t first = 0;
+  };
+
+  [[nodiscard]] CachedSet* SetAt(std::uint64_t at) const noexcept {
+    return reinterpret_cast<CachedSet*>(host_.Address(at));
+  }
+  [[nodiscard]] FilterKeyEntry* KeyAt(std::uint64_t at) const noexcept {
+    return reinterpret_cast<FilterKeyEntry*>(host_.Address(at));
+  }
+
+  // ---- Buckets ----
+
+  [[nodiscard]] std::uint64_t* KeyHead(std::uint64_t hash) const noexcept {
+    return &heads_[hash & (shared_->buckets - 1)];
+  }
+
+  /// Multiplied by odd numbers that spread the bits (of the golden ratio and of xxHash64).
+  [[nodiscard]] std::uint64_t* SetHead(std::uint64_t key, const FilterSetId& id) const noexcept {
+    std::uint64_t mixed = (key ^ (std::uint64_t{id.segment} << 32 | id.kind)) * 0x9E3779B97F4A7C15U;
+    mixed = (mixed ^ mixed >> 32 ^ id.first_row) * 0xC2B2AE3D27D4EB4FU;
+    return &heads_[shared_->buckets + (mixed >> 32 & (shared_->buckets - 1))];
+  }
+
+  [[nodiscard]] FilterKeyEntry* FindKey(const FilterKey& key) const noexcept {
+    for (std::uint64_t at = *KeyHead(key.hash); at != 0;) {
+      FilterKeyEntry* entry = KeyAt(at);
+      if (entry->hash == key.hash && entry->size == key.size && entry->database == key.database &&
+          std::memcmp(entry->key_bytes(), key.bytes, key.size) == 0)
+        return entry;
+      at = entry->next;
+    }
+    return nullptr;
+  }
+
+  [[nodiscard]] CachedSet* FindSet(const FilterKeyEntry* key, const FilterSetId& id) const noexcept {
+    if (key == nullptr) return nullptr;
+    for (std::uint64_t at = *SetHead(key->at, id); at != 0;) {
+      CachedSet* set = SetAt(at);
+      if (set->key == key->at && set->id == id) return set;
+      at = set->next;
+    }
+    return nullptr;
+  }
+
+  void TakeOut(std::uint64_t* link, const FilterPiece* piece) const noexcept {
+    while (*link != piece->at) link = &reinterpret_cast<FilterPiece*>(host_.Address(*link))->next;
+    *link = piece->next;
+  }
+
+  // ---- Under the exclusive lock ----
+
+  /// entry: the key's, if it was not known. What is not needed, or was replaced, is doomed.
+  void Link(const FilterKey& key, CachedSet* set, FilterKeyEntry* entry, Doomed* doomed) const noexcept {
+    FilterKeyEntry* home = FindKey(key);
+    CachedSet* older = FindSet(home, set->id);
+    if ((home == nullptr && entry == nullptr) || (older != nullptr && !(older->age < set->age))) {
+      Doom(set, doomed);
+      if (entry != nullptr) Doom(entry, doomed);
+      return;
+    }
+    if (home == nullptr && HasRoomForKey(doomed)) {
+      home = entry;
+      LinkKey(entry);
+    } else if (entry != nullptr) {
+      Doom(entry, doomed);
+    }
+    if (home == nullptr) {
+      Doom(set, doomed);
+      return;
+    }
+    LinkSet(home, set);
+    // Not before: the last set takes its key with it.
+    if (older != nullptr) Unlink(older, doomed);
+  }
+
+  void LinkKey(FilterKeyEntry* entry) const noexcept {
+    std::uint64_t* head = KeyHead(entry->hash);
+    entry->next = *head;
+    *head = entry->at;
+    shared_->keys++;
+  }
+
+  void LinkSet(FilterKeyEntry* key, CachedSet* set) const noexcept {
+    set->key = key->at;
+    key->sets++;
+    std::uint64_t* head = SetHead(key->at, set->id);
+    set->next = *head;
+    *head = set->at;
+    // Behind the hand: it comes there last.
+    if (shared_->hand == 0) {
+      set->ring_next = set->ring_previous = set->at;
+      shared_->hand = set->at;
+    } else {
+      CachedSet* hand = SetAt(shared_->hand);
+      set->ring_next = hand->at;
+      set->ring_previous = hand->ring_previous;
+      SetAt(hand->ring_previous)->ring_next = set->at;
+      hand->ring_previous = set->at;
+    }
+    shared_->sets++;
+  }
+
+  /// Its key goes with the last one. Doomed, if it is not pinned.
+  void Unlink(CachedSet* set, Doomed* doomed) const noexcept {
+    TakeOut(SetHead(set->key, set->id), set);
+    if (shared_->hand == set->at) shared_->hand = set->ring_next == set->at ? 0 : set->ring_next;
+    SetAt(set->ring_previous)->ring_next = set->ring_next;
+    SetAt(set->ring_next)->ring_previous = set->ring_previous;
+    shared_->sets--;
+    FilterKeyEntry* key = KeyAt(set->key);
+    if (--key->sets == 0) {
+      TakeOut(KeyHead(key->hash), key);
+      shared_->keys--;
+      Doom(key, doomed);
+    }
+    // From here on it may be freed by the last one who has pinned it.
+    if (set->pins.fetch_or(CachedSet::kUnlinked, std::memory_order_acq_rel) == 0) Doom(set, doomed);
+  }
+
+  static void Doom(FilterPiece* piece, Doomed* doomed) noexcept {
+    piece->next = doomed->first;
+    doomed->first = piece->at;
+  }
+
+  // ---- Who gives way ----
+
+  static void MarkUsed(CachedSet* set) noexcept {
+    const std::uint32_t uses = set->uses.load(std::memory_order_relaxed);
+    // Two at once count as one.
+    if (uses < kMostUses) set->uses.store(uses + 1, std::memory_order_relaxed);
+  }
+
+  /// Lets the hand go on until `bytes` were taken away, and there are no more than `most_keys`. Returns the bytes.
+  std::uint64_t Evict(std::uint64_t bytes, std::uint64_t most_keys, Doomed* doomed) const noexcept {
+    std::uint64_t taken = 0;
+    for (std::uint32_t step = 0; step < kMostSteps && shared_->hand != 0; step++) {
+      if (taken >= bytes && shared_->keys <= most_keys) break;
+      CachedSet* set = SetAt(shared_->hand);
+      shared_->hand = set->ring_next;
+      if (set->pins.load(std::memory_order_relaxed) != 0) continue;
+      const std::uint32_t uses = set->uses.load(std::memory_order_relaxed);
+      if (uses > 0) {
+        set->uses.store(uses - 1, std::memory_order_relaxed);
+        continue;
+      }
+      taken += set->bytes;
+      Unlink(set, doomed);
+      shared_->evictions++;
+    }
+    return taken;
+  }
+
+  [[nodiscard]] bool HasRoomForKey(Doomed* doomed) const noexcept {
+    if (shared_->keys >= shared_->most_keys) Evict(0, shared_->most_keys - 1, doomed);
+    return shared_->keys < shared_->most_keys;
+  }
+
+  // ---- Without the lock ----
+
+  [[nodiscard]] CachedSet* MakeSet(const FilterSetId& id, const FilterSetAge& age,
+                                   const base::OrdinalSet& ordinals) const noexcept {
+    const std::size_t data_bytes = ordinals.DataBytes();
+    CachedSet* set = Make<CachedSet>(data_bytes);
+    if (set == nullptr) return nullptr;
+    set->id = id;
+    set->age = age;
+    set->size = ordinals.size();
+    set->bound = ordinals.bound();
+    set->is_bitmap = ordinals.is_bitmap() ? 1 : 0;
+    if (data_bytes > 0) std::memcpy(static_cast<void*>(set + 1), ordinals.data(), data_bytes);
+    return set;
+  }
+
+  [[nodiscard]] FilterKeyEntry* MakeKey(const FilterKey& key) const noexcept {
+    FilterKeyEntry* entry = Make<FilterKeyEntry>(key.size);
+    if (entry == nullptr) return nullptr;
+    entry->hash = key.hash;
+    entry->database = key.database;
+    entry->size = key.size;
+    std::memcpy(static_cast<void*>(entry + 1), key.bytes, key.size);
+    return entry;
+  }
+
+  /// Zeroed but for its head, and with `more` bytes behind. nullptr if there is no room, nor any to be had.
+  template <typename Piece>
+  [[nodiscard]] Piece* Make(std::size_t more) const noexcept {
+    const std::size_t bytes = sizeof(Piece) + more;
+    const std::uint64_t at = Allocate(bytes);
+    if (at == 0) return nullptr;
+    auto* piece = new (host_.Address(at)) Piece();
+    piece->at = at;
+    piece->bytes = bytes;
+    shared_->bytes_used.fetch_add(bytes, std::memory_order_relaxed);
+    return piece;
+  }
+
+  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) const noexcept {
+    const std::uint64_t wanted = std::max<std::uint64_t>(bytes, kLeastEvicted);
+    std::uint64_t at = host_.Allocate(bytes);
+    for (std::uint64_t evicted = 0; at == 0 && evicted < kMostEvicted * wanted;) {
+      const std::uint64_t more = MakeRoom(wanted);
+      if (more == 0) break;
+      evicted += more;
+      at = host_.Allocate(bytes);
+    }
+    return at;
+  }
+
+  std::uint64_t MakeRoom(std::uint64_t bytes) const noexcept {
+    Doomed doomed;
+    host_.LockExclusive();
+    const std::uint64_t taken = Evict(bytes, shared_->most_keys, &doomed);
+    host_.Unlock();
+    FreeAll(&doomed);
+    return taken;
+  }
+
+  void Free(FilterPiece* piece) const noexcept {
+    if (piece == nullptr) return;
+    shared_->bytes_used.fetch_sub(piece->bytes, std::memory_order_relaxed);
+    host_.Free(piece->at);
+  }
+
+  void FreeAll(Doomed* doomed) const noexcept {
+    while (doomed->first != 0) {
+      auto* piece = reinterpret_cast<FilterPiece*>(host_.Address(doomed->first));
+      doomed->first = piece->next;
+      Free(piece);
+    }
+  }
+
+  Shared* shared_ = nullptr;
+  std::uint64_t* heads_ = nullptr;  ///< L: of keys, then of sets
+  Host host_;
+};
+
+}  // namespace tandem::shmem

@@ -1,0 +1,236 @@
+// The filter cache by itself: what is found, what takes whose place, who gives way, and that no memory is lost.
+//
+// Seen to fail with: keys compared by their hash alone; the older set taking the place of the newer; a pinned set freed when it is
+// replaced; the key freed before its last set; pinned sets evicted; the hand not counting down.
+
+#include "shmem/filter_directory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "unit/shmem/test_filters.hpp"
+
+namespace tandem::shmem {
+namespace {
+
+constexpr FilterSetId kId = {7, 0, 0};
+
+/// `count` ordinals from `first` on.
+base::OrdinalSet SetOf(std::uint32_t first, std::uint32_t count, std::uint32_t bound = 100'000) {
+  base::OrdinalSet set(bound);
+  for (std::uint32_t i = 0; i < count; ++i) set.Add(first + i);
+  set.Freeze();
+  return set;
+}
+
+/// The first ordinal of what is found, which tells sets apart; -1 if there is none.
+int FirstOf(const TestFilters& filters, const FilterKey& key, const FilterSetId& id = kId) {
+  CachedSet* set = filters.directory.Pin(key, id);
+  if (set == nullptr) return -1;
+  const base::OrdinalSet ordinals = set->Ordinals();
+  base::OrdinalWalk walk(&ordinals);
+  std::uint32_t first = 0;
+  EXPECT_TRUE(walk.Next(&first));
+  filters.directory.Unpin(set);
+  return static_cast<int>(first);
+}
+
+TEST(FilterDirectory, FindsWhatWasPublishedUnderItsKeyAndId) {
+  TestFilters filters(1 << 20);
+  const std::string a = "a filter";
+  const std::string b = "a filteR";
+  EXPECT_EQ(FirstOf(filters, KeyOf(a)), -1);
+  filters.directory.Publish(KeyOf(a), kId, {1, 1}, SetOf(10, 3));
+  filters.directory.Publish(KeyOf(a), {8, 0, 0}, {1, 1}, SetOf(20, 3));
+  filters.directory.Publish(KeyOf(a), {7, 1, 0}, {1, 1}, SetOf(30, 3));
+  filters.directory.Publish(KeyOf(a), {7, 0, 5}, {1, 1}, SetOf(40, 60'000));
+  filters.directory.Publish(KeyOf(b), kId, {1, 1}, SetOf(50, 3));
+  filters.directory.Publish(KeyOf(a, 2), kId, {1, 1}, SetOf(60, 3));
+  EXPECT_EQ(FirstOf(filters, KeyOf(a)), 10);
+  EXPECT_EQ(FirstOf(filters, KeyOf(a), {8, 0, 0}), 20);
+  EXPECT_EQ(FirstOf(filters, KeyOf(a), {7, 1, 0}), 30);
+  EXPECT_EQ(FirstOf(filters, KeyOf(a), {7, 0, 5}), 40);
+  EXPECT_EQ(FirstOf(filters, KeyOf(b)), 50);
+  EXPECT_EQ(FirstOf(filters, KeyOf(a, 2)), 60);
+  EXPECT_EQ(FirstOf(filters, KeyOf(b), {8, 0, 0}), -1);
+  EXPECT_EQ(FirstOf(filters, KeyOf(b, 2)), -1);
+  const FilterCacheStatus status = filters.directory.ReadStatus();
+  EXPECT_EQ(status.keys, 3U);
+  EXPECT_EQ(status.sets, 6U);
+  EXPECT_EQ(status.hits, 6U);
+  EXPECT_EQ(status.misses, 3U);
+  filters.directory.Forget(1);
+  EXPECT_EQ(filters.directory.ReadStatus().sets, 1U);
+  EXPECT_EQ(FirstOf(filters, KeyOf(a, 2)), 60);
+  filters.directory.Forget(2);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+TEST(FilterDirectory, TellsKeysOfOneHashApart) {
+  TestFilters filters(1 << 20);
+  const std::string bytes[] = {"", "x", "xy", "xz", std::string("xy\0", 3), std::string(8192, 'q')};
+  int number = 0;
+  for (const std::string& each : bytes) {
+    FilterKey key = KeyOf(each);
+    key.hash = 42;
+    EXPECT_EQ(FirstOf(filters, key), -1);
+    filters.directory.Publish(key, kId, {1, 1}, SetOf(static_cast<std::uint32_t>(++number), 2));
+  }
+  number = 0;
+  for (const std::string& each : bytes) {
+    FilterKey key = KeyOf(each);
+    key.hash = 42;
+    EXPECT_EQ(FirstOf(filters, key), ++number);
+  }
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+TEST(FilterDirectory, KeepsTheNewerSet) {
+  TestFilters filters(1 << 20);
+  const std::string bytes = "key";
+  const FilterKey key = KeyOf(bytes);
+  const FilterSetAge ages[] = {{5, 100}, {5, 100}, {5, 99}, {4, 1'000}, {5, 101}, {6, 1}};
+  const int expected[] = {0, 0, 0, 0, 4, 5};
+  for (std::uint32_t i = 0; i < 6; ++i) {
+    filters.directory.Publish(key, kId, ages[i], SetOf(i, 5));
+    EXPECT_EQ(FirstOf(filters, key), expected[i]);
+    EXPECT_EQ(filters.directory.ReadStatus().sets, 1U);
+  }
+  CachedSet* set = filters.directory.Pin(key, kId);
+  EXPECT_EQ(set->age.view, 6U);
+  EXPECT_EQ(set->age.end_row, 1U);
+  filters.directory.Unpin(set);
+}
+
+TEST(FilterDirectory, LeavesAReplacedSetToThoseWhoHavePinnedIt) {
+  TestFilters filters(1 << 20);
+  const std::string bytes = "key";
+  const FilterKey key = KeyOf(bytes);
+  for (const std::uint32_t count : {0U, 5U, 50'000U}) {
+    filters.directory.Publish(key, kId, {1, 1}, SetOf(3, count));
+    CachedSet* first = filters.directory.Pin(key, kId);
+    CachedSet* again = filters.directory.Pin(key, kId);
+    ASSERT_EQ(first, again);
+    filters.directory.Publish(key, kId, {1, 2}, SetOf(70'000, 2));
+    filters.directory.Publish(key, kId, {1, 3}, SetOf(80'000, 2));
+    EXPECT_EQ(FirstOf(filters, key), 80'000);
+    EXPECT_EQ(filters.directory.ReadStatus().pinned, 2U);
+    filters.directory.Unpin(first);
+    const base::OrdinalSet ordinals = again->Ordinals();
+    EXPECT_EQ(ordinals.size(), count);
+    EXPECT_EQ(ordinals.Contains(3), count > 0);
+    EXPECT_FALSE(ordinals.Contains(70'000));
+    const std::uint64_t used = filters.directory.ReadStatus().bytes_used;
+    filters.directory.Unpin(again);
+    EXPECT_EQ(filters.directory.ReadStatus().bytes_used, used - sizeof(CachedSet) - ordinals.DataBytes());
+    filters.directory.Forget(1);
+    EXPECT_TRUE(filters.IsEmpty());
+  }
+}
+
+// Its database goes, or its key has no other set: the same.
+TEST(FilterDirectory, LeavesAForgottenSetToThoseWhoHavePinnedIt) {
+  TestFilters filters(1 << 20);
+  const std::string bytes = "key";
+  filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(3, 5));
+  CachedSet* set = filters.directory.Pin(KeyOf(bytes), kId);
+  filters.directory.Forget(1);
+  EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), -1);
+  EXPECT_TRUE(set->Ordinals().Contains(7));
+  EXPECT_EQ(filters.directory.ReadStatus().keys, 0U);
+  filters.directory.Unpin(set);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+std::string NumberedKey(int number) {
+  return "key " + std::to_string(number);
+}
+
+TEST(FilterDirectory, GivesUpWhatIsUsedLeast) {
+  TestFilters filters(1 << 20);
+  // 20 kB each: 50 fit.
+  for (int i = 0; i < 20; ++i) {
+    const std::string bytes = NumberedKey(i);
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1},
+                              SetOf(static_cast<std::uint32_t>(i), 5'000, 10'000'000));
+  }
+  for (int round = 0; round < 100; ++round) {
+    for (int i = 0; i < 20; ++i) {
+      const std::string bytes = NumberedKey(i);
+      ASSERT_EQ(FirstOf(filters, KeyOf(bytes)), i) << "in round " << round;
+    }
+    for (int i = 0; i < 7; ++i) {
+      const std::string bytes = NumberedKey(1000 + round * 7 + i);
+      filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(1, 5'000, 10'000'000));
+      ASSERT_EQ(FirstOf(filters, KeyOf(bytes)), 1);
+    }
+  }
+  EXPECT_GT(filters.directory.ReadStatus().evictions, 600U);
+  EXPECT_GT(filters.directory.ReadStatus().bytes_used, 800'000U);
+  // What was often used does not stay for ever.
+  for (int i = 0; i < 300; ++i) {
+    const std::string bytes = NumberedKey(5'000 + i);
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(1, 5'000, 10'000'000));
+  }
+  const std::string bytes = NumberedKey(3);
+  EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), -1);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+TEST(FilterDirectory, TakesNothingFromThoseWhoHavePinnedIt) {
+  TestFilters filters(1 << 20);
+  std::vector<CachedSet*> pinned;
+  for (int i = 0;; ++i) {
+    const std::string bytes = NumberedKey(i);
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1},
+                              SetOf(static_cast<std::uint32_t>(i), 5'000, 10'000'000));
+    CachedSet* set = filters.directory.Pin(KeyOf(bytes), kId);
+    if (set == nullptr) break;
+    pinned.push_back(set);
+  }
+  EXPECT_GT(pinned.size(), 40U);
+  EXPECT_EQ(filters.directory.ReadStatus().evictions, 0U);
+  EXPECT_EQ(filters.directory.ReadStatus().sets, pinned.size());
+  for (std::uint32_t i = 0; i < pinned.size(); ++i) EXPECT_TRUE(pinned[i]->Ordinals().Contains(i + 4'999));
+  for (CachedSet* set : pinned) filters.directory.Unpin(set);
+  const std::string bytes = NumberedKey(1'000);
+  for (int attempt = 0; attempt < 3; ++attempt)
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(77, 5'000, 10'000'000));
+  EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), 77);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+TEST(FilterDirectory, DoesNotEmptyItselfForOneSet) {
+  TestFilters filters(1 << 20);
+  for (int i = 0; i < 10; ++i) {
+    const std::string bytes = NumberedKey(i);
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(1, 10));
+  }
+  const std::string bytes = "large";
+  filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(5, 3'000'000, 3'000'000 + 5));
+  EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), -1);
+  EXPECT_EQ(filters.directory.ReadStatus().sets, 10U);
+  filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(5, 2'000'000, 2'000'000 + 5));
+  EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), 5);
+}
+
+TEST(FilterDirectory, BoundsTheNumberOfKeys) {
+  TestFilters filters(1 << 20);
+  const std::uint64_t most = 2 * TestFilterDirectory::BucketsFor(1 << 20);
+  for (std::uint32_t i = 0; i < 3 * most; ++i) {
+    const std::string bytes = NumberedKey(static_cast<int>(i));
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(i, 1));
+    ASSERT_EQ(FirstOf(filters, KeyOf(bytes)), static_cast<int>(i));
+  }
+  EXPECT_EQ(filters.directory.ReadStatus().keys, most);
+  EXPECT_GT(filters.directory.ReadStatus().evictions, most);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+}  // namespace
+}  // namespace tandem::shmem
