@@ -17,7 +17,7 @@ our @EXPORT = qw(
   check_graph graph_problems segments_of sealed_rows await_folded await_rest
   arm_sql arm_server await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
   set_configuration worker_pid await_worker
-  start_session send_sql end_session start_script
+  start_session send_sql end_session start_script start_pgbench finish_pgbench
   crash_backend kill_server sqlstate_of children_of);
 
 # A new, started server with the extension in database postgres. Options: init => [arguments of Cluster::init],
@@ -402,6 +402,37 @@ sub start_script {
     [ $node->installed_command('psql'), '-XqAt', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
       (map { ('-v', $_) } @variables), '-d', $node->connstr('postgres'), '-f', $file ],
     '<', \undef, '>', "$file.out", '2>', "$file.err");
+}
+
+# Starts pgbench over scripts, each of which has a random :n from 0 to 9,900; ends by itself. script => {name => SQL},
+# weight => {name => share}; clients, seconds, folder (for the scripts), options => [arguments of pgbench].
+sub start_pgbench {
+  my ($node, %run) = @_;
+  my @command = ($node->installed_command('pgbench'), '-n', '-c', $run{clients}, '-j', 1, '-T', $run{seconds},
+    '--random-seed=' . int(rand 1_000_000), @{ $run{options} // [] });
+  for my $name (sort keys %{ $run{script} }) {
+    my $file = "$run{folder}/$name.sql";
+    append_to_file($file, "\\set n random(0, 9900)\n$run{script}{$name}") unless -e $file;
+    push @command, '-f', "$file\@$run{weight}{$name}";
+  }
+  my ($out, $error) = ('', '');
+  my $running = IPC::Run::start([ @command, $node->connstr('postgres') ], '<', \undef, '>', \$out, '2>', \$error,
+    IPC::Run::timeout($run{seconds} + 120));
+  return [ $running, \$out, \$error ];
+}
+
+# Waits for it; three tests: no session had an error, all came to their end, there were transactions. Returns how many.
+sub finish_pgbench {
+  my ($started, $label) = @_;
+  my ($running, $out, $error) = @$started;
+  my $ok = $running->finish;
+  $$error =~ s{^pgbench: setting random seed.*\n}{}mg;
+  is($$error, '', "no session had an error: $label");
+  ok($ok, "all sessions came to their end: $label");
+  my ($transactions) = $$out =~ /transactions actually processed: (\d+)/;
+  cmp_ok($transactions // 0, '>', 0, "there were transactions: $label");
+  note(($transactions // 0) . " transactions: $label");
+  return $transactions // 0;
 }
 
 # SQLSTATE of what psql wrote with VERBOSITY verbose or sqlstate.

@@ -170,30 +170,10 @@ sub changes {
   );
   my $before = segments_of($node, 'graphs_index');
   local $ENV{PGOPTIONS} = "-c statement_timeout=${patience}s -c jit=off";
-  my @running = (start_pgbench(5, \%script, \%weight), start_pgbench(3, \%search, { compare => 5, write => 1 }));
-  for (@running) {
-    my ($run, $out, $error) = @$_;
-    my $ok = $run->finish;
-    $$error =~ s{^pgbench: setting random seed.*\n}{}mg;
-    is($$error, '', 'no session had an error');
-    ok($ok, 'all sessions came to their end');
-    my ($transactions) = $$out =~ /transactions actually processed: (\d+)/;
-    cmp_ok($transactions // 0, '>', 0, 'there were transactions');
-    note(($transactions // 0) . ' transactions');
-  }
+  my %common = (seconds => $seconds, folder => $folder);
+  my $changing = start_pgbench($node, %common, clients => 5, script => \%script, weight => \%weight);
+  my $searching = start_pgbench($node, %common, clients => 3, script => \%search, weight => { compare => 5, write => 1 });
+  finish_pgbench($changing, 'changes');
+  finish_pgbench($searching, 'searches');
   isnt(segments_of($node, 'graphs_index'), $before, 'segments came and went meanwhile');
-}
-
-sub start_pgbench {
-  my ($clients, $script, $weight) = @_;
-  my @command = ($node->installed_command('pgbench'), '-n', '-c', $clients, '-j', 1, '-T', $seconds,
-    '--random-seed=' . int rand 1_000_000);
-  for my $name (sort keys %$script) {
-    append_to_file("$folder/$name.sql", "\\set n random(0, 9900)\n$script->{$name}");
-    push @command, '-f', "$folder/$name.sql\@$weight->{$name}";
-  }
-  my ($out, $error) = ('', '');
-  my $run = IPC::Run::start([ @command, $node->connstr('postgres') ], '<', \undef, '>', \$out, '2>', \$error,
-    IPC::Run::timeout($seconds + 2 * $patience));
-  return [ $run, \$out, \$error ];
 }
