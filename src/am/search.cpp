@@ -52,11 +52,16 @@ class Stopwatch {
 static void FinishRun(Search* search) {
   if (!search->is_running) return;
   CloseStreams(search);
-  search->report.distances += storage::ViewOf(search->flat).distances;
+  const storage::FlatScanView view = storage::ViewOf(search->flat);
+  search->report.distances += view.distances;
+  uint64 passed_over = view.passed_over;
   if (search->filtered != nullptr) {
     search->report.distances += search->filtered->scan.distances;
+    passed_over += search->filtered->scan.passed_over;
     search->filtered = nullptr;
   }
+  // What an exact scan that resumed found nearer than the last row, and the merge had not had, came too late as well.
+  search->report.late += passed_over - Min(passed_over, search->taken_nearer);
   if (active_reports != nullptr) AddReport(*search);
   search->is_running = false;
 }
@@ -163,6 +168,7 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->examined = 0;
   search->has_last = false;
   search->returned.size = 0;
+  search->taken = search->taken_nearer = 0;
   if (search->filter != nullptr) {
     StartFilteredRun(search, snapshot, query);
     return;

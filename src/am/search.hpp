@@ -48,7 +48,7 @@ struct SearchReport {
   uint64 codes_from_pages;  ///< of those, to codes that were not in shared memory
   uint64 chunks_loaded;     ///< into shared memory, afterwards
   uint64 re_ranked;         ///< rows found by codes whose true distance was computed
-  uint64 late;              ///< rows that strict order dropped
+  uint64 late;              ///< rows that strict order dropped, or passed over
   instr_time time;          ///< spent in searches
   uint64 cut;               ///< scans that max_scan_tuples ended
   uint64 filtered;          ///< scans by a filter; of these:

@@ -143,11 +143,19 @@ bool NextMerged(Search* search, storage::ScanRow* row) {
     const bool is_late = search->has_last && candidate.key < search->last_key;
     if (is_late && !is_relaxed) {
       search->report.late++;
+      search->taken_nearer++;
+      search->taken++;
       continue;
     }
-    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
-    if (!is_relaxed && (!search->has_last || search->last_key < candidate.key)) search->returned.size = 0;
-    if (!is_late) search->last_key = candidate.key;
+    const bool is_dead = !storage::ReadFlatRow(search->flat, candidate, row);
+    // Exact scans of sets meet dead rows again, flat ones do not.
+    if (!is_dead || search->filtered != nullptr) search->taken++;
+    if (is_dead) continue;
+    if (!search->has_last || search->last_key < candidate.key) {
+      if (!is_relaxed) search->returned.size = 0;
+      search->taken_nearer = search->taken - 1;
+      search->last_key = candidate.key;
+    }
     search->has_last = true;
     RememberReturned(search, candidate.row);
     return true;

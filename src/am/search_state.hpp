@@ -133,6 +133,8 @@ struct Search {
   bool has_last;
   policy::OrderedKey last_key;  ///< of the farthest row returned by the merge
   ReturnedRows returned;
+  uint64 taken;         ///< rows that the merge has had, as far as an exact scan meets them
+  uint64 taken_nearer;  ///< of these, nearer than last_key; in strict order
 
   bool is_running;  ///< started, and not reported yet
   SearchReport report;

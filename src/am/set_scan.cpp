@@ -41,6 +41,7 @@ void StartSetScan(SetScan* scan, const SetRange& range) {
   for (const FilterPart* part : range.parts) scan->rows += part->rows.size();
   scan->batch_size = 0;
   scan->more = scan->rows > 0;
+  scan->counts_passed = range.resumed;
 }
 
 // ---- One pass ----
@@ -77,7 +78,10 @@ static void ScorePart(SetScan* scan, const FilterPart& part, policy::TopCandidat
     if (unlikely(vector == nullptr)) continue;  // dead to everybody
     const policy::Candidate candidate = {policy::ToOrderedKey(scan->distance->Key(vector)), base::RowId{row}};
     scan->distances++;
-    if (scan->range.resumed && !(scan->range.after < candidate)) continue;
+    if (scan->range.resumed && !(scan->range.after < candidate)) {
+      scan->passed_over += scan->counts_passed ? 1 : 0;
+      continue;
+    }
     top->Offer(candidate);
   }
 }
@@ -92,6 +96,7 @@ static void RunPass(SetScan* scan) {
   storage::CloseRows(&scan->vectors);
   scan->batch_size = top.Cut();
   scan->more = top.overflowed();
+  scan->counts_passed = false;
   if (scan->more) {
     // The next pass is for what lies beyond this one.
     scan->range.after = *std::max_element(scan->batch, scan->batch + scan->batch_size);

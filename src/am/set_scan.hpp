@@ -28,9 +28,11 @@ struct SetScan {
   policy::Candidate* batch;  ///< a heap, the nearest on top
   std::size_t batch_room;
   std::size_t batch_size;
-  bool more;         ///< there may be rows beyond the batch
-  uint64 rows;       ///< in the range
-  uint64 distances;  ///< computed since OpenSetScan()
+  bool more;           ///< there may be rows beyond the batch
+  uint64 rows;         ///< in the range
+  uint64 distances;    ///< computed since OpenSetScan()
+  bool counts_passed;  ///< the next pass is the first of a range that is resumed
+  uint64 passed_over;  ///< rows that did not sort after SetRange::after
 };
 
 /// Everything named must outlive the scan; memory comes from the current memory context.

@@ -86,7 +86,8 @@ struct FlatScanView {
   const DirectoryView* directory;
   uint64 rows;  ///< row ids below it belong to the scan
   const vec::QueryDistance* distance;
-  uint64 distances;  ///< computed so far
+  uint64 distances;    ///< computed so far
+  uint64 passed_over;  ///< rows that a resumed range left out, being none `after`
 };
 [[nodiscard]] FlatScanView ViewOf(const FlatScan* scan);
 

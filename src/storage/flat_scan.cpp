@@ -52,8 +52,10 @@ struct FlatScan {
   std::size_t batch_next;
   bool more;               ///< there may be rows beyond the batch
   bool resumed;            ///< `last` is set
+  bool counts_passed;      ///< the next pass is the first of a range that is resumed
   policy::Candidate last;  ///< the next pass is for candidates beyond this one
   uint64 distances;        ///< computed since StartFlatScan()
+  uint64 passed_over;      ///< live rows that did not sort after FlatRange::after
 
   HeadPage heads;
   uint64 next_row;  ///< kHeads, kNulls
@@ -89,7 +91,10 @@ static void ScanRange(FlatScan* scan, const RowRange& range, policy::TopCandidat
     const double key = scan->distance.Key(vector);
     scan->distances++;
     const policy::Candidate candidate = {policy::ToOrderedKey(key), base::RowId{row}};
-    if (scan->resumed && !(scan->last < candidate)) continue;
+    if (scan->resumed && !(scan->last < candidate)) {
+      scan->passed_over += scan->counts_passed ? 1 : 0;
+      continue;
+    }
     top->Offer(candidate);
   }
 }
@@ -181,6 +186,7 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
   scan->next_row = 0;
   scan->heads.count = 0;
   scan->distances = 0;
+  scan->passed_over = 0;
   if (query != nullptr) {
     if (scan->query == nullptr) {
       // Stored vectors lie anywhere; the query at least should not straddle cache lines in every load.
@@ -201,19 +207,21 @@ void ScanFlatRange(FlatScan* scan, const FlatRange& range) {
   scan->excluded = range.excluded;
   scan->resumed = range.resumed;
   scan->last = range.after;
+  scan->counts_passed = range.resumed;
   scan->keep = Min(range.first_batch, LargestBatch());
   scan->batch_size = scan->batch_next = 0;
   scan->more = range.is_listed ? !range.ranges.empty() : scan->whole.first < scan->whole.end;
 }
 
 FlatScanView ViewOf(const FlatScan* scan) {
-  return {scan->view, scan->rows, &scan->distance, scan->distances};
+  return {scan->view, scan->rows, &scan->distance, scan->distances, scan->passed_over};
 }
 
 bool PeekFlatCandidate(FlatScan* scan, policy::Candidate* candidate) {
   if (scan->batch_next == scan->batch_size) {
     if (!scan->more) return false;
     RunPass(scan);
+    scan->counts_passed = false;
     if (scan->batch_size == 0) return false;
     scan->last = scan->batch[scan->batch_size - 1];
     scan->resumed = true;
