@@ -93,7 +93,7 @@ const Setting kSettings[] = {
     {"tandem.max_scan_tuples", "Sets the number of rows after which a scan stops going on.",
      "0 sets no limit: a scan returns every row if it is asked to.", &settings.max_scan_tuples, 0, 0, INT_MAX,
      PGC_USERSET, 0, nullptr},
-    {"tandem.memory_budget", "Sets the shared memory that graphs are kept in for searches.",
+    {"tandem.memory_budget", "Sets the shared memory that graphs and sets of rows are kept in for searches.",
      "Reserved when the server starts. 0 keeps none: searches then read the pages of the index.",
      &settings.memory_budget_kb, kDefaultMemoryBudgetKb, 0, MAX_KILOBYTES, PGC_POSTMASTER, GUC_UNIT_KB,
      nullptr},

@@ -118,8 +118,8 @@ void AtRelease(ResourceReleasePhase phase, bool /*is_commit*/, bool /*is_top_lev
   UnpinWhere([](const MyPin& pin) { return pin.owner == CurrentResourceOwner; });
 }
 
-/// At the end of a transaction or of the process: what no resource owner has given back. Not of a subtransaction: a cursor of an
-/// outer one may have pinned sets in it, and goes on.
+/// At the end of a transaction or of the process: also what was pinned without a resource owner. Not of a subtransaction: a cursor of
+/// an outer one may have pinned sets in it, and goes on.
 void LetGo(SubTransactionId since) {
   if (since != InvalidSubTransactionId) return;
   UnpinWhere([](const MyPin&) { return true; });

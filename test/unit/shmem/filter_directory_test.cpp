@@ -104,6 +104,23 @@ TEST(FilterDirectory, KeepsTheNewerSet) {
   filters.directory.Unpin(set);
 }
 
+// Others come between its look at what is there and its linking.
+TEST(FilterDirectory, IsOvertakenWhilePublishing) {
+  TestFilters filters(1 << 20);
+  const std::string bytes = "key";
+  const FilterKey key = KeyOf(bytes);
+  filters.arena.meanwhile = [&] { filters.directory.Publish(key, kId, {2, 1}, SetOf(20, 5)); };
+  filters.directory.Publish(key, kId, {1, 1}, SetOf(10, 5));
+  EXPECT_EQ(FirstOf(filters, key), 20) << "by somebody with a newer one";
+  filters.arena.meanwhile = [&] { filters.directory.Publish(key, kId, {3, 1}, SetOf(30, 5)); };
+  filters.directory.Publish(key, kId, {4, 1}, SetOf(40, 5));
+  EXPECT_EQ(FirstOf(filters, key), 40) << "by somebody with an older one";
+  filters.arena.meanwhile = [&] { filters.directory.Forget(1); };
+  filters.directory.Publish(key, kId, {5, 1}, SetOf(50, 5));
+  EXPECT_EQ(FirstOf(filters, key), -1) << "by the end of the key";
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
 TEST(FilterDirectory, LeavesAReplacedSetToThoseWhoHavePinnedIt) {
   TestFilters filters(1 << 20);
   const std::string bytes = "key";
@@ -228,6 +245,18 @@ TEST(FilterDirectory, BoundsTheNumberOfKeys) {
   }
   EXPECT_EQ(filters.directory.ReadStatus().keys, most);
   EXPECT_GT(filters.directory.ReadStatus().evictions, most);
+  // All of them in use: there is no place for another.
+  std::vector<CachedSet*> pinned;
+  for (std::uint32_t i = 0; i < 3 * most; ++i) {
+    const std::string bytes = NumberedKey(static_cast<int>(i));
+    CachedSet* set = filters.directory.Pin(KeyOf(bytes), kId);
+    if (set != nullptr) pinned.push_back(set);
+  }
+  EXPECT_EQ(pinned.size(), most);
+  const std::string bytes = "one more";
+  filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(1, 1));
+  EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), -1);
+  for (CachedSet* set : pinned) filters.directory.Unpin(set);
   filters.directory.Forget(1);
   EXPECT_TRUE(filters.IsEmpty());
 }

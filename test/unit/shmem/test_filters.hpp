@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shmem/filter_directory.hpp"
@@ -19,7 +21,11 @@ class Arena {
  public:
   explicit Arena(std::size_t bytes) : words_(bytes / 8 + 1), bytes_(bytes) { free_[8] = bytes - 8; }
 
+  /// Called once, by the next allocation: what others do between a publisher's look and its linking.
+  std::function<void()> meanwhile;
+
   [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) {
+    if (meanwhile) std::exchange(meanwhile, nullptr)();
     const std::lock_guard<std::mutex> guard(mutex_);
     const std::size_t size = (bytes + 7) / 8 * 8;
     for (auto range = free_.begin(); range != free_.end(); ++range) {
