@@ -23,10 +23,6 @@ constexpr uint32 kEnoughNeighbours = 16;
 
 // ---- What the filter admits ----
 
-static FilterView ViewFor(const Search& search) {
-  return {search.index, search.filtered->manifest, storage::ViewOf(search.flat).directory, search.snapshot};
-}
-
 /// Opens the i-th segment, if it was not yet. False if it cannot be read any more.
 static bool OpenScan(Search* search, uint32 i) {
   FilteredRows* filtered = search->filtered;
@@ -37,34 +33,40 @@ static bool OpenScan(Search* search, uint32 i) {
   return filtered->scans[i] != nullptr;
 }
 
-/// Finds what the filter admits in each segment and behind them, as far as that is not known from an earlier start.
+static SegmentScan* OpenForFilter(void* arg, uint32 i) {
+  auto* search = static_cast<Search*>(arg);
+  return OpenScan(search, i) ? search->filtered->scans[i] : nullptr;
+}
+
+static void EnterMap(Search* search) {
+  const storage::Manifest& manifest = *search->filtered->manifest;
+  const storage::FlatScanView flat = storage::ViewOf(search->flat);
+  FilterView view;
+  view.index = search->index;
+  view.manifest = &manifest;
+  view.directory = flat.directory;
+  view.snapshot = search->snapshot;
+  view.sealed_rows = manifest.segment_count > 0 ? manifest.root.sealed_rows : 0;
+  view.rows = flat.rows;
+  view.open_segment = OpenForFilter;
+  view.arg = search;
+  EnterFilterMap(search->map, view);
+}
+
+/// Finds what the filter admits in each segment and behind them.
 static void MapFilter(Search* search) {
   FilteredRows* filtered = search->filtered;
-  const storage::Manifest& manifest = *filtered->manifest;
-  const FilterView view = ViewFor(*search);
-  const uint64 rows = storage::ViewOf(search->flat).rows;
-  const uint64 sealed = manifest.segment_count > 0 ? manifest.root.sealed_rows : 0;
-  ForgetOtherParts(search->parts, manifest, sealed, rows);
-  for (uint32 i = 0; i < manifest.segment_count; i++) {
-    const storage::SegmentInfo& segment = manifest.segments[i];
-    FilterPart* part = FindPart(*search->parts, segment.id, segment.first_row, segment.end_row);
-    if (part == nullptr) {
-      if (OpenScan(search, i))
-        part = MapSegment(search->parts, view, segment, filtered->scans[i], *search->filter);
-      if (part == nullptr)
-        part = MapRows(search->parts, view, segment.id, segment.first_row, segment.end_row, *search->filter);
-      search->report.filter_mapped += part->rows.size();
-    }
-    filtered->of_segment[i] = part;
-    filtered->rows += part->rows.size();
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++) {
+    filtered->of_segment[i] = MapSegmentRows(search->map, i);
+    filtered->rows += filtered->of_segment[i]->rows.size();
   }
-  filtered->tail = FindPart(*search->parts, kNoSegment, sealed, rows);
-  if (filtered->tail == nullptr) {
-    filtered->tail = MapRows(search->parts, view, kNoSegment, sealed, rows, *search->filter);
-    search->report.filter_mapped += filtered->tail->rows.size();
-  }
+  filtered->tail = MapTailRows(search->map);
   filtered->rows += filtered->tail->rows.size();
   search->report.filter_rows = filtered->rows;
+  search->filter_use.starts++;
+  search->filter_use.rows += filtered->rows;
+  search->filter_use.hits += CountsOf(search->map).hits - filtered->counts_before.hits;
+  KeepFilterSets(search->map);
 }
 
 // ---- Starting ----
@@ -115,6 +117,7 @@ static void AddSegment(Search* search, uint32 i, const float* query) {
   GraphStream* stream = &search->streams[at];
   stream->part = part;
   stream->filtered = static_cast<FilteredStream*>(palloc0(sizeof(FilteredStream)));
+  stream->filtered->segment = i;
   stream->filtered->situation = situation;
   stream->filtered->tactic = tactic;
   static_cast<void>(
@@ -155,7 +158,6 @@ static void StartFiltered(Search* search, const float* query) {
   filtered->scans = static_cast<SegmentScan**>(palloc0((segments + 1) * sizeof(SegmentScan*)));
   filtered->of_segment = static_cast<FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
   filtered->exact = static_cast<const FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
-  if (search->parts == nullptr) search->parts = pg::Own<FilterParts>(search->parts_context);
   MapFilter(search);
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
@@ -169,6 +171,24 @@ static void StartFiltered(Search* search, const float* query) {
   }
 }
 
+static void BeginMap(Search* search) {
+  if (search->map != nullptr) return;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->map_context);
+  search->map = BeginFilterMap(search->filter);
+  MemoryContextSwitchTo(old_context);
+}
+
+void FinishFilteredRun(Search* search) {
+  KeepFilterSets(search->map);
+  const FilterCounts& counts = CountsOf(search->map);
+  const FilterCounts& before = search->filtered->counts_before;
+  search->report.filter_hits = counts.hits - before.hits;
+  search->report.filter_evaluated = counts.evaluated - before.evaluated;
+  search->report.filter_tids = counts.tids - before.tids;
+  search->report.filter_mapped = counts.mapped - before.mapped;
+  search->filtered = nullptr;
+}
+
 void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
   // All rows of the filter come, whatever they cost: `off` is about rows that nobody has asked for by name.
   if (search->order == pg::IterativeScan::kOff) search->order = pg::IterativeScan::kStrictOrder;
@@ -180,13 +200,15 @@ void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
   if (search->report.strategy == Strategy::kFlat || pg::SnapshotsGetTooOld()) manifest->segment_count = 0;
   search->filtered->manifest = manifest;
   search->report.filtered = 1;
-  search->report.filter_tids = search->filter->size();
   pg::StopPoint("search-after-manifest");
   storage::StartFlatScan(search->flat, snapshot, query);
   pg::StopPoint("search-before-segments");
   search->is_running = true;
-  search->mode = search->filter->empty() ? SearchMode::kDone : SearchMode::kExact;
-  if (query != nullptr && search->mode != SearchMode::kDone) StartFiltered(search, query);
+  search->mode = SearchMode::kExact;
+  BeginMap(search);
+  search->filtered->counts_before = CountsOf(search->map);
+  EnterMap(search);
+  if (query != nullptr) StartFiltered(search, query);
   if (search->report.graph_scans == 0) search->report.exact_scans = 1;
   MemoryContextSwitchTo(old_context);
 }
@@ -202,7 +224,8 @@ static bool ScoresFit(const GraphStream& stream) {
 static bool PrepareTactic(Search* search, const GraphStream& stream) {
   FilteredStream* filtered = stream.filtered;
   if (filtered->tactic == policy::FilterTactic::kStream) return true;
-  if (!MapNodes(stream.part, stream.scan, &search->report.chunks_loaded)) return false;
+  if (!MapSegmentNodes(search->map, filtered->segment, stream.scan, &search->report.chunks_loaded))
+    return false;
   SegmentSearch* graph = stream.scan->search;
   pg::Guard([&] {
     if (filtered->tactic == policy::FilterTactic::kWalk && !stream.started) {
@@ -330,14 +353,11 @@ void ScanRest(Search* search) {
   CloseStreams(search);
   filtered->is_rest = true;
   filtered->exact_count = 0;
-  const FilterView view = ViewFor(*search);
   for (uint32 i = 0; i < filtered->manifest->segment_count; i++) {
     const storage::SegmentInfo& segment = filtered->manifest->segments[i];
     const FilterPart& part = *filtered->of_segment[i];
     if (part.kind != PartKind::kGraph || segment.rows == segment.end_row - segment.first_row) continue;
-    const FilterPart* rest = FindRest(*search->parts, segment.id);
-    if (rest == nullptr) rest = MapRest(search->parts, view, part, *search->filter);
-    filtered->exact[filtered->exact_count++] = rest;
+    filtered->exact[filtered->exact_count++] = MapRestRows(search->map, i);
   }
   if (filtered->unordered != nullptr) {
     pg::Guard([&] { filtered->unordered->rows.Freeze(); });
@@ -355,6 +375,9 @@ static void ScanNulls(Search* search) {
   range.first_row = storage::ViewOf(search->flat).rows;
   storage::ScanFlatRange(search->flat, range);
   search->mode = SearchMode::kExact;
+  // If they are few, the filter is not asked about them: conditions are checked anyway.
+  const uint64 rows = storage::CountRows(search->index, storage::kNullHeadStream);
+  search->filtered->admits_nulls = policy::FewUnsettledRows(rows, search->filtered->rows);
 }
 
 // ---- The next row ----
@@ -378,7 +401,8 @@ static bool NextSetRow(Search* search, storage::ScanRow* row) {
 
 /// True if every TID of the filter has been returned: a TID has one row that is not dead at the most.
 static bool HasReturnedAll(const Search& search) {
-  return search.filter->whole_blocks() == 0 && search.filtered->returned >= search.filter->size();
+  const base::TidSet* tids = OnlyTidsOf(search.map);
+  return tids != nullptr && search.filtered->returned >= tids->size();
 }
 
 bool NextFilteredRow(Search* search, storage::ScanRow* row) {
@@ -397,7 +421,7 @@ bool NextFilteredRow(Search* search, storage::ScanRow* row) {
   }
   if (search->mode != SearchMode::kExact) return false;
   while (storage::NextFlatRow(search->flat, row))
-    if (search->filter->Contains(pg::ToHeapTid(row->tid))) return true;
+    if (search->filtered->admits_nulls || FilterAdmits(search->map, pg::ToHeapTid(row->tid))) return true;
   return false;
 }
 

@@ -4,6 +4,7 @@
 #include "am/inline_fold.hpp"
 #include "am/options.hpp"
 #include "pg/settings.hpp"
+#include "pg/stop_point.hpp"
 #include "pg/vector_datum.hpp"
 #include "shmem/mailbox.hpp"
 #include "storage/flat_relation.hpp"
@@ -82,6 +83,7 @@ bool Insert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relati
   storage::AppendRow(index, *tid, vector->values);
   // The caller's context may live as long as the statement.
   if (PointerGetDatum(vector) != values[0]) pfree(const_cast<pg::VectorDatum*>(vector));
+  pg::StopPoint("row-appended");
   AfterAppend(index, info);
   return false;
 }

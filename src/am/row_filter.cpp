@@ -22,17 +22,9 @@ namespace tandem::am {
 
 // ---- The parts there are ----
 
-FilterPart* FindPart(const FilterParts& parts, uint32 segment, uint64 first_row, uint64 end_row) {
+FilterPart* FindPart(const FilterParts& parts, PartKind kind, uint32 segment) {
   for (const auto& part : parts)
-    if (part->kind != PartKind::kRest && part->segment == segment && part->first_row == first_row &&
-        part->end_row == end_row)
-      return part.get();
-  return nullptr;
-}
-
-FilterPart* FindRest(const FilterParts& parts, uint32 segment) {
-  for (const auto& part : parts)
-    if (part->kind == PartKind::kRest && part->segment == segment) return part.get();
+    if (part->kind == kind && part->segment == segment) return part.get();
   return nullptr;
 }
 
@@ -45,9 +37,8 @@ void ForgetOtherParts(FilterParts* parts, const storage::Manifest& manifest, uin
   parts->erase(std::remove_if(parts->begin(), parts->end(), is_other), parts->end());
 }
 
-/// An error while it is made ends the search, and the parts with it.
-static FilterPart* NewPart(FilterParts* parts, PartKind kind, uint32 segment, uint64 first_row,
-                           uint64 end_row) {
+// An error while it is filled ends the search, and the parts with it.
+FilterPart* AddPart(FilterParts* parts, PartKind kind, uint32 segment, uint64 first_row, uint64 end_row) {
   return pg::Guard([&] {
     parts->push_back(std::make_unique<FilterPart>());
     FilterPart* part = parts->back().get();
@@ -55,10 +46,13 @@ static FilterPart* NewPart(FilterParts* parts, PartKind kind, uint32 segment, ui
     part->segment = segment;
     part->first_row = first_row;
     part->end_row = end_row;
-    part->has_nodes = false;
     part->rows = base::OrdinalSet(static_cast<uint32>(end_row - first_row));
     return part;
   });
+}
+
+void DropLastPart(FilterParts* parts) {
+  parts->pop_back();
 }
 
 // ---- By the TIDs of a segment ----
@@ -120,14 +114,14 @@ static bool MatchSegment(storage::SegmentTids* tids, const graph::SegmentHeader&
 
 FilterPart* MapSegment(FilterParts* parts, const FilterView& view, const storage::SegmentInfo& segment,
                        SegmentScan* scan, const base::TidSet& filter) {
-  FilterPart* part = NewPart(parts, PartKind::kGraph, segment.id, segment.first_row, segment.end_row);
+  FilterPart* part = AddPart(parts, PartKind::kGraph, segment.id, segment.first_row, segment.end_row);
   const graph::SegmentHeader& header = scan->cached->head.header;
   storage::SegmentTids tids;
   tids.Open(view.index, *view.manifest, segment, &header, scan->reader.RecentBuffers());
   const bool is_usable = MatchSegment(&tids, header, filter, &part->rows);
   tids.Close();
   if (!is_usable) {
-    parts->pop_back();
+    DropLastPart(parts);
     return nullptr;
   }
   pg::Guard([&] { part->rows.Freeze(); });
@@ -163,14 +157,14 @@ static void MatchHeads(const FilterView& view, const base::TidSet& filter, const
 
 FilterPart* MapRows(FilterParts* parts, const FilterView& view, uint32 segment, uint64 first_row,
                     uint64 end_row, const base::TidSet& filter) {
-  FilterPart* part = NewPart(parts, PartKind::kAll, segment, first_row, end_row);
+  FilterPart* part = AddPart(parts, PartKind::kAll, segment, first_row, end_row);
   MatchHeads(view, filter, nullptr, part);
   return part;
 }
 
 FilterPart* MapRest(FilterParts* parts, const FilterView& view, const FilterPart& part,
                     const base::TidSet& filter) {
-  FilterPart* rest = NewPart(parts, PartKind::kRest, part.segment, part.first_row, part.end_row);
+  FilterPart* rest = AddPart(parts, PartKind::kRest, part.segment, part.first_row, part.end_row);
   MatchHeads(view, filter, &part.rows, rest);
   return rest;
 }

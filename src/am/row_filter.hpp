@@ -7,8 +7,29 @@
 #include "am/segment_scan.hpp"
 #include "base/ordinal_set.hpp"
 #include "base/tid_set.hpp"
+#include "shmem/filter_cache.hpp"
 
 namespace tandem::am {
+
+/// Lets a set of the cache go when it goes itself.
+class SetPin {
+ public:
+  SetPin() noexcept = default;
+  explicit SetPin(uint64 pin) noexcept : pin_(pin) {}
+  SetPin(SetPin&& other) noexcept : pin_(other.pin_) { other.pin_ = shmem::kNoPin; }
+  SetPin& operator=(SetPin&& other) noexcept {
+    std::swap(pin_, other.pin_);
+    return *this;
+  }
+  SetPin(const SetPin&) = delete;
+  SetPin& operator=(const SetPin&) = delete;
+  ~SetPin() {
+    if (pin_ != shmem::kNoPin) shmem::UnpinFilterSet(pin_);
+  }
+
+ private:
+  uint64 pin_ = shmem::kNoPin;
+};
 
 /// Which rows of its range a part was made from.
 enum class PartKind : unsigned char {
@@ -27,6 +48,10 @@ struct FilterPart {
   base::OrdinalSet rows;  ///< row id - first_row; dead ones may be among them
   bool has_nodes;
   base::OrdinalSet nodes;  ///< of the segment, at which such rows are; once MapNodes() has made it
+  bool is_kept;            ///< `rows` was put into the cache, or came from there
+  bool nodes_are_kept;
+  SetPin row_pin;  ///< if `rows` is the cache's
+  SetPin node_pin;
 
   /// row: of the part's range.
   [[nodiscard]] bool Admits(base::RowId row) const noexcept {
@@ -38,19 +63,25 @@ constexpr uint32 kNoSegment = ~uint32{0};
 /// The parts that were made of one filter. Owned by a memory context; contains no server memory.
 using FilterParts = std::vector<std::unique_ptr<FilterPart>>;
 
-/// Where rows are looked up.
+/// Where a search looks. What it refers to lives until the search starts anew.
 struct FilterView {
   Relation index;
   const storage::Manifest* manifest;
   const storage::DirectoryView* directory;
   Snapshot snapshot;
+  uint64 sealed_rows;  ///< row ids before it are the segments'
+  uint64 rows;         ///< row ids before it belong to the search
+  /// Opens the i-th segment; nullptr if it cannot be read.
+  SegmentScan* (*open_segment)(void* arg, uint32 i);
+  void* arg;
 };
 
-/// The part that was made for this segment (kAll or kGraph), or, for kNoSegment, for these row ids; nullptr if there is none.
-[[nodiscard]] FilterPart* FindPart(const FilterParts& parts, uint32 segment, uint64 first_row,
-                                   uint64 end_row);
-/// The part of kind kRest of a segment.
-[[nodiscard]] FilterPart* FindRest(const FilterParts& parts, uint32 segment);
+/// The part of that kind of a segment, or of rows that no segment holds; nullptr if there is none.
+[[nodiscard]] FilterPart* FindPart(const FilterParts& parts, PartKind kind, uint32 segment);
+/// Adds one that admits nothing yet.
+FilterPart* AddPart(FilterParts* parts, PartKind kind, uint32 segment, uint64 first_row, uint64 end_row);
+/// Takes the last one that was added away.
+void DropLastPart(FilterParts* parts);
 /// Lets go of parts of segments that the manifest no longer lists, and of other tails than this one.
 void ForgetOtherParts(FilterParts* parts, const storage::Manifest& manifest, uint64 first_row,
                       uint64 end_row);

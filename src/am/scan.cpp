@@ -110,7 +110,7 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   return true;
 }
 
-void SetScanFilter(IndexScanDesc scan, const base::TidSet* filter) {
+void SetScanFilter(IndexScanDesc scan, const Filter* filter) {
   // Any two indexes may have their opaque pointer at the same place: only the callbacks tell whose it is.
   if (scan->indexRelation->rd_indam->ambeginscan != BeginScan)
     elog(ERROR, "index \"%s\" is not of access method \"tandem\"",
@@ -118,6 +118,10 @@ void SetScanFilter(IndexScanDesc scan, const base::TidSet* filter) {
   auto* state = static_cast<ScanState*>(scan->opaque);
   state->started = false;
   SetSearchFilter(state->search, filter);
+}
+
+FilterUse FilterUseOf(IndexScanDesc scan) {
+  return FilterUseOf(static_cast<ScanState*>(scan->opaque)->search);
 }
 
 void EndScan(IndexScanDesc scan) {

@@ -8,7 +8,7 @@ extern "C" {
 #include "nodes/pathnodes.h"
 }
 
-#include "base/tid_set.hpp"
+#include "am/filter.hpp"
 
 namespace tandem::am {
 
@@ -26,10 +26,19 @@ struct FilteredSearchCost {
 };
 [[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows);
 
-/// From the next rescan on, the scan returns only rows whose TID is in `filter` (frozen): all of them before it ends, rows
-/// with a NULL vector last. In strict order those that graphs find late are dropped, as without a filter. Where the set has whole blocks, TIDs of these blocks count as being in it: the caller checks rows
-/// anyway. nullptr: no filter. The set is the caller's, and outlives the scan or the next call. To be called again when its
-/// contents have changed; rescans without a call keep what was made of it. Raises an error if the scan is of another access method.
-void SetScanFilter(IndexScanDesc scan, const base::TidSet* filter);
+/// From the next rescan on, the scan returns rows that `filter` admits: all of them before it ends, rows with a NULL vector
+/// last. In strict order those that graphs find late are dropped, as without a filter. Others may be among them: the caller checks
+/// rows anyway. nullptr: no filter. The filter is the caller's, and outlives the scan or the next call. To be called again when
+/// its terms would say something else; rescans without a call keep what was made of it. Raises an error if the scan is of
+/// another access method.
+void SetScanFilter(IndexScanDesc scan, const Filter* filter);
+
+/// What the scan's filters have been so far.
+struct FilterUse {
+  uint64 starts;  ///< of searches
+  uint64 hits;    ///< terms of which a start found something in the cache
+  uint64 rows;    ///< of the index that filters admitted, dead ones among them, over all starts
+};
+[[nodiscard]] FilterUse FilterUseOf(IndexScanDesc scan);
 
 }  // namespace tandem::am

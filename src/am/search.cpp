@@ -58,7 +58,7 @@ static void FinishRun(Search* search) {
   if (search->filtered != nullptr) {
     search->report.distances += search->filtered->scan.distances;
     passed_over += search->filtered->scan.passed_over;
-    search->filtered = nullptr;
+    FinishFilteredRun(search);
   }
   // What an exact scan that resumed found nearer than the last row, and the merge had not had, came too late as well.
   search->report.late += passed_over - Min(passed_over, search->taken_nearer);
@@ -73,19 +73,23 @@ Search* BeginSearch(Relation index) {
   search->graph_context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem graphs", ALLOCSET_DEFAULT_SIZES);
   search->filter_context = AllocSetContextCreate(CurrentMemoryContext, "tandem filter", ALLOCSET_SMALL_SIZES);
-  search->parts_context =
-      AllocSetContextCreate(CurrentMemoryContext, "tandem filter parts", ALLOCSET_SMALL_SIZES);
+  search->map_context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem filter map", ALLOCSET_SMALL_SIZES);
   search->flat = storage::BeginFlatScan(index);
   search->mode = SearchMode::kDone;
   return search;
 }
 
-void SetSearchFilter(Search* search, const base::TidSet* filter) {
+void SetSearchFilter(Search* search, const Filter* filter) {
   FinishRun(search);
   search->mode = SearchMode::kDone;
   search->filter = filter;
-  search->parts = nullptr;
-  MemoryContextReset(search->parts_context);
+  search->map = nullptr;
+  MemoryContextReset(search->map_context);
+}
+
+FilterUse FilterUseOf(const Search* search) {
+  return search->filter_use;
 }
 
 void EndSearch(Search* search) {

@@ -1,8 +1,8 @@
 #pragma once
 // One search of one index: through its graphs and its tail, or exactly. What a scan's callbacks drive.
 
+#include "am/filter.hpp"
 #include "am/options.hpp"
-#include "base/tid_set.hpp"
 #include "storage/flat_relation.hpp"
 
 extern "C" {
@@ -16,10 +16,10 @@ struct Search;
 
 [[nodiscard]] Search* BeginSearch(Relation index);
 
-/// From the next start on, only rows whose TID is in `filter` (frozen; nullptr: no filter) are returned, and all of these before
-/// the search ends: those with a vector in distance order, then those without. Ends what was running. The set must stay as it
+/// From the next start on, rows that `filter` (nullptr: no filter) admits are returned, all of them before the search ends, and
+/// perhaps others: those with a vector in distance order, then those without. Ends what was running. The filter must stay as it
 /// is until the search ends or this is called again: starts in between use what was made of it.
-void SetSearchFilter(Search* search, const base::TidSet* filter);
+void SetSearchFilter(Search* search, const Filter* filter);
 
 /// (Re)starts it. query: as many floats as the index has dimensions, needed during the call only; nullptr: no order. The
 /// view of the index that it takes must be no older than `snapshot`.
@@ -30,6 +30,10 @@ void StartSearch(Search* search, Snapshot snapshot, const float* query);
 [[nodiscard]] bool NextSearchRow(Search* search, storage::ScanRow* row);
 
 void EndSearch(Search* search);
+
+/// See scan.hpp.
+struct FilterUse;
+[[nodiscard]] FilterUse FilterUseOf(const Search* search);
 
 // ---- What searches did, for EXPLAIN ----
 
@@ -52,9 +56,12 @@ struct SearchReport {
   instr_time time;          ///< spent in searches
   uint64 cut;               ///< scans that max_scan_tuples ended
   uint64 filtered;          ///< scans by a filter; of these:
-  uint64 filter_tids;       ///< TIDs in filters
+  uint64 filter_hits;       ///< terms of filters that the cache knew
+  uint64 filter_evaluated;  ///< terms that had to be asked
+  uint64 filter_tids;       ///< that these admitted
   uint64 filter_rows;       ///< rows of the index that filters admit, dead ones among them
-  uint64 filter_mapped;     ///< of these, those found by these scans: others were known from an earlier start
+  uint64
+      filter_mapped;  ///< rows looked up by their TIDs: others were known from an earlier start, or by the cache
   uint64 by_vectors;  ///< segments, and tails, whose admitted rows were all compared by their full vectors
   uint64 by_codes;    ///< segments whose admitted rows were all compared by their codes, from the start
   uint64 by_walk;     ///< segments searched by walks of admitted nodes

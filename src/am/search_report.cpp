@@ -42,6 +42,8 @@ void AddReport(const Search& search) {
   sum->late += one.late;
   sum->cut += one.cut;
   sum->filtered += one.filtered;
+  sum->filter_hits += one.filter_hits;
+  sum->filter_evaluated += one.filter_evaluated;
   sum->filter_tids += one.filter_tids;
   sum->filter_rows += one.filter_rows;
   sum->filter_mapped += one.filter_mapped;

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "am/row_filter.hpp"
+#include "am/filter_map.hpp"
+#include "am/scan.hpp"
 #include "am/search.hpp"
 #include "am/set_scan.hpp"
 #include "am/tail_scan.hpp"
@@ -29,6 +30,7 @@ constexpr std::size_t kTailBatch = 128;
 
 /// How a filtered search goes about a segment.
 struct FilteredStream {
+  uint32 segment;  ///< of the manifest's
   policy::FilterSituation situation;
   policy::FilterTactic tactic;  ///< kCodes in the end: what the walks did not find
   bool scored;                  ///< all admitted nodes were compared: batches are of what is left of them
@@ -97,11 +99,13 @@ struct FilteredRows {
   FilterPart* tail;          ///< of the rows behind them
   const FilterPart** exact;  ///< those that are scanned exactly
   uint32 exact_count;
-  SetScan scan;           ///< of them
-  uint64 rows;            ///< of all parts
-  uint64 returned;        ///< by this run
-  bool is_rest;           ///< the scan is for what no graph has
-  FilterPart* unordered;  ///< rows with a NaN distance that graphs found; nullptr if none
+  SetScan scan;                ///< of them
+  FilterCounts counts_before;  ///< this run
+  uint64 rows;                 ///< of all parts
+  uint64 returned;             ///< by this run
+  bool is_rest;                ///< the scan is for what no graph has
+  bool admits_nulls;           ///< all rows without a vector
+  FilterPart* unordered;       ///< rows with a NaN distance that graphs found; nullptr if none
 };
 
 struct Search {
@@ -109,12 +113,13 @@ struct Search {
   MemoryContext context;
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
-  const base::TidSet* filter;    ///< nullptr: none
+  const Filter* filter;          ///< nullptr: none
   MemoryContext filter_context;  ///< reset by every filtered start
-  MemoryContext parts_context;   ///< of `parts`
-  FilterParts* parts;            ///< made of `filter`; nullptr: none yet
+  MemoryContext map_context;     ///< of `map`
+  FilterMap* map;                ///< made of `filter`
   FilteredRows* filtered;        ///< nullptr: no filter, or not started
   Snapshot snapshot;             ///< of a filtered search
+  FilterUse filter_use;          ///< over all starts
   SearchMode mode;
   pg::IterativeScan order;
 
@@ -211,6 +216,8 @@ void CloseStreams(Search* search);
 
 /// The start of a search with a filter.
 void StartFilteredRun(Search* search, Snapshot snapshot, const float* query);
+/// Its end, before it is reported.
+void FinishFilteredRun(Search* search);
 /// NextSearchRow() by a filter.
 [[nodiscard]] bool NextFilteredRow(Search* search, storage::ScanRow* row);
 /// Gets the stream's next rows, or its end. False if graphs are of no use any more.

@@ -43,6 +43,8 @@ void ShowCount(const char* label, uint64 count, ExplainState* state) {
 void ShowFilters(const am::SearchReport& report, ExplainState* state) {
   if (report.filtered == 0) return;
   ShowCount("Filtered Scans", report.filtered, state);
+  ShowCount("Filter Terms from Cache", report.filter_hits, state);
+  ShowCount("Filter Terms Evaluated", report.filter_evaluated, state);
   ShowCount("TIDs in Filters", report.filter_tids, state);
   ShowCount("Rows Admitted", report.filter_rows, state);
   ShowCount("Rows Looked Up", report.filter_mapped, state);

@@ -19,9 +19,7 @@
 #include <cmath>
 
 #include "am/scan.hpp"
-#include "pg/heap_tid.hpp"
-#include "pg/own.hpp"
-#include "pg/stop_point.hpp"
+#include "planner/filter_terms.hpp"
 #include "planner/scan_plan.hpp"
 
 extern "C" {
@@ -30,7 +28,6 @@ extern "C" {
 #include "executor/executor.h"
 #include "executor/nodeCustom.h"
 #include "nodes/nodeFuncs.h"
-#include "nodes/tidbitmap.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -52,12 +49,11 @@ struct ScanNode {
   bool has_query;     ///< the next two are its value
   bool query_is_null;
   Datum query_value;
-  base::TidSet* filter;          ///< nullptr if there is none, or while it is not known
+  bool has_filter;               ///< the scan was told its filter
   MemoryContext filter_context;  ///< of the filter
   MemoryContext query_context;   ///< of its value, which the scan needs as long as it is not rescanned
-  uint64 filters_built;          ///< over all rescans
-  uint64 filter_rows;            ///< in all of them
-  uint64 filter_blocks;          ///< of which nothing more was known
+  uint64 filters_made;           ///< over all rescans
+  TermCounts terms;              ///< of these
   bool is_positioned;            ///< the scan has its query
 };
 
@@ -133,30 +129,16 @@ PlanState* FilterPlanOf(const ScanNode* node) {
 }
 
 void ForgetFilter(ScanNode* node) {
-  node->filter = nullptr;
+  am::SetScanFilter(node->scan, nullptr);
+  node->has_filter = false;
   MemoryContextReset(node->filter_context);
 }
 
-/// Runs what delivers the bitmap, and makes a set of it.
-void BuildFilter(ScanNode* node) {
-  PlanState* plan = FilterPlanOf(node);
-  auto* bitmap = reinterpret_cast<TIDBitmap*>(MultiExecProcNode(plan));
-  if (bitmap == nullptr || !IsA(bitmap, TIDBitmap)) elog(ERROR, "unrecognized result from subplan");
-  node->filter = pg::Own<base::TidSet>(node->filter_context);
-  pg::VisitBitmap(bitmap, [node](BlockNumber block, const OffsetNumber* offsets, int count) {
-    pg::Guard([=] {
-      if (offsets == nullptr) node->filter->AddWholeBlock(block);
-      for (int i = 0; offsets != nullptr && i < count; i++)
-        node->filter->AddTid(pg::ToHeapTid(block, offsets[i]));
-    });
-  });
-  tbm_free(bitmap);
-  pg::Guard([node] { node->filter->Freeze(); });
-  am::SetScanFilter(node->scan, node->filter);
-  node->filters_built++;
-  node->filter_rows += node->filter->size();
-  node->filter_blocks += node->filter->whole_blocks();
-  pg::StopPoint("filter-made");
+/// What the plan below says comes into the search as its terms, one by one, and only if they are asked.
+void SetFilter(ScanNode* node) {
+  am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), node->filter_context, &node->terms));
+  node->has_filter = true;
+  node->filters_made++;
 }
 
 void BeginIndexScan(ScanNode* node) {
@@ -192,7 +174,7 @@ TupleTableSlot* NextRow(ScanState* state) {
   ScanNode* node = NodeOf(state);
   TupleTableSlot* slot = state->ss_ScanTupleSlot;
   if (node->scan == nullptr) BeginIndexScan(node);
-  if (FilterPlanOf(node) != nullptr && node->filter == nullptr) BuildFilter(node);
+  if (FilterPlanOf(node) != nullptr && !node->has_filter) SetFilter(node);
   if (!node->is_positioned) Position(node);
   if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
   if (node->column == 0) return slot;
@@ -279,10 +261,7 @@ void RescanNode(CustomScanState* state) {
   if (PlanState* filter = FilterPlanOf(node); filter != nullptr) {
     // The server tells the plan's own children only. A bitmap that depends on nothing that has changed stays as it is.
     if (state->ss.ps.chgParam != nullptr) UpdateChangedParamSet(filter, state->ss.ps.chgParam);
-    if (filter->chgParam != nullptr && node->filter != nullptr) {
-      am::SetScanFilter(node->scan, nullptr);
-      ForgetFilter(node);
-    }
+    if (filter->chgParam != nullptr && node->has_filter) ForgetFilter(node);
   }
   ExecScanReScan(&state->ss);
 }
@@ -297,15 +276,18 @@ void EndScanNode(CustomScanState* state) {
   node->index = nullptr;
 }
 
-/// Averages over the filters that rescans built, as the server shows rows of loops.
+/// Rows are averages, as the server shows those of loops.
 void ShowFilter(const ScanNode& node, ExplainState* explain) {
-  const uint64 filters = Max(node.filters_built, 1);
-  ExplainPropertyInteger("Filter Sets", nullptr, static_cast<int64>(node.filters_built), explain);
-  ExplainPropertyInteger("Rows in Filter Set", nullptr, static_cast<int64>(node.filter_rows / filters),
+  const uint64 sets = Max(node.terms.evaluated, 1);
+  const am::FilterUse use = node.scan != nullptr ? am::FilterUseOf(node.scan) : am::FilterUse{};
+  ExplainPropertyInteger("Filter Sets", nullptr, static_cast<int64>(node.filters_made), explain);
+  ExplainPropertyInteger("Filter Cache Hits", nullptr, static_cast<int64>(use.hits), explain);
+  ExplainPropertyInteger("Filter Cache Misses", nullptr, static_cast<int64>(node.terms.evaluated), explain);
+  ExplainPropertyInteger("Rows in Filter Set", nullptr, static_cast<int64>(use.rows / Max(use.starts, 1)),
                          explain);
-  if (node.filter_blocks > 0)
+  if (node.terms.blocks > 0)
     ExplainPropertyInteger("Lossy Blocks in Filter Set", nullptr,
-                           static_cast<int64>(node.filter_blocks / filters), explain);
+                           static_cast<int64>(node.terms.blocks / sets), explain);
 }
 
 void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* explain) {

@@ -46,4 +46,8 @@ struct FilterSituation {
 [[nodiscard]] bool LiesNear(std::uint64_t found, std::uint64_t admitted,
                             const FilterSituation& situation) noexcept;
 
+/// True if a set of `known` rows serves a search that must look at `unsettled` more, of which nothing is known, as well as one that
+/// is made anew would.
+[[nodiscard]] bool FewUnsettledRows(std::uint64_t unsettled, std::uint64_t known) noexcept;
+
 }  // namespace tandem::policy

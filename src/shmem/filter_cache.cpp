@@ -94,6 +94,7 @@ void AttachMemory() {
 // ---- What this process has pinned ----
 
 struct MyPin {
+  uint64 number;
   CachedSet* set;
   ResourceOwner owner;
 };
@@ -101,6 +102,7 @@ struct MyPin {
 MyPin* my_pins = nullptr;  ///< in TopMemoryContext
 uint32 my_pin_count = 0;
 uint32 my_pin_room = 0;
+uint64 last_pin = kNoPin;
 
 template <typename Predicate>
 void UnpinWhere(Predicate matches) {
@@ -177,21 +179,16 @@ bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result
   MakeRoomForPin();
   CachedSet* set = directory.Pin(key, id);
   if (set == nullptr) return false;
-  my_pins[my_pin_count++] = {set, CurrentResourceOwner};
-  result->handle = set;
+  my_pins[my_pin_count++] = {++last_pin, set, CurrentResourceOwner};
+  result->pin = last_pin;
   result->age = set->age;
   result->set = set->Ordinals();
   pg::StopPoint("filter-set-pinned");
   return true;
 }
 
-void UnpinFilterSet(CachedSet* handle) {
-  for (uint32 i = my_pin_count; i-- > 0;) {
-    if (my_pins[i].set != handle) continue;
-    my_pins[i] = my_pins[--my_pin_count];
-    directory.Unpin(handle);
-    return;
-  }
+void UnpinFilterSet(uint64 pin) {
+  UnpinWhere([pin](const MyPin& mine) { return mine.number == pin; });
 }
 
 void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,

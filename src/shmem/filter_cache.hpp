@@ -21,19 +21,23 @@ constexpr uint32 kLargestFilterKey = 8192;
 /// A key of this database. The bytes stay the caller's, and must stay where they are.
 [[nodiscard]] FilterKey MakeFilterKey(const char* bytes, uint32 size);
 
+/// A pin's number, which is never used again in this process.
+constexpr uint64 kNoPin = 0;
+
 /// A set in shared memory, pinned by this process.
 struct PinnedSet {
-  CachedSet* handle = nullptr;  ///< none
-  FilterSetAge age = {};        ///< as published
-  base::OrdinalSet set;         ///< borrowed
+  uint64 pin = kNoPin;
+  FilterSetAge age = {};  ///< as published
+  base::OrdinalSet set;   ///< borrowed
 };
 
 /// Finds a set, and pins it: it stays what and where it is until UnpinFilterSet(), or the end of the resource owner that is
 /// current now, as pins of buffers do: of the portal, if a cursor's query pins it, whatever becomes of subtransactions
 /// meanwhile. False if there is none. May be out of private memory, which is an error.
 [[nodiscard]] bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result);
-/// One that PinFilterSet() gave. `set` must not be looked at any more.
-void UnpinFilterSet(CachedSet* handle);
+/// `set` must not be looked at any more. Does nothing for a pin whose resource owner has ended: memory that refers to a set may go
+/// later than that. Never fails.
+void UnpinFilterSet(uint64 pin);
 
 /// Keeps a copy of a frozen set. It takes the place of an older one of the same key and id, which those who have pinned it keep. Does
 /// nothing if there is one as new, or no memory can be had, which is never an error.

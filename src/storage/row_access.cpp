@@ -276,4 +276,13 @@ uint32 ReadHeadPage(Relation index, const DirectoryView& view, Stream stream, ui
   return count;
 }
 
+HeadPageSummary SummarizeHeadPage(Relation index, const DirectoryView& view, uint32 page) {
+  CHECK_FOR_INTERRUPTS();
+  const Buffer buffer = LockHeadPage(index, view, kHeadStream, page, nullptr, nullptr);
+  const Page head_page = BufferGetPage(buffer);
+  const HeadPageSummary summary = {HeadCount(head_page), Trailer(head_page)->newest_xid};
+  UnlockReleaseBuffer(buffer);
+  return summary;
+}
+
 }  // namespace tandem::storage

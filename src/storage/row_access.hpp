@@ -69,4 +69,11 @@ void PrefetchRowHead(Relation index, uint64 row);
                                   uint64 bound, BufferAccessStrategy strategy, RowHead* heads,
                                   Snapshot snapshot = nullptr);
 
+/// How many rows are on a page of the heads of rows with a vector, and the newest transaction that inserted one, as of one moment.
+struct HeadPageSummary {
+  uint32 heads;
+  uint64 newest_xid;
+};
+[[nodiscard]] HeadPageSummary SummarizeHeadPage(Relation index, const DirectoryView& view, uint32 page);
+
 }  // namespace tandem::storage

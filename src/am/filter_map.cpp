@@ -1,0 +1,449 @@
+// README.md ("Filter sets that are kept") says why a set that another search made at another time is right.
+//
+// Operands are asked one after the other, segment by segment, and not at all once those of an And leave nothing of a
+// segment. A term is evaluated when something is asked of it that is not known; the settled rows are counted before that (H16).
+
+#include "pg/compat.hpp"
+
+#include "am/filter_map.hpp"
+
+#include "pg/guard.hpp"
+#include "pg/own.hpp"
+#include "pg/stop_point.hpp"
+#include "policy/filter_policy.hpp"
+#include "shmem/filter_cache.hpp"
+#include "storage/settled_rows.hpp"
+
+extern "C" {
+#include "lib/stringinfo.h"
+}
+
+namespace tandem::am {
+
+struct FilterMap {
+  const Filter* filter;
+  MemoryContext context;
+  base::Span<FilterMap* const> operands;  ///< of And and Or
+  FilterParts* parts;
+  FilterCounts* counts;  ///< of the whole filter
+  FilterView view;
+
+  // Of a term:
+  bool may_keep;
+  shmem::FilterKey key;  ///< with the index; if may_keep
+  bool found;            ///< something in the cache since EnterFilterMap()
+  const base::TidSet* tids;
+  uint64 settled_rows;  ///< before `tids` were found
+};
+
+namespace {
+
+/// What a set of the cache is of: shmem::FilterSetId::kind.
+enum SetKind : uint32 {
+  kGraphRows,  ///< of a segment's graph
+  kGraphNodes,
+  kRestRows,  ///< of a segment's range, not in its graph
+  kAllRows,   ///< of row ids, whatever segments hold them
+};
+
+/// What a key begins with: the index, and which of its lives.
+struct IndexKey {
+  uint64 incarnation;
+  Oid tablespace;
+  Oid file;
+};
+static_assert(std::has_unique_object_representations_v<IndexKey>);
+
+const storage::SegmentInfo& SegmentOf(const FilterMap& map, uint32 i) {
+  return map.view.manifest->segments[i];
+}
+
+FilterPart* FindSegmentPart(const FilterMap& map, uint32 i, PartKind kind) {
+  return FindPart(*map.parts, kind, SegmentOf(map, i).id);
+}
+
+// ---- The cache ----
+
+/// Sets of temporary tables are of no use to others, and a search that must meet an error in the pages it reads cannot do without
+/// reading them (H44).
+bool MayKeep(const FilterMap& map) {
+  return shmem::FilterCacheExists() && !map.filter->term.key.empty() && IsMVCCSnapshot(map.view.snapshot) &&
+         !RelationUsesLocalBuffers(map.view.index) && !pg::SnapshotsGetTooOld() &&
+         map.filter->term.key.size() + sizeof(IndexKey) <= shmem::kLargestFilterKey;
+}
+
+/// In front of the term's own key.
+shmem::FilterKey KeyOf(const FilterMap& map) {
+  const pg::RelationFile file = pg::FileOf(map.view.index);
+  StringInfoData key;
+  initStringInfo(&key);
+  const IndexKey index = {map.view.directory->incarnation, file.tablespace, file.number};
+  appendBinaryStringInfo(&key, reinterpret_cast<const char*>(&index), sizeof index);
+  appendBinaryStringInfo(&key, map.filter->term.key.data(), static_cast<int>(map.filter->term.key.size()));
+  return shmem::MakeFilterKey(key.data, static_cast<uint32>(key.len));
+}
+
+/// A tail begins where the segments end, wherever that is at the time.
+shmem::FilterSetId IdOf(uint32 segment, SetKind kind) {
+  return {segment, kind, 0};
+}
+
+bool Find(FilterMap* map, uint32 segment, SetKind kind, shmem::PinnedSet* set) {
+  if (!map->may_keep || !shmem::PinFilterSet(map->key, IdOf(segment, kind), set)) return false;
+  if (!map->found) map->counts->hits++;
+  map->found = true;
+  return true;
+}
+
+/// True if what the term says of all these rows is final.
+bool IsSettled(const FilterMap& map, uint64 end_row) {
+  return map.may_keep && map.tids != nullptr && map.tids->whole_blocks() == 0 && end_row <= map.settled_rows;
+}
+
+// ---- Terms ----
+
+const base::TidSet& TidsOf(FilterMap* map) {
+  if (map->tids == nullptr) {
+    const FilterView& view = map->view;
+    if (map->may_keep)
+      map->settled_rows = storage::CountSettledRows(view.index, *view.directory, view.rows, view.snapshot);
+    pg::StopPoint("filter-prefix-measured");
+    map->tids = map->filter->term.evaluate(map->filter->term.arg);
+    map->counts->evaluated++;
+    map->counts->tids += map->tids->size();
+  }
+  return *map->tids;
+}
+
+FilterPart* AdoptPart(FilterMap* map, PartKind kind, const storage::SegmentInfo& segment,
+                      shmem::PinnedSet* rows) {
+  FilterPart* part = AddPart(map->parts, kind, segment.id, segment.first_row, segment.end_row);
+  part->rows = std::move(rows->set);
+  part->row_pin = SetPin(rows->pin);
+  part->is_kept = true;
+  return part;
+}
+
+FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
+  const storage::SegmentInfo& segment = SegmentOf(*map, i);
+  const SetKind set_kind = kind == PartKind::kGraph ? kGraphRows : kAllRows;
+  shmem::PinnedSet set;
+  if (Find(map, segment.id, set_kind, &set)) {
+    FilterPart* part = AdoptPart(map, kind, segment, &set);
+    if (kind == PartKind::kGraph && Find(map, segment.id, kGraphNodes, &set)) {
+      part->nodes = std::move(set.set);
+      part->node_pin = SetPin(set.pin);
+      part->has_nodes = part->nodes_are_kept = true;
+    }
+    return part;
+  }
+  const base::TidSet& tids = TidsOf(map);
+  FilterPart* part;
+  if (kind == PartKind::kGraph) {
+    SegmentScan* scan = map->view.open_segment(map->view.arg, i);
+    part = scan == nullptr ? nullptr : MapSegment(map->parts, map->view, segment, scan, tids);
+  } else {
+    part = MapRows(map->parts, map->view, segment.id, segment.first_row, segment.end_row, tids);
+  }
+  if (part != nullptr) map->counts->mapped += part->rows.size();
+  return part;
+}
+
+FilterPart* TermRest(FilterMap* map, uint32 i) {
+  const storage::SegmentInfo& segment = SegmentOf(*map, i);
+  shmem::PinnedSet set;
+  if (Find(map, segment.id, kRestRows, &set)) return AdoptPart(map, PartKind::kRest, segment, &set);
+  const FilterPart* part = FindSegmentPart(*map, i, PartKind::kGraph);
+  return MapRest(map->parts, map->view, *part, TidsOf(map));
+}
+
+/// Rows that are known to be admitted: of the segments looked at so far, and of `set`.
+std::size_t KnownRows(const FilterMap& map, const base::OrdinalSet& set) {
+  std::size_t known = set.size();
+  for (const auto& part : *map.parts) known += part->rows.size();
+  return known;
+}
+
+/// The tail by a set of rows [first_row, end_row): none of those it does not have is admitted, nor left out of those behind.
+FilterPart* TailOf(FilterMap* map, uint64 first_row, uint64 end_row, const base::OrdinalSet& set) {
+  const uint64 sealed = map->view.sealed_rows;
+  const uint64 rows = map->view.rows;
+  FilterPart* part = AddPart(map->parts, PartKind::kAll, kNoSegment, sealed, rows);
+  pg::Guard([&] {
+    base::OrdinalWalk walk(&set);
+    std::uint32_t ordinal;
+    while (walk.Next(&ordinal)) {
+      const uint64 row = first_row + ordinal;
+      if (row >= sealed && row < rows) part->rows.Add(static_cast<std::uint32_t>(row - sealed));
+    }
+    for (uint64 row = Max(end_row, sealed); row < rows; row++)
+      part->rows.Add(static_cast<std::uint32_t>(row - sealed));
+    part->rows.Freeze();
+  });
+  return part;
+}
+
+/// nullptr if the cache has none that is of use here.
+FilterPart* AdoptTail(FilterMap* map) {
+  shmem::PinnedSet set;
+  if (!Find(map, kNoSegment, kAllRows, &set)) return nullptr;
+  const FilterView& view = map->view;
+  const uint64 first_row = set.age.view;
+  const uint64 maybes = view.rows - Min(view.rows, Max(set.age.end_row, view.sealed_rows));
+  FilterPart* part = nullptr;
+  if (map->tids != nullptr) {
+    // What it says is of this very snapshot: nothing of it is unsettled.
+    shmem::UnpinFilterSet(set.pin);
+    return nullptr;
+  }
+  if (first_row == view.sealed_rows && set.age.end_row == view.rows) {
+    part = AddPart(map->parts, PartKind::kAll, kNoSegment, view.sealed_rows, view.rows);
+    part->rows = std::move(set.set);
+    part->row_pin = SetPin(set.pin);
+  } else {
+    if (first_row <= view.sealed_rows && policy::FewUnsettledRows(maybes, KnownRows(*map, set.set)))
+      part = TailOf(map, first_row, set.age.end_row, set.set);
+    shmem::UnpinFilterSet(set.pin);
+  }
+  if (part != nullptr) part->is_kept = true;
+  return part;
+}
+
+/// All of the tail, if that is few rows beside those of segments that the cache knew; nullptr if it is not.
+FilterPart* WholeTail(FilterMap* map) {
+  const FilterView& view = map->view;
+  const base::OrdinalSet none;
+  if (map->tids != nullptr || !policy::FewUnsettledRows(view.rows - view.sealed_rows, KnownRows(*map, none)))
+    return nullptr;
+  FilterPart* part = TailOf(map, view.sealed_rows, view.sealed_rows, none);
+  part->is_kept = true;
+  return part;
+}
+
+FilterPart* TermTail(FilterMap* map) {
+  FilterPart* part = AdoptTail(map);
+  if (part == nullptr && map->found) part = WholeTail(map);
+  if (part != nullptr) return part;
+  part = MapRows(map->parts, map->view, kNoSegment, map->view.sealed_rows, map->view.rows, TidsOf(map));
+  map->counts->mapped += part->rows.size();
+  return part;
+}
+
+// ---- Terms put together ----
+
+/// What a part is asked for by.
+using PartOf = FilterPart* (*)(FilterMap* map, uint32 i, PartKind kind);
+
+base::OrdinalSet Combine(FilterOp op, const base::OrdinalSet& a, const base::OrdinalSet& b) {
+  return op == FilterOp::kAnd ? base::Intersect(a, b) : base::Unite(a, b);
+}
+
+/// True if no further operand can change anything.
+bool IsDecided(const FilterMap& map, const base::OrdinalSet& so_far) {
+  return map.filter->op == FilterOp::kAnd && so_far.empty();
+}
+
+/// nullptr if one of the operands has none.
+FilterPart* CombineParts(FilterMap* map, uint32 i, PartKind kind, PartOf part_of) {
+  const FilterPart* first = part_of(map->operands[0], i, kind);
+  if (first == nullptr) return nullptr;
+  const base::OrdinalSet* so_far = &first->rows;
+  FilterPart* part = AddPart(map->parts, kind, first->segment, first->first_row, first->end_row);
+  pg::Guard([part] { part->rows.Freeze(); });
+  for (std::size_t operand = 1; operand < map->operands.size() && !IsDecided(*map, *so_far); operand++) {
+    const FilterPart* other = part_of(map->operands[operand], i, kind);
+    if (other == nullptr) {
+      DropLastPart(map->parts);
+      return nullptr;
+    }
+    pg::Guard([&] { part->rows = Combine(map->filter->op, *so_far, other->rows); });
+    so_far = &part->rows;
+  }
+  return part;
+}
+
+FilterPart* SegmentRows(FilterMap* map, uint32 i, PartKind kind) {
+  FilterPart* part = FindSegmentPart(*map, i, kind);
+  if (part != nullptr) return part;
+  if (map->filter->op == FilterOp::kTerm) return TermSegmentRows(map, i, kind);
+  return CombineParts(map, i, kind, SegmentRows);
+}
+
+FilterPart* Rest(FilterMap* map, uint32 i, PartKind kind) {
+  FilterPart* part = FindSegmentPart(*map, i, PartKind::kRest);
+  if (part != nullptr) return part;
+  if (map->filter->op != FilterOp::kTerm) return CombineParts(map, i, kind, Rest);
+  // What is not in the graph is known by what is. If that has never been asked of this operand, and can be no more, all will do: one
+  // that was asked before has nothing of the graph in the rest.
+  if (SegmentRows(map, i, PartKind::kGraph) == nullptr) return SegmentRows(map, i, PartKind::kAll);
+  return TermRest(map, i);
+}
+
+FilterPart* EmptyTail(FilterMap* map) {
+  FilterPart* part = AddPart(map->parts, PartKind::kAll, kNoSegment, map->view.rows, map->view.rows);
+  pg::Guard([part] { part->rows.Freeze(); });
+  part->is_kept = true;
+  return part;
+}
+
+FilterPart* Tail(FilterMap* map, uint32 i, PartKind kind) {
+  FilterPart* part = FindPart(*map->parts, PartKind::kAll, kNoSegment);
+  if (part != nullptr) return part;
+  if (map->view.sealed_rows == map->view.rows) return EmptyTail(map);
+  return map->filter->op == FilterOp::kTerm ? TermTail(map) : CombineParts(map, i, kind, Tail);
+}
+
+bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
+  FilterPart* part = FindSegmentPart(*map, i, PartKind::kGraph);
+  if (part->has_nodes) return true;
+  const bool is_single_rows = scan->reader.header().row_starts_at == 0;
+  if (map->filter->op == FilterOp::kTerm || (is_single_rows && !part->rows.is_bitmap()))
+    return MapNodes(part, scan, chunks_loaded);
+  // A node of several rows may be in an intersection though none of them is: rows are asked for one by one later.
+  const base::OrdinalSet* so_far = nullptr;
+  for (FilterMap* operand : map->operands) {
+    if (!Nodes(operand, i, scan, chunks_loaded)) return false;
+    const base::OrdinalSet& nodes = FindSegmentPart(*operand, i, PartKind::kGraph)->nodes;
+    if (so_far != nullptr) pg::Guard([&] { part->nodes = Combine(map->filter->op, *so_far, nodes); });
+    so_far = so_far == nullptr ? &nodes : &part->nodes;
+  }
+  part->has_nodes = true;
+  return true;
+}
+
+// ---- Keeping ----
+
+void Keep(const FilterMap& map, const FilterPart& part, SetKind kind, const base::OrdinalSet& set) {
+  shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), {part.first_row, part.end_row}, set);
+}
+
+/// Of a tail, the rows that are settled.
+void KeepTail(const FilterMap& map, const FilterPart& part) {
+  const uint64 end_row = Min(part.end_row, map.settled_rows);
+  if (end_row <= part.first_row || !IsSettled(map, end_row)) return;
+  if (end_row == part.end_row) {
+    Keep(map, part, kAllRows, part.rows);
+    return;
+  }
+  FilterPart* settled = pg::Own<FilterPart>(map.context);
+  settled->segment = kNoSegment;
+  settled->first_row = part.first_row;
+  settled->end_row = end_row;
+  settled->rows = base::OrdinalSet(static_cast<uint32>(end_row - part.first_row));
+  pg::Guard([&] {
+    base::OrdinalWalk walk(&part.rows);
+    std::uint32_t ordinal;
+    while (walk.Next(&ordinal) && ordinal < settled->rows.bound()) settled->rows.Add(ordinal);
+    settled->rows.Freeze();
+  });
+  Keep(map, *settled, kAllRows, settled->rows);
+}
+
+void KeepRows(const FilterMap& map, const FilterPart& part) {
+  switch (part.kind) {
+    case PartKind::kGraph:
+      Keep(map, part, kGraphRows, part.rows);
+      break;
+    case PartKind::kRest:
+      Keep(map, part, kRestRows, part.rows);
+      break;
+    case PartKind::kAll:
+      Keep(map, part, kAllRows, part.rows);
+      break;
+  }
+}
+
+void KeepPart(const FilterMap& map, FilterPart* part) {
+  if (part->segment == kNoSegment) {
+    if (!part->is_kept) KeepTail(map, *part);
+    part->is_kept = true;
+    return;
+  }
+  // What came from the cache is settled, even if nothing was evaluated.
+  if (!part->is_kept) {
+    if (!IsSettled(map, part->end_row)) return;
+    KeepRows(map, *part);
+    part->is_kept = true;
+  }
+  if (part->has_nodes && !part->nodes_are_kept) {
+    Keep(map, *part, kGraphNodes, part->nodes);
+    part->nodes_are_kept = true;
+  }
+}
+
+FilterMap* MakeMap(const Filter* filter, FilterCounts* counts) {
+  auto* map = static_cast<FilterMap*>(palloc0(sizeof(FilterMap)));
+  map->filter = filter;
+  map->context = CurrentMemoryContext;
+  map->counts = counts;
+  map->parts = pg::Own<FilterParts>(CurrentMemoryContext);
+  auto** operands = static_cast<FilterMap**>(palloc((filter->operands.size() + 1) * sizeof(FilterMap*)));
+  for (std::size_t i = 0; i < filter->operands.size(); i++)
+    operands[i] = MakeMap(filter->operands[i], counts);
+  map->operands = {operands, filter->operands.size()};
+  return map;
+}
+
+}  // namespace
+
+FilterMap* BeginFilterMap(const Filter* filter) {
+  return MakeMap(filter, static_cast<FilterCounts*>(palloc0(sizeof(FilterCounts))));
+}
+
+const FilterCounts& CountsOf(const FilterMap* map) {
+  return *map->counts;
+}
+
+void EnterFilterMap(FilterMap* map, const FilterView& view) {
+  const bool is_first = map->view.index == nullptr;
+  map->view = view;
+  map->found = false;
+  ForgetOtherParts(map->parts, *view.manifest, view.sealed_rows, view.rows);
+  if (map->filter->op == FilterOp::kTerm && is_first && MayKeep(*map)) {
+    const MemoryContext old_context = MemoryContextSwitchTo(map->context);
+    map->key = KeyOf(*map);
+    MemoryContextSwitchTo(old_context);
+    map->may_keep = true;
+  }
+  for (FilterMap* operand : map->operands) EnterFilterMap(operand, view);
+}
+
+void KeepFilterSets(FilterMap* map) {
+  if (map->may_keep)
+    for (const auto& part : *map->parts) KeepPart(*map, part.get());
+  for (FilterMap* operand : map->operands) KeepFilterSets(operand);
+}
+
+const base::TidSet* OnlyTidsOf(const FilterMap* map) {
+  // A set of the cache can have rows that have died since, and whose TIDs the native index has forgotten.
+  const bool is_only = map->tids != nullptr && map->tids->whole_blocks() == 0 && map->counts->hits == 0;
+  return is_only ? map->tids : nullptr;
+}
+
+FilterPart* MapSegmentRows(FilterMap* map, uint32 i) {
+  FilterPart* part = SegmentRows(map, i, PartKind::kGraph);
+  // What cannot be read by one operand is not asked of the others either.
+  return part != nullptr ? part : SegmentRows(map, i, PartKind::kAll);
+}
+
+FilterPart* MapTailRows(FilterMap* map) {
+  return Tail(map, 0, PartKind::kAll);
+}
+
+FilterPart* MapRestRows(FilterMap* map, uint32 i) {
+  return Rest(map, i, PartKind::kRest);
+}
+
+bool MapSegmentNodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
+  return Nodes(map, i, scan, chunks_loaded);
+}
+
+bool FilterAdmits(FilterMap* map, base::HeapTid tid) {
+  if (map->filter->op == FilterOp::kTerm) return TidsOf(map).Contains(tid);
+  const bool is_and = map->filter->op == FilterOp::kAnd;
+  for (FilterMap* operand : map->operands)
+    if (FilterAdmits(operand, tid) != is_and) return !is_and;
+  return is_and;
+}
+
+}  // namespace tandem::am

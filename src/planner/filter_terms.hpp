@@ -1,0 +1,27 @@
+#pragma once
+// The state of a bitmap plan as a filter: And and Or of terms, each of which is one scan of a native index.
+
+#include "pg/compat.hpp"
+
+#include "am/filter.hpp"
+
+extern "C" {
+#include "nodes/execnodes.h"
+}
+
+namespace tandem::planner {
+
+/// What terms did when they were evaluated, summed up.
+struct TermCounts {
+  uint64 evaluated;
+  uint64 tids;    ///< in their bitmaps
+  uint64 blocks;  ///< of which nothing more was known
+};
+
+/// Makes a filter of `plan`, whose parameters have their values now. It, and what its terms are evaluated to, is in `context`, and
+/// refers to `plan` and `counts`. Where an answer may not be kept, because something beside the index and the keys can change it,
+/// the largest part of the plan is one term without a key. nullptr: what the plan says cannot be relied on
+/// (gin_fuzzy_search_limit), and there is no filter.
+[[nodiscard]] const am::Filter* MakeFilter(PlanState* plan, MemoryContext context, TermCounts* counts);
+
+}  // namespace tandem::planner
