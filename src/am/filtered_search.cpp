@@ -375,9 +375,10 @@ static void ScanNulls(Search* search) {
   range.first_row = storage::ViewOf(search->flat).rows;
   storage::ScanFlatRange(search->flat, range);
   search->mode = SearchMode::kExact;
-  // If they are few, the filter is not asked about them: conditions are checked anyway.
+  // If they are few, a filter that was not asked yet is not asked for them: conditions are checked anyway.
   const uint64 rows = storage::CountRows(search->index, storage::kNullHeadStream);
-  search->filtered->admits_nulls = policy::FewUnsettledRows(rows, search->filtered->rows);
+  search->filtered->admits_nulls =
+      OnlyTidsOf(search->map) == nullptr && policy::FewUnsettledRows(rows, search->filtered->rows);
 }
 
 // ---- The next row ----

@@ -70,10 +70,10 @@ Datum tandem_probe_scan(PG_FUNCTION_ARGS) {
   }
   FuncCallContext* context = SRF_PERCALL_SETUP();
   auto* scan = static_cast<sqlapi::ProbeScan*>(context->user_fctx);
-  if (scan->pinned.handle != nullptr) {
+  if (scan->pinned.pin != shmem::kNoPin) {
     uint32 ordinal;
     if (scan->walk.Next(&ordinal)) SRF_RETURN_NEXT(context, Int32GetDatum(static_cast<int32>(ordinal)));
-    shmem::UnpinFilterSet(scan->pinned.handle);
+    shmem::UnpinFilterSet(scan->pinned.pin);
   }
   SRF_RETURN_DONE(context);
 }
