@@ -72,6 +72,14 @@ class Server:
             raise ServerError(done.stderr.strip())
         return [row.split(FIELD) for row in done.stdout.splitlines() if row]
 
+    def script(self, *lines):
+        """Feeds lines of SQL and of psql's own commands to one session; the lines that it prints."""
+        command = [*self.psql_command(), "-f", "-"]
+        done = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ServerError(done.stderr.strip())
+        return done.stdout.splitlines()
+
     def value(self, *statements):
         rows = self.rows(*statements)
         return rows[-1][0] if rows else None
