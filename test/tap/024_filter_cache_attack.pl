@@ -7,8 +7,10 @@
 # snapshot: all rows of the filter, and the nearest ones, which are exact where sets are compared whole, beyond a floor of
 # recall where graphs are walked.
 #
-# 20 seconds. TANDEM_TEST_OPERATIONS=100000 goes on until there were so many transactions: a few minutes.
+# 20 seconds. TANDEM_TEST_OPERATIONS=100000 goes on until there were so many transactions: some minutes.
 # TANDEM_TEST_STOP_POINTS arms further switches in all sessions that compare, to see the test fail.
+#
+# Seen to fail with: all rows taken for settled (TANDEM_TEST_STOP_POINTS=all-rows-settled=on), within ten seconds.
 use strict;
 use warnings;
 
@@ -45,6 +47,9 @@ note("$done operations");
 my ($filtered, $others) = map { $node->safe_psql('postgres', "SELECT last_value FROM $_") } qw(by_filter by_other_plans);
 note("$filtered comparisons of filtered scans, $others where an index was missing");
 cmp_ok($filtered, '>', 2 * $others, 'most comparisons were of filtered scans');
+my ($hits, $misses) = split /\|/, $node->safe_psql('postgres', 'SELECT hits, misses FROM tandem_filter_cache');
+note("$hits sets found, $misses looked for in vain");
+cmp_ok($hits, '>', $filtered, 'sets were found again and again');
 await_rest($node, 'graphs_index');
 check_all('at rest');
 $node->safe_psql('postgres', "VACUUM $_") for @tables;
