@@ -28,6 +28,7 @@
 #include "graph/build_queue.hpp"
 #include "graph/code_table.hpp"
 #include "graph/connect.hpp"
+#include "graph/fill_lists.hpp"
 #include "graph/hnsw_memory.hpp"
 #include "graph/node_data.hpp"
 #include "graph/segment_image.hpp"
@@ -74,6 +75,13 @@ class CodeSpace final : public hnswlib::SpaceInterface<LinkDistance> {
   }
   void* get_dist_func_param() override { return this; }
 
+  [[nodiscard]] NodeDistance Distance() const noexcept {
+    return {[](const void* self, const char* a, const char* b) {
+              return static_cast<const CodeSpace*>(self)->Between(a, b);
+            },
+            this};
+  }
+
   /// Completes data that holds a code so far.
   void WriteTerm(char* data) const noexcept {
     if (metric_ != vec::Metric::kInnerProduct) return;
@@ -93,6 +101,10 @@ class CodeSpace final : public hnswlib::SpaceInterface<LinkDistance> {
     const auto* a_code = static_cast<const std::uint8_t*>(a);
     const auto* b_code = static_cast<const std::uint8_t*>(b);
     return self.distance_(a_code, self.TermOf(a_code), b_code, self.TermOf(b_code));
+  }
+
+  [[nodiscard]] float Between(const void* a, const void* b) const {
+    return (metric_ == vec::Metric::kInnerProduct ? WithTerms(a, b, this) : WithoutTerms(a, b, this)).value;
   }
 
   [[nodiscard]] float TermOf(const std::uint8_t* code) const noexcept {
@@ -119,6 +131,22 @@ int LevelOf(std::uint32_t label, std::uint32_t m) noexcept {
 
 void RaiseTo(double error, float* to) noexcept {
   if (error > static_cast<double>(*to)) *to = vec::RoundedUp(error);
+}
+
+/// FillParameters::spread, in what codes are compared by: squares under L2 and cosine. Of inner products no share of a
+/// distance is to be had.
+float SpreadOf(vec::Metric metric) noexcept {
+  constexpr float kSpread = 1.2F;
+  switch (metric) {
+    case vec::Metric::kL2:
+    case vec::Metric::kCosine:
+      return kSpread * kSpread;
+    case vec::Metric::kL1:
+      return kSpread;
+    case vec::Metric::kInnerProduct:
+      break;
+  }
+  return 1.0F;
 }
 
 // Up to one row in so many may be beyond its codec's reach: training leaves out as many for being clipped (TryWalkCode()).
@@ -528,6 +556,10 @@ void GraphBuilder::Impl::LayOut() {
     graph.max_level = static_cast<std::uint32_t>(hnsw_->maxlevel_);
     // What stays out of reach is found by exact scan.
     static_cast<void>(ConnectUnreached(graph.memory, nodes_, graph.entry_id, parameters_.graph.m, cancel_));
+    FillLists(graph.memory, nodes_,
+              {parameters_.graph.m, data_bytes_, space_->Distance(), SpreadOf(parameters_.graph.metric),
+               adopted_, parameters_.threads},
+              cancel_);
     if (cancel_.cancelled()) return;
   }
   graph.codec = CodecWithDrift();
