@@ -135,6 +135,11 @@ RESET enable_seqscan; RESET enable_sort;
 CREATE TABLE authors (id int PRIMARY KEY, country text);
 INSERT INTO authors SELECT i, 'country ' || i % 6 FROM generate_series(0, 28) AS i;
 ANALYZE authors;
+-- A set of the other table's rows is a filter; a join looks each row up that comes in order of distance.
+SET enable_seqscan = off; SET enable_sort = off; SET enable_memoize = off;
+SELECT plan('SELECT id FROM items WHERE b = ANY (ARRAY(SELECT id FROM authors WHERE country = ''country 3'')) ORDER BY v <-> ''[1,2,3]'' LIMIT 600');
+SELECT plan('SELECT i.id FROM items AS i JOIN authors AS o ON o.id = i.b WHERE o.country = ''country 3'' ORDER BY i.v <-> ''[1,2,3]'' LIMIT 10');
+RESET enable_seqscan; RESET enable_sort; RESET enable_memoize;
 SELECT filtered_against_sort(query) FROM (VALUES
   ('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE b = ANY (ARRAY(SELECT id FROM authors WHERE country = ''country 3'')) ORDER BY v <-> ''[1,2,3]'''),
   ('SELECT i.id, i.v <-> ''[1,2,3]'' FROM items AS i JOIN authors AS o ON o.id = i.b WHERE o.country IN (''country 1'', ''country 3'') AND i.a = 3 ORDER BY i.v <-> ''[1,2,3]'''),

@@ -1,7 +1,8 @@
 # Filter sets that are kept in shared memory: what one search found out serves others, of whatever session, and nothing that an answer
 # depends on is left out of what it is kept by. HAZARDS H1, H10, H11, H16, H35, H39. Randomised: 024_filter_cache_attack.
 #
-# Seen to fail with: (to be filled in)
+# Seen to fail with: all rows taken for settled; keys without the value, the operator's types, the native index; keys compared by their hash;
+# operators that are not IMMUTABLE kept; samples of gin_fuzzy_search_limit kept; rows that are not settled left out.
 use strict;
 use warnings;
 
