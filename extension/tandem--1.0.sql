@@ -633,6 +633,7 @@ CREATE VIEW tandem_filter_cache AS
 COMMENT ON VIEW tandem_filter_cache IS
 	'sets of rows that filters admit, kept in shared memory for all databases; zeros without shared_preload_libraries';
 COMMENT ON COLUMN tandem_filter_cache.bytes_total IS 'the part of tandem.memory_budget that is for them';
+COMMENT ON COLUMN tandem_filter_cache.bytes_used IS 'what sets and conditions take of it, without the allocator''s own needs';
 COMMENT ON COLUMN tandem_filter_cache.keys IS 'conditions of which there are sets';
 COMMENT ON COLUMN tandem_filter_cache.sets IS 'sets, of which each graph has its own';
 COMMENT ON COLUMN tandem_filter_cache.pinned IS 'sets in use by running searches; one that several use counts for each';

@@ -37,6 +37,7 @@ void OrdinalSet::ToBitmap() {
 }
 
 void OrdinalSet::Freeze() {
+  if (IsBorrowed()) return;
   if (is_bitmap_) {
     size_ = 0;
     for (const std::uint64_t word : words_) size_ += static_cast<std::size_t>(__builtin_popcountll(word));

@@ -42,7 +42,7 @@ class OrdinalSet {
     list_.push_back(ordinal);
     if (list_.size() > MostListed(bound_)) ToBitmap();
   }
-  /// No more will be added.
+  /// No more will be added. Changes nothing more in a frozen set.
   void Freeze();
   /// From now on a bitmap, however few they are: for questions in no order. What was borrowed stays as it is, and is not
   /// looked at any more.
@@ -95,6 +95,9 @@ class OrdinalSet {
 
   void Mark(std::uint32_t ordinal) noexcept {
     words_[ordinal / kWordBits] |= std::uint64_t{1} << (ordinal % kWordBits);
+  }
+  [[nodiscard]] bool IsBorrowed() const noexcept {
+    return data_ != nullptr && list_.empty() && words_.empty();
   }
   [[nodiscard]] bool IsListed(std::uint32_t ordinal) const noexcept;
   void Swap(OrdinalSet* other) noexcept;

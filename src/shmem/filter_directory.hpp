@@ -129,11 +129,12 @@ class FilterDirectory {
   /// A larger part of the memory is not given to one set.
   static constexpr std::uint64_t kMostPart = 4;
 
-  /// At the start of the memory that processes share; the heads of the buckets follow.
+  /// At the start of the memory that processes share; the heads of the buckets follow. L: guarded by the lock, A: without it, the
+  /// others never change.
   struct Shared {
     std::uint64_t bytes_total;
-    std::uint32_t buckets;                          ///< of keys and of sets each; a power of two
-    std::uint32_t most_keys;                        ///
+    std::uint32_t buckets;  ///< of keys and of sets each; a power of two
+    std::uint32_t most_keys;
     std::uint64_t keys;                             ///< L
     std::uint64_t sets;                             ///< L
     std::uint64_t evictions;                        ///< L

@@ -119,9 +119,11 @@ TEST(OrdinalSet, ReadsBorrowedMemoryLikeItsOwn) {
       EXPECT_EQ(borrowed->is_bitmap(), set.is_bitmap());
       EXPECT_EQ(borrowed->DataBytes(), set.DataBytes());
       EXPECT_EQ(borrowed->MemoryBytes(), 0U);
+      borrowed->Freeze();
       ExpectSame(*borrowed, expected);
       borrowed->ToBitmap();
       ASSERT_TRUE(borrowed->is_bitmap());
+      borrowed->Freeze();
       ExpectSame(*borrowed, expected);
       ExpectSame(*Lender(*borrowed).borrowed(), expected);
     }
