@@ -344,7 +344,7 @@ BEGIN
 END $$;
 SELECT has_lossy_blocks('SELECT id FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]''');
 RESET enable_seqscan; RESET enable_sort;
-SELECT filtered_against_sort('SELECT id, v <-> ''[0,0.1]'' FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]'' LIMIT 100');
+SELECT filtered_against_sort('SELECT id, v <-> ''[0,0.1]'' FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]'' LIMIT 300');
 SELECT filtered_against_sort('SELECT id, v <-> ''[0,0.1]'' FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]''');
 RESET work_mem;
 SELECT filtered_against_sort('SELECT id, v <-> ''[0,0.1]'' FROM pages WHERE a = 1 ORDER BY v <-> ''[0,0.1]''');

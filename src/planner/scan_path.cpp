@@ -69,11 +69,12 @@ const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) 
   return reinterpret_cast<const IndexPath*>(cheapest);
 }
 
-/// What an index scan would pay for computing each row's distance once more, to return it.
-Cost CostOfDistances(const IndexPath* path) {
+/// Of the cost of all rows what the node saves, since it has their distances: whoever returns or sorts by them is charged for
+/// computing each once more.
+Cost SavedByNode(const IndexPath* path, Cost run_cost) {
   QualCost cost;
   cost_qual_eval(&cost, path->indexorderbys, nullptr);
-  return cost.per_tuple * path->path.rows;
+  return Min(cost.per_tuple * path->path.rows, run_cost / 2);
 }
 
 /// filter: nullptr if none.
@@ -98,14 +99,16 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
 void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path) {
   const Cost run_cost = index_path->path.total_cost - index_path->path.startup_cost;
   AddScanPath(relation, index_path, index_path->path.startup_cost,
-              run_cost - Min(CostOfDistances(index_path), run_cost / 2), nullptr);
+              run_cost - SavedByNode(index_path, run_cost), nullptr);
 }
 
 /// A scan that visits only rows which the filter admits.
 void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, BitmapHeapPath* bitmap) {
   const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
   const am::FilteredSearchCost search = am::CostOfFilteredSearch(index_path->indexinfo, filter.rows);
-  AddScanPath(relation, index_path, filter.bitmap + search.startup, search.run + filter.heap, bitmap);
+  const Cost run_cost = search.run + filter.heap;
+  AddScanPath(relation, index_path, filter.bitmap + search.startup,
+              run_cost - SavedByNode(index_path, run_cost), bitmap);
 }
 
 bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {

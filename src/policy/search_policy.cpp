@@ -43,6 +43,10 @@ double UpperLevels(double rows, double m) noexcept {
   return levels;
 }
 
+double ReRankNs(const SearchSituation& situation) noexcept {
+  return kNsPerReRank + BytesPerRow(situation) * kNsPerByte;
+}
+
 /// One segment of `rows` rows: the walk on codes, then the re-rank of what it found.
 double SegmentNs(const SearchSituation& situation, double rows) noexcept {
   const double m = situation.m;
@@ -51,7 +55,7 @@ double SegmentNs(const SearchSituation& situation, double rows) noexcept {
   const double code_bytes = situation.dimensions;
   const double ns_per_code = situation.in_memory ? kNsPerCode : kNsPerPagedCode;
   return codes * (ns_per_code + code_bytes * kNsPerByte) + found * kNsPerFound +
-         std::min(found, kReRanked) * (kNsPerReRank + BytesPerRow(situation) * kNsPerByte);
+         std::min(found, kReRanked) * ReRankNs(situation);
 }
 
 /// Rows that no segment holds: by code where there is memory for that, if there is a segment whose codes they could have.
@@ -89,6 +93,13 @@ double CostOfGraphSearch(const SearchSituation& situation) noexcept {
     ns += segments * SegmentNs(situation, static_cast<double>(situation.rows - tail_rows) / segments);
   }
   return InUnits(ns);
+}
+
+double CostOfNextRow(const SearchSituation& situation) noexcept {
+  if (situation.segments == 0) return 0.0;  // an exact scan has computed all distances
+  const std::uint64_t sealed = situation.rows - std::min(situation.tail_rows, situation.rows);
+  const double batch = SegmentNs(situation, static_cast<double>(sealed) / situation.segments);
+  return InUnits(batch / std::max(1U, situation.ef_search) + ReRankNs(situation));
 }
 
 bool PrefersExactScan(const SearchSituation& situation) noexcept {

@@ -90,6 +90,22 @@ TEST(SearchPolicy, ChargesForSegmentsEffortAndTail) {
   EXPECT_LT(tail, 5'000.0);
 }
 
+TEST(SearchPolicy, ChargesTheNextRowForItsShareOfABatch) {
+  const SearchSituation one = Make(1'000'000, 128);
+  const double row = CostOfNextRow(one);
+  EXPECT_GT(row, CostOfGraphSearch(one) / one.ef_search);
+  EXPECT_LT(row, 2.0 * CostOfGraphSearch(one) / one.ef_search);
+  // Rows come from the segments by turns: the next one costs a batch of one of them.
+  EXPECT_LT(CostOfNextRow(Make(1'000'000, 128, 4)), 1.1 * row);
+
+  SearchSituation with_tail = one;
+  with_tail.tail_rows = one.rows;
+  EXPECT_GE(CostOfNextRow(with_tail), 0.0);
+  SearchSituation exact = one;
+  exact.segments = 0;
+  EXPECT_EQ(CostOfNextRow(exact), 0.0);
+}
+
 TEST(SearchPolicy, NeverComparesMoreCodesThanThereAre) {
   SearchSituation situation = Make(50, 128);
   situation.ef_search = 1'000;
