@@ -10,7 +10,8 @@
 # 20 seconds. TANDEM_TEST_OPERATIONS=100000 goes on until there were so many transactions: some minutes.
 # TANDEM_TEST_STOP_POINTS arms further switches in all sessions that compare, to see the test fail.
 #
-# Seen to fail with: all rows taken for settled (TANDEM_TEST_STOP_POINTS=all-rows-settled=on), within ten seconds.
+# Seen to fail with: all rows taken for settled (TANDEM_TEST_STOP_POINTS=all-rows-settled=on), within ten seconds; sets kept by our index's OID
+# instead of its file and incarnation.
 use strict;
 use warnings;
 
