@@ -185,27 +185,26 @@ FilterPart* TailOf(FilterMap* map, uint64 first_row, uint64 end_row, const base:
 
 /// nullptr if the cache has none that is of use here.
 FilterPart* AdoptTail(FilterMap* map) {
+  // What was asked of this very snapshot leaves nothing unsettled.
   shmem::PinnedSet set;
-  if (!Find(map, kNoSegment, kAllRows, &set)) return nullptr;
+  if (map->tids != nullptr || !Find(map, kNoSegment, kAllRows, &set)) return nullptr;
   const FilterView& view = map->view;
-  const uint64 first_row = set.age.view;
-  const uint64 maybes = view.rows - Min(view.rows, Max(set.age.end_row, view.sealed_rows));
-  FilterPart* part = nullptr;
-  if (map->tids != nullptr) {
-    // What it says is of this very snapshot: nothing of it is unsettled.
-    shmem::UnpinFilterSet(set.pin);
-    return nullptr;
-  }
-  if (first_row == view.sealed_rows && set.age.end_row == view.rows) {
-    part = AddPart(map->parts, PartKind::kAll, kNoSegment, view.sealed_rows, view.rows);
+  const uint64 end_row = set.age.end_row;
+  const uint64 first_row = end_row - set.set.bound();
+  if (first_row == view.sealed_rows && end_row == view.rows) {
+    FilterPart* part = AddPart(map->parts, PartKind::kAll, kNoSegment, first_row, end_row);
     part->rows = std::move(set.set);
     part->row_pin = SetPin(set.pin);
-  } else {
-    if (first_row <= view.sealed_rows && policy::FewUnsettledRows(maybes, KnownRows(*map, set.set)))
-      part = TailOf(map, first_row, set.age.end_row, set.set);
-    shmem::UnpinFilterSet(set.pin);
+    part->is_kept = true;
+    return part;
   }
-  if (part != nullptr) part->is_kept = true;
+  const uint64 unsettled = view.rows - Min(view.rows, Max(end_row, view.sealed_rows));
+  FilterPart* part = nullptr;
+  if (first_row <= view.sealed_rows && policy::FewUnsettledRows(unsettled, KnownRows(*map, set.set))) {
+    part = TailOf(map, first_row, end_row, set.set);
+    part->is_kept = true;
+  }
+  shmem::UnpinFilterSet(set.pin);
   return part;
 }
 
@@ -296,6 +295,13 @@ FilterPart* Tail(FilterMap* map, uint32 i, PartKind kind) {
 bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
   FilterPart* part = FindSegmentPart(*map, i, PartKind::kGraph);
   if (part->has_nodes) return true;
+  if (part->rows.empty()) {
+    // Operands of an And that were not asked have no parts.
+    part->nodes = base::OrdinalSet(scan->reader.header().nodes);
+    pg::Guard([part] { part->nodes.Freeze(); });
+    part->has_nodes = true;
+    return true;
+  }
   const bool is_single_rows = scan->reader.header().row_starts_at == 0;
   if (map->filter->op == FilterOp::kTerm || (is_single_rows && !part->rows.is_bitmap()))
     return MapNodes(part, scan, chunks_loaded);
@@ -313,8 +319,10 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
 
 // ---- Keeping ----
 
+/// Of two tails, that of the later view of the index is of more use, even if it ends earlier.
 void Keep(const FilterMap& map, const FilterPart& part, SetKind kind, const base::OrdinalSet& set) {
-  shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), {part.first_row, part.end_row}, set);
+  shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), {map.view.manifest->root.version, part.end_row},
+                          set);
 }
 
 /// Of a tail, the rows that are settled.
@@ -431,7 +439,14 @@ FilterPart* MapTailRows(FilterMap* map) {
 }
 
 FilterPart* MapRestRows(FilterMap* map, uint32 i) {
-  return Rest(map, i, PartKind::kRest);
+  FilterPart* rest = Rest(map, i, PartKind::kRest);
+  // An operand that was known from the cache, and is asked now, may admit more than then (blocks of which nothing more is known):
+  // also rows of the graph that another operand admits, and that were returned.
+  if (map->filter->op != FilterOp::kTerm) {
+    const base::OrdinalSet& returned = FindSegmentPart(*map, i, PartKind::kGraph)->rows;
+    pg::Guard([&] { rest->rows = base::Subtract(rest->rows, returned); });
+  }
+  return rest;
 }
 
 bool MapSegmentNodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {

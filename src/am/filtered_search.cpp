@@ -44,7 +44,8 @@ static void EnterMap(Search* search) {
   FilterView view;
   view.index = search->index;
   view.manifest = &manifest;
-  view.directory = flat.directory;
+  view.directory =
+      storage::CopyDirectory(*flat.directory);  // a flat scan may get another one for rows without a vector
   view.snapshot = search->snapshot;
   view.sealed_rows = manifest.segment_count > 0 ? manifest.root.sealed_rows : 0;
   view.rows = flat.rows;

@@ -141,6 +141,15 @@ OrdinalSet Intersect(const OrdinalSet& a, const OrdinalSet& b) {
   return OrdinalAlgebra::Intersect(a, b);
 }
 
+OrdinalSet Subtract(const OrdinalSet& a, const OrdinalSet& b) {
+  OrdinalSet rest(a.bound());
+  OrdinalWalk walk(&a);
+  for (std::uint32_t ordinal; walk.Next(&ordinal);)
+    if (!b.Contains(ordinal)) rest.Add(ordinal);
+  rest.Freeze();
+  return rest;
+}
+
 OrdinalSet Unite(const OrdinalSet& a, const OrdinalSet& b) {
   return OrdinalAlgebra::Unite(a, b);
 }

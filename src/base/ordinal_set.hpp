@@ -112,6 +112,8 @@ class OrdinalSet {
 
 /// What both have. Frozen ones of the same bound; frozen, in the form that Add() would have chosen. Throws std::bad_alloc.
 [[nodiscard]] OrdinalSet Intersect(const OrdinalSet& a, const OrdinalSet& b);
+/// What `a` has and `b` does not; likewise.
+[[nodiscard]] OrdinalSet Subtract(const OrdinalSet& a, const OrdinalSet& b);
 /// What one of them has; likewise.
 [[nodiscard]] OrdinalSet Unite(const OrdinalSet& a, const OrdinalSet& b);
 

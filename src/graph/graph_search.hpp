@@ -103,6 +103,7 @@ class GraphSearch {
     pool_size_ = 0;
     next_ = 0;
     spill_.clear();
+    near_count_ = 0;
     batch_.clear();
     batch_.reserve(ef_);
   }
@@ -157,6 +158,9 @@ class GraphSearch {
   void ScoreNodes(Reader* reader, const base::OrdinalSet& nodes) {
     for (Entry& entry : spill_) entry |= kExpanded;
     spill_.reserve(spill_.size() + nodes.size());
+    near_count_ = 0;
+    near_limit_ = ~Entry{0};
+    for (std::size_t i = 0; i < spill_.size(); ++i) SetApartIfNear(i);
     base::OrdinalWalk walk(&nodes);
     fresh_count_ = paged_count_ = 0;
     GrowFresh(2 * kScoreAtOnce);
@@ -224,6 +228,8 @@ class GraphSearch {
   static constexpr std::uint32_t kSpread = 16;
   static constexpr std::uint32_t kWidest = 8;
   static constexpr std::uint32_t kLargestScoredBatch = 4096;
+  /// So many times ef_ are set apart before they are cut down to ef_: few cuts, of little.
+  static constexpr std::size_t kNearRoom = 4;
   static constexpr std::size_t kScoreAtOnce = 32;
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
@@ -588,13 +594,30 @@ class GraphSearch {
   void ScoreIntoSpill(Reader* reader, std::size_t count) {
     query_.Keys(codes_.data(), count, keys_.data());
     counters_.distances += count;
-    for (std::size_t i = 0; i < count; ++i) spill_.push_back(EntryOf(keys_[i], fresh_[i]) | kExpanded);
+    for (std::size_t i = 0; i < count; ++i) AddScored(EntryOf(keys_[i], fresh_[i]) | kExpanded);
     for (std::size_t i = 0; i < paged_count_; ++i)
-      spill_.push_back(EntryOf(PagedKey(reader, paged_[i]), paged_[i]) | kExpanded);
+      AddScored(EntryOf(PagedKey(reader, paged_[i]), paged_[i]) | kExpanded);
     fresh_count_ -= count;
     std::copy_n(fresh_.begin() + static_cast<std::ptrdiff_t>(count), fresh_count_, fresh_.begin());
     std::copy_n(codes_.begin() + static_cast<std::ptrdiff_t>(count), fresh_count_, codes_.begin());
     paged_count_ = 0;
+  }
+
+  void AddScored(Entry entry) {
+    spill_.push_back(entry);
+    SetApartIfNear(spill_.size() - 1);
+  }
+
+  /// The nearest of the spill come to its front while it is filled, so that the first batch need not be selected from all of it.
+  /// What is in front of near_count_ includes the ef_ nearest of those before `at`; all behind are farther than near_limit_.
+  void SetApartIfNear(std::size_t at) {
+    if (spill_[at] > near_limit_) return;
+    std::swap(spill_[at], spill_[near_count_++]);
+    if (near_count_ < kNearRoom * std::size_t{ef_}) return;
+    const auto last = spill_.begin() + static_cast<std::ptrdiff_t>(ef_) - 1;
+    std::nth_element(spill_.begin(), last, spill_.begin() + static_cast<std::ptrdiff_t>(near_count_));
+    near_limit_ = *last;
+    near_count_ = ef_;
   }
 
   /// Room for `more` in what a step asks for.
@@ -621,7 +644,10 @@ class GraphSearch {
   void RefillPool() {
     const std::size_t count = std::min<std::size_t>(ef_, spill_.size());
     const auto end = spill_.begin() + static_cast<std::ptrdiff_t>(count);
-    if (count < spill_.size()) std::nth_element(spill_.begin(), end, spill_.end());
+    const std::size_t among = near_count_ >= count ? near_count_ : spill_.size();
+    near_count_ = 0;
+    if (count < among)
+      std::nth_element(spill_.begin(), end, spill_.begin() + static_cast<std::ptrdiff_t>(among));
     std::sort(spill_.begin(), end);
     std::copy(spill_.begin(), end, pool_.begin());
     pool_size_ = count;
@@ -678,6 +704,8 @@ class GraphSearch {
   std::size_t next_ = 0;  ///< nodes before it in the pool are expanded
   std::vector<Entry> pool_;
   std::vector<Entry> spill_;
+  std::size_t near_count_ = 0;  ///< see SetApartIfNear(); 0: the spill is in no order at all
+  Entry near_limit_ = 0;
   std::vector<FoundNode> batch_;
 
   // Of the step at hand. On upper levels fresh_ has ordinals and paged_ their nodes.

@@ -21,6 +21,7 @@ extern "C" {
 #include "access/hash.h"
 #include "access/nbtree.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "utils/fmgroids.h"
@@ -64,8 +65,14 @@ bool GivesEachTupleEntries(Oid handler) {
          handler == F_GISTHANDLER || handler == F_SPGHANDLER;
 }
 
+/// Of `anyelement` nothing is known but its name: a value may be a pointer.
+bool IsOfKnownType(Oid type) {
+  return type != ANYELEMENTOID && type != ANYNONARRAYOID && type != ANYCOMPATIBLEOID;
+}
+
 bool MayKeep(const ScanKeyData& key) {
-  return (key.sk_flags & SK_ROW_HEADER) == 0 && IsImmutable(key.sk_func.fn_oid);
+  return IsOfKnownType(key.sk_subtype) && (key.sk_flags & SK_ROW_HEADER) == 0 &&
+         IsImmutable(key.sk_func.fn_oid);
 }
 
 bool MayKeep(const BitmapIndexScanState& scan) {
@@ -146,11 +153,26 @@ struct Source {
   TermCounts* counts;
 };
 
+/// Of everything that fulfils the condition: gin_fuzzy_search_limit would make a sample of it, and everybody's if it is kept (H10).
+TIDBitmap* RunWhole(PlanState* plan) {
+  TIDBitmap* volatile bitmap = nullptr;
+  const int limit = GinFuzzySearchLimit;
+  PG_TRY();
+  {
+    GinFuzzySearchLimit = 0;
+    bitmap = reinterpret_cast<TIDBitmap*>(MultiExecProcNode(plan));
+  }
+  PG_FINALLY();
+  { GinFuzzySearchLimit = limit; }
+  PG_END_TRY();
+  return bitmap;
+}
+
 const base::TidSet* Evaluate(void* arg) {
   const auto* source = static_cast<Source*>(arg);
   // Called in the middle of a scan, in whatever context that is: what the plan leaves behind lives as long as its own state.
   const MemoryContext old_context = MemoryContextSwitchTo(source->plan->state->es_query_cxt);
-  auto* bitmap = reinterpret_cast<TIDBitmap*>(MultiExecProcNode(source->plan));
+  TIDBitmap* bitmap = RunWhole(source->plan);
   MemoryContextSwitchTo(old_context);
   if (bitmap == nullptr || !IsA(bitmap, TIDBitmap)) elog(ERROR, "unrecognized result from subplan");
   auto* set = pg::Own<base::TidSet>(source->context);
@@ -206,16 +228,6 @@ bool MayKeep(PlanState* plan) {
   return operands.count > 0;
 }
 
-bool IsFuzzy(PlanState* plan) {
-  if (GinFuzzySearchLimit == 0) return false;
-  if (IsA(plan, BitmapIndexScanState))
-    return castNode(BitmapIndexScanState, plan)->biss_RelationDesc->rd_amhandler == F_GINHANDLER;
-  const PlanSpan operands = OperandsOf(plan);
-  for (int i = 0; i < operands.count; i++)
-    if (IsFuzzy(operands.plans[i])) return true;
-  return false;
-}
-
 const am::Filter* MakeNode(PlanState* plan, MemoryContext context, TermCounts* counts);
 
 am::Filter* MakeTerm(PlanState* plan, MemoryContext context, TermCounts* counts) {
@@ -247,7 +259,6 @@ const am::Filter* MakeNode(PlanState* plan, MemoryContext context, TermCounts* c
 }  // namespace
 
 const am::Filter* MakeFilter(PlanState* plan, MemoryContext context, TermCounts* counts) {
-  if (IsFuzzy(plan)) return nullptr;
   PrepareKeys(plan);
   const MemoryContext old_context = MemoryContextSwitchTo(context);
   const am::Filter* filter =

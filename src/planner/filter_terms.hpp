@@ -20,8 +20,7 @@ struct TermCounts {
 
 /// Makes a filter of `plan`, whose parameters have their values now. It, and what its terms are evaluated to, is in `context`, and
 /// refers to `plan` and `counts`. Where an answer may not be kept, because something beside the index and the keys can change it,
-/// the largest part of the plan is one term without a key. nullptr: what the plan says cannot be relied on
-/// (gin_fuzzy_search_limit), and there is no filter.
+/// the largest part of the plan is one term without a key.
 [[nodiscard]] const am::Filter* MakeFilter(PlanState* plan, MemoryContext context, TermCounts* counts);
 
 }  // namespace tandem::planner

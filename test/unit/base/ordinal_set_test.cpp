@@ -169,8 +169,14 @@ std::set<std::uint32_t> Common(const std::set<std::uint32_t>& a, const std::set<
   return both;
 }
 
+std::set<std::uint32_t> OnlyInFirst(const std::set<std::uint32_t>& a, const std::set<std::uint32_t>& b) {
+  std::set<std::uint32_t> rest;
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::inserter(rest, rest.end()));
+  return rest;
+}
+
 // Broken once by a gallop that skips what it jumped on; by lists united without a look at their size.
-TEST(OrdinalSet, IntersectsAndUnitesInEveryForm) {
+TEST(OrdinalSet, IntersectsUnitesAndSubtractsInEveryForm) {
   std::mt19937 generator(11);
   for (const std::uint32_t bound : {0U, 1U, 63U, 64U, 65U, 4'097U, 100'000U}) {
     for (const std::uint32_t first : {0U, 1U, 40U, 1'500U, 3'000U, 90'000U}) {
@@ -188,8 +194,10 @@ TEST(OrdinalSet, IntersectsAndUnitesInEveryForm) {
             const OrdinalSet& right = swapped ? a : other;
             const OrdinalSet common = Intersect(left, right);
             const OrdinalSet united = Unite(left, right);
+            const OrdinalSet rest = Subtract(left, right);
             ExpectSame(common, both);
             ExpectSame(united, either);
+            ExpectSame(rest, swapped ? OnlyInFirst(in_b, in_a) : OnlyInFirst(in_a, in_b));
             const std::size_t most_listed = std::size_t{bound} / 64 * 2 + 64;
             EXPECT_EQ(common.bound(), bound);
             EXPECT_EQ(common.is_bitmap(), both.size() > most_listed);
