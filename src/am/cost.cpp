@@ -165,13 +165,13 @@ bool IsTandemIndex(const IndexOptInfo* index) {
   return reinterpret_cast<Untyped>(index->amcostestimate) == reinterpret_cast<Untyped>(CostEstimate);
 }
 
-FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows) {
+FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows, double looked_up) {
   const policy::SearchSituation situation = SituationOf(index);
   const auto rows = static_cast<double>(situation.rows);
   const double share = Min(1.0, filter_rows / rows);
   const auto loose_rows = static_cast<double>(situation.tail_rows);
-  const double map = kOperatorsToFilter + filter_rows * kOperatorsPerTid +
-                     PagesOfRows(index->rel, filter_rows) * kOperatorsPerTidPage +
+  const double map = kOperatorsToFilter + looked_up * kOperatorsPerTid +
+                     PagesOfRows(index->rel, looked_up) * kOperatorsPerTidPage +
                      loose_rows * kOperatorsPerHead;
   const double row_bytes = situation.dimensions * static_cast<double>(sizeof(float));
   const double vector = kOperatorsPerScatteredRow + kOperatorsPerKilobyte * row_bytes / 1024.0;

@@ -24,7 +24,9 @@ struct FilteredSearchCost {
   Cost startup;
   Cost run;
 };
-[[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows);
+/// looked_up: TIDs of all its terms.
+[[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows,
+                                                      double looked_up);
 
 /// From the next rescan on, the scan returns rows that `filter` admits: all of them before it ends, rows with a NULL vector
 /// last. In strict order those that graphs find late are dropped, as without a filter. Others may be among them: the caller checks

@@ -53,6 +53,22 @@ bool Filters(const Path* path) {
 
 }  // namespace
 
+namespace {
+
+double RowsOfScans(const RelOptInfo* relation, const Path* path) {
+  const List* children = NIL;
+  if (IsA(path, IndexPath))
+    return clamp_row_est(relation->tuples * reinterpret_cast<const IndexPath*>(path)->indexselectivity);
+  if (IsA(path, BitmapAndPath)) children = reinterpret_cast<const BitmapAndPath*>(path)->bitmapquals;
+  if (IsA(path, BitmapOrPath)) children = reinterpret_cast<const BitmapOrPath*>(path)->bitmapquals;
+  double rows = 0;
+  ListCell* cell;
+  foreach (cell, children) rows += RowsOfScans(relation, static_cast<const Path*>(lfirst(cell)));
+  return rows;
+}
+
+}  // namespace
+
 BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation) {
   if (relation->baserestrictinfo == NIL) return nullptr;
   List* indexes = BitmapIndexesOf(relation);
@@ -81,6 +97,7 @@ NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeap
   cost_bitmap_tree_node(filter->bitmapqual, &result.bitmap, &selectivity);
   result.heap = filter->path.total_cost - result.bitmap - (enable_bitmapscan ? 0 : pg::kDisableCost);
   result.rows = clamp_row_est(relation->tuples * selectivity);
+  result.looked_up = RowsOfScans(relation, filter->bitmapqual);
   return result;
 }
 

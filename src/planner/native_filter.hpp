@@ -13,6 +13,8 @@ struct NativeFilterCost {
   Cost bitmap;  ///< to have it
   Cost heap;    ///< to visit all rows that it admits, and to check them
   double rows;  ///< these
+  double
+      looked_up;  ///< rows of our index that are found by their TIDs: of each scan in it, as each is a term by itself
 };
 [[nodiscard]] NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter);
 

@@ -10,7 +10,8 @@
 //
 // With a filter, native indexes have said which rows may fulfil the conditions: a bitmap of TIDs, delivered by the plan below the node.
 //
-// Conditions are checked on the heap tuple, all of them and in the planner's order.
+// Conditions are checked on the heap tuple, all of them and in the planner's order. Where one bounds the distance, the scan ends at the
+// first row that is too far, if rows come in order.
 
 #include "pg/compat.hpp"
 
@@ -19,6 +20,8 @@
 #include <cmath>
 
 #include "am/scan.hpp"
+#include "pg/settings.hpp"
+#include "planner/distance_bound.hpp"
 #include "planner/filter_terms.hpp"
 #include "planner/scan_plan.hpp"
 
@@ -55,6 +58,8 @@ struct ScanNode {
   uint64 filters_made;           ///< over all rescans
   TermCounts terms;              ///< of these
   bool is_positioned;            ///< the scan has its query
+  DistanceBounds bounds;
+  bool stops;  ///< at the first row that is too far: rows come in order
 };
 
 ScanNode* NodeOf(CustomScanState* state) {
@@ -65,18 +70,6 @@ ScanNode* NodeOf(ScanState* state) {
 }
 
 // ---- The distance as a value that is known ----
-
-/// `a <-> b` and `b <-> a` are one distance if each operator is the other's commutator.
-bool IsCommuted(const OpExpr* one, const OpExpr* other) {
-  return list_length(one->args) == 2 && list_length(other->args) == 2 &&
-         get_commutator(one->opno) == other->opno && one->inputcollid == other->inputcollid &&
-         equal(linitial(one->args), lsecond(other->args)) && equal(lsecond(one->args), linitial(other->args));
-}
-
-bool IsDistance(const Node* expression, const OpExpr* distance) {
-  if (!IsA(expression, OpExpr)) return false;
-  return equal(expression, distance) || IsCommuted(reinterpret_cast<const OpExpr*>(expression), distance);
-}
 
 Node* ReplaceDistance(Node* expression, void* distance) {
   if (expression == nullptr) return nullptr;
@@ -120,6 +113,9 @@ void Position(ScanNode* node) {
                          distance->inputcollid, distance->opfuncid, node->query_value);
   index_rescan(node->scan, nullptr, 0, &key, 1);
   node->is_positioned = true;
+  ForgetBounds(node->bounds);
+  node->stops =
+      node->bounds.bounds != NIL && pg::CurrentSettings().iterative_scan != pg::IterativeScan::kRelaxedOrder;
 }
 
 // ---- The filter ----
@@ -177,9 +173,12 @@ TupleTableSlot* NextRow(ScanState* state) {
   if (FilterPlanOf(node) != nullptr && !node->has_filter) SetFilter(node);
   if (!node->is_positioned) Position(node);
   if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
-  if (node->column == 0) return slot;
   const bool is_null = node->scan->xs_orderbynulls[0];
   const Datum distance = node->scan->xs_orderbyvals[0];
+  if (node->stops &&
+      IsTooFar(node->bounds, DatumGetFloat8(distance), is_null, node->custom.ss.ps.ps_ExprContext))
+    return ExecClearTuple(slot);
+  if (node->column == 0) return slot;
   if (is_null || IsExact(DatumGetFloat8(distance)))
     SetDistance(state->ps.ps_ExprContext, distance, is_null);
   else
@@ -245,6 +244,7 @@ void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
   node->index = index_open(node->plan.index, exec_rt_fetch(plan->scan.scanrelid, estate)->rellockmode);
   fmgr_info_cxt(node->plan.distance->opfuncid, &node->function, estate->es_query_cxt);
   node->query = ExecInitExpr(static_cast<Expr*>(lsecond(node->plan.distance->args)), &state->ss.ps);
+  node->bounds = PrepareBounds(plan->scan.plan.qual, node->plan.distance, &state->ss.ps);
   node->filter_context = AllocSetContextCreate(estate->es_query_cxt, "tandem filter", ALLOCSET_DEFAULT_SIZES);
   node->query_context =
       AllocSetContextCreate(estate->es_query_cxt, "tandem query value", ALLOCSET_DEFAULT_SIZES);

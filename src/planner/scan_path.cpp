@@ -10,6 +10,7 @@
 
 #include "am/scan.hpp"
 #include "pg/settings.hpp"
+#include "planner/distance_bound.hpp"
 #include "planner/native_filter.hpp"
 #include "planner/relation_copy.hpp"
 #include "planner/scan_node.hpp"
@@ -77,6 +78,19 @@ Cost SavedByNode(const IndexPath* path, Cost run_cost) {
   return Min(cost.per_tuple * path->path.rows, run_cost / 2);
 }
 
+/// The share of a scan that there is up to where conditions that bound the distance end it.
+Selectivity ShareWithinBounds(PlannerInfo* root, const RelOptInfo* relation, const IndexPath* path) {
+  const auto* distance = linitial_node(OpExpr, path->indexorderbys);
+  List* bounds = NIL;
+  ListCell* cell;
+  foreach (cell, relation->baserestrictinfo) {
+    auto* condition = lfirst_node(RestrictInfo, cell);
+    if (BoundsDistance(reinterpret_cast<const Node*>(condition->clause), distance))
+      bounds = lappend(bounds, condition);
+  }
+  return clauselist_selectivity(root, bounds, 0, JOIN_INNER, nullptr);
+}
+
 /// filter: nullptr if none.
 void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
                  BitmapHeapPath* filter) {
@@ -96,17 +110,20 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   add_path(relation, &path->path);
 }
 
-void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path) {
-  const Cost run_cost = index_path->path.total_cost - index_path->path.startup_cost;
+void AddPlainScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path) {
+  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) *
+                        ShareWithinBounds(root, relation, index_path);
   AddScanPath(relation, index_path, index_path->path.startup_cost,
               run_cost - SavedByNode(index_path, run_cost), nullptr);
 }
 
 /// A scan that visits only rows which the filter admits.
-void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, BitmapHeapPath* bitmap) {
+void AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                     BitmapHeapPath* bitmap) {
   const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
-  const am::FilteredSearchCost search = am::CostOfFilteredSearch(index_path->indexinfo, filter.rows);
-  const Cost run_cost = search.run + filter.heap;
+  const am::FilteredSearchCost search =
+      am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up);
+  const Cost run_cost = (search.run + filter.heap) * ShareWithinBounds(root, relation, index_path);
   AddScanPath(relation, index_path, filter.bitmap + search.startup,
               run_cost - SavedByNode(index_path, run_cost), bitmap);
 }
@@ -123,8 +140,8 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   if (path == nullptr) return;
   BitmapHeapPath* filter =
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
-  AddPlainScan(relation, path);
-  if (filter != nullptr) AddFilteredScan(relation, path, filter);
+  AddPlainScan(root, relation, path);
+  if (filter != nullptr) AddFilteredScan(root, relation, path, filter);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
