@@ -13,6 +13,7 @@
 #include "am/scan.hpp"
 #include "policy/filter_policy.hpp"
 #include "policy/search_policy.hpp"
+#include "shmem/filter_cache.hpp"
 #include "shmem/frame_pool.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/manifest.hpp"
@@ -175,7 +176,10 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter
                      loose_rows * kOperatorsPerHead;
   const double row_bytes = situation.dimensions * static_cast<double>(sizeof(float));
   const double vector = kOperatorsPerScatteredRow + kOperatorsPerKilobyte * row_bytes / 1024.0;
-  FilteredSearchCost cost = {map * cpu_operator_cost, 0.0};
+  // What others have asked is known, where it can be kept: half of the filters, for want of something better.
+  const double asked = shmem::FilterCacheExists() ? 0.5 : 1.0;
+  FilteredSearchCost cost = {asked * map * cpu_operator_cost, 0.0, rows};
+  if (situation.segments > 0) cost.first_rows = situation.ef_search;
   if (situation.segments == 0 ||
       filter_rows <= static_cast<double>(policy::LargestExactSet(situation.dimensions))) {
     cost.startup += filter_rows * vector * cpu_operator_cost;

@@ -23,6 +23,8 @@ constexpr uint16 kDistanceStrategy = 1;
 struct FilteredSearchCost {
   Cost startup;
   Cost run;
+  double
+      first_rows;  ///< so many a search without the filter finds as well as it ever does: later ones, in strict order, with gaps
 };
 /// looked_up: TIDs of all its terms.
 [[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows,

@@ -117,8 +117,17 @@ void AddPlainScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* inde
               run_cost - SavedByNode(index_path, run_cost), nullptr);
 }
 
-/// A scan that visits only rows which the filter admits.
-void AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+/// Rows in order of distance until as many fulfil the conditions as are asked for. Nobody knows how many that are of one table of several.
+double RowsUntilEnough(const PlannerInfo* root, const RelOptInfo* relation) {
+  const double rows = Max(relation->rows, 1.0);
+  const bool is_alone = bms_membership(root->all_baserels) == BMS_SINGLETON;
+  const double wanted = is_alone && root->limit_tuples > 0 ? Min(root->limit_tuples, rows) : rows;
+  return is_alone ? wanted * Max(relation->tuples, rows) / rows : 0.0;
+}
+
+/// A scan that visits only rows which the filter admits. True if none without it should be taken, whatever it costs: it would return
+/// farther rows for nearer ones.
+bool AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                      BitmapHeapPath* bitmap) {
   const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
   const am::FilteredSearchCost search =
@@ -126,6 +135,7 @@ void AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* i
   const Cost run_cost = (search.run + filter.heap) * ShareWithinBounds(root, relation, index_path);
   AddScanPath(relation, index_path, filter.bitmap + search.startup,
               run_cost - SavedByNode(index_path, run_cost), bitmap);
+  return RowsUntilEnough(root, relation) > search.first_rows;
 }
 
 bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -140,8 +150,8 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   if (path == nullptr) return;
   BitmapHeapPath* filter =
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
-  AddPlainScan(root, relation, path);
-  if (filter != nullptr) AddFilteredScan(root, relation, path, filter);
+  const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter);
+  if (!is_needed) AddPlainScan(root, relation, path);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,

@@ -96,10 +96,13 @@ double CostOfGraphSearch(const SearchSituation& situation) noexcept {
 }
 
 double CostOfNextRow(const SearchSituation& situation) noexcept {
+  // A thousand rows of 1,000,000 of 128 dimensions took 26 us each, five shares of a batch: later batches go farther for each node,
+  // and in strict order much of what they find comes too late.
+  constexpr double kLaterBatches = 5.0;
   if (situation.segments == 0) return 0.0;  // an exact scan has computed all distances
   const std::uint64_t sealed = situation.rows - std::min(situation.tail_rows, situation.rows);
   const double batch = SegmentNs(situation, static_cast<double>(sealed) / situation.segments);
-  return InUnits(batch / std::max(1U, situation.ef_search) + ReRankNs(situation));
+  return InUnits(kLaterBatches * batch / std::max(1U, situation.ef_search) + ReRankNs(situation));
 }
 
 bool PrefersExactScan(const SearchSituation& situation) noexcept {

@@ -26,7 +26,7 @@ struct SearchSituation {
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
 /// Segments by graph, the tail by code or exactly.
 [[nodiscard]] double CostOfGraphSearch(const SearchSituation& situation) noexcept;
-/// Of one more row than a first batch has: its share of a segment's next batch, and its true distance.
+/// Of one more row than a first batch has, far beyond that: its share of a segment's later batches, and its true distance.
 [[nodiscard]] double CostOfNextRow(const SearchSituation& situation) noexcept;
 /// Always without segments.
 [[nodiscard]] bool PrefersExactScan(const SearchSituation& situation) noexcept;
