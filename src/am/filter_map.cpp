@@ -169,6 +169,7 @@ FilterPart* TailOf(FilterMap* map, uint64 first_row, uint64 end_row, const base:
   const uint64 sealed = map->view.sealed_rows;
   const uint64 rows = map->view.rows;
   FilterPart* part = AddPart(map->parts, PartKind::kAll, kNoSegment, sealed, rows);
+  part->is_kept = true;  // what is known of it came from there
   pg::Guard([&] {
     base::OrdinalWalk walk(&set);
     std::uint32_t ordinal;
@@ -200,28 +201,26 @@ FilterPart* AdoptTail(FilterMap* map) {
   }
   const uint64 unsettled = view.rows - Min(view.rows, Max(end_row, view.sealed_rows));
   FilterPart* part = nullptr;
-  if (first_row <= view.sealed_rows && policy::FewUnsettledRows(unsettled, KnownRows(*map, set.set))) {
+  if (first_row <= view.sealed_rows && policy::FewUnsettledRows(unsettled, KnownRows(*map, set.set)))
     part = TailOf(map, first_row, end_row, set.set);
-    part->is_kept = true;
-  }
   shmem::UnpinFilterSet(set.pin);
   return part;
 }
 
-/// All of the tail, if that is few rows beside those of segments that the cache knew; nullptr if it is not.
-FilterPart* WholeTail(FilterMap* map) {
-  const FilterView& view = map->view;
-  const base::OrdinalSet none;
-  if (map->tids != nullptr || !policy::FewUnsettledRows(view.rows - view.sealed_rows, KnownRows(*map, none)))
-    return nullptr;
-  FilterPart* part = TailOf(map, view.sealed_rows, view.sealed_rows, none);
-  part->is_kept = true;
-  return part;
+FilterPart* AllOfTail(FilterMap* map) {
+  const uint64 sealed = map->view.sealed_rows;
+  return TailOf(map, sealed, sealed, base::OrdinalSet());
+}
+
+/// True if the whole tail is few rows beside those of segments that the cache knew.
+bool MayAdmitTail(const FilterMap& map) {
+  return map.found && map.tids == nullptr &&
+         policy::FewUnsettledRows(map.view.rows - map.view.sealed_rows, KnownRows(map, base::OrdinalSet()));
 }
 
 FilterPart* TermTail(FilterMap* map) {
   FilterPart* part = AdoptTail(map);
-  if (part == nullptr && map->found) part = WholeTail(map);
+  if (part == nullptr && MayAdmitTail(*map)) part = AllOfTail(map);
   if (part != nullptr) return part;
   part = MapRows(map->parts, map->view, kNoSegment, map->view.sealed_rows, map->view.rows, TidsOf(map));
   map->counts->mapped += part->rows.size();
@@ -278,17 +277,10 @@ FilterPart* Rest(FilterMap* map, uint32 i, PartKind kind) {
   return TermRest(map, i);
 }
 
-FilterPart* EmptyTail(FilterMap* map) {
-  FilterPart* part = AddPart(map->parts, PartKind::kAll, kNoSegment, map->view.rows, map->view.rows);
-  pg::Guard([part] { part->rows.Freeze(); });
-  part->is_kept = true;
-  return part;
-}
-
 FilterPart* Tail(FilterMap* map, uint32 i, PartKind kind) {
   FilterPart* part = FindPart(*map->parts, PartKind::kAll, kNoSegment);
   if (part != nullptr) return part;
-  if (map->view.sealed_rows == map->view.rows) return EmptyTail(map);
+  if (map->view.sealed_rows == map->view.rows) return AllOfTail(map);
   return map->filter->op == FilterOp::kTerm ? TermTail(map) : CombineParts(map, i, kind, Tail);
 }
 

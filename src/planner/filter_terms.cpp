@@ -185,7 +185,6 @@ const base::TidSet* Evaluate(void* arg) {
   tbm_free(bitmap);
   pg::Guard([set] { set->Freeze(); });
   source->counts->evaluated++;
-  source->counts->tids += set->size();
   source->counts->blocks += set->whole_blocks();
   pg::StopPoint("filter-made");
   return set;

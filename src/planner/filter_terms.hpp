@@ -14,8 +14,7 @@ namespace tandem::planner {
 /// What terms did when they were evaluated, summed up.
 struct TermCounts {
   uint64 evaluated;
-  uint64 tids;    ///< in their bitmaps
-  uint64 blocks;  ///< of which nothing more was known
+  uint64 blocks;  ///< in their bitmaps, of which nothing more was known
 };
 
 /// Makes a filter of `plan`, whose parameters have their values now. It, and what its terms are evaluated to, is in `context`, and

@@ -35,35 +35,33 @@ List* BitmapIndexesOf(const RelOptInfo* relation) {
   return indexes;
 }
 
+/// Of And and Or; NIL of what is neither.
+const List* OperandsOf(const Path* path) {
+  if (IsA(path, BitmapAndPath)) return reinterpret_cast<const BitmapAndPath*>(path)->bitmapquals;
+  if (IsA(path, BitmapOrPath)) return reinterpret_cast<const BitmapOrPath*>(path)->bitmapquals;
+  return NIL;
+}
+
 /// True if every index in the tree filters at all. One that has all the columns a query needs is offered without a condition, for
 /// the sake of an index-only scan that we do not want.
 bool Filters(const Path* path) {
-  const List* children = NIL;
   if (IsA(path, IndexPath)) {
     const auto* index_path = reinterpret_cast<const IndexPath*>(path);
     return index_path->indexclauses != NIL || index_path->indexinfo->indpred != NIL;
   }
-  if (IsA(path, BitmapAndPath)) children = reinterpret_cast<const BitmapAndPath*>(path)->bitmapquals;
-  if (IsA(path, BitmapOrPath)) children = reinterpret_cast<const BitmapOrPath*>(path)->bitmapquals;
+  const List* operands = OperandsOf(path);
   ListCell* cell;
-  foreach (cell, children)
+  foreach (cell, operands)
     if (!Filters(static_cast<const Path*>(lfirst(cell)))) return false;
-  return children != NIL;
+  return operands != NIL;
 }
 
-}  // namespace
-
-namespace {
-
 double RowsOfScans(const RelOptInfo* relation, const Path* path) {
-  const List* children = NIL;
   if (IsA(path, IndexPath))
     return clamp_row_est(relation->tuples * reinterpret_cast<const IndexPath*>(path)->indexselectivity);
-  if (IsA(path, BitmapAndPath)) children = reinterpret_cast<const BitmapAndPath*>(path)->bitmapquals;
-  if (IsA(path, BitmapOrPath)) children = reinterpret_cast<const BitmapOrPath*>(path)->bitmapquals;
   double rows = 0;
   ListCell* cell;
-  foreach (cell, children) rows += RowsOfScans(relation, static_cast<const Path*>(lfirst(cell)));
+  foreach (cell, OperandsOf(path)) rows += RowsOfScans(relation, static_cast<const Path*>(lfirst(cell)));
   return rows;
 }
 

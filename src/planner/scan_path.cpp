@@ -110,29 +110,29 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   add_path(relation, &path->path);
 }
 
-void AddPlainScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path) {
-  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) *
-                        ShareWithinBounds(root, relation, index_path);
+/// share: of the scan, that is run.
+void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path, Selectivity share) {
+  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
   AddScanPath(relation, index_path, index_path->path.startup_cost,
               run_cost - SavedByNode(index_path, run_cost), nullptr);
 }
 
 /// Rows in order of distance until as many fulfil the conditions as are asked for. Nobody knows how many that are of one table of several.
 double RowsUntilEnough(const PlannerInfo* root, const RelOptInfo* relation) {
+  if (bms_membership(root->all_baserels) != BMS_SINGLETON) return 0.0;
   const double rows = Max(relation->rows, 1.0);
-  const bool is_alone = bms_membership(root->all_baserels) == BMS_SINGLETON;
-  const double wanted = is_alone && root->limit_tuples > 0 ? Min(root->limit_tuples, rows) : rows;
-  return is_alone ? wanted * Max(relation->tuples, rows) / rows : 0.0;
+  const double wanted = root->limit_tuples > 0 ? Min(root->limit_tuples, rows) : rows;
+  return wanted * Max(relation->tuples, rows) / rows;
 }
 
 /// A scan that visits only rows which the filter admits. True if none without it should be taken, whatever it costs: it would return
 /// farther rows for nearer ones.
-bool AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
-                     BitmapHeapPath* bitmap) {
+bool AddFilteredScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                     BitmapHeapPath* bitmap, Selectivity share) {
   const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
   const am::FilteredSearchCost search =
       am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up);
-  const Cost run_cost = (search.run + filter.heap) * ShareWithinBounds(root, relation, index_path);
+  const Cost run_cost = (search.run + filter.heap) * share;
   AddScanPath(relation, index_path, filter.bitmap + search.startup,
               run_cost - SavedByNode(index_path, run_cost), bitmap);
   return RowsUntilEnough(root, relation) > search.first_rows;
@@ -150,8 +150,9 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   if (path == nullptr) return;
   BitmapHeapPath* filter =
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
-  const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter);
-  if (!is_needed) AddPlainScan(root, relation, path);
+  const Selectivity share = ShareWithinBounds(root, relation, path);
+  const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter, share);
+  if (!is_needed) AddPlainScan(relation, path, share);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
