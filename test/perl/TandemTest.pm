@@ -17,7 +17,7 @@ our @EXPORT = qw(
   check_graph graph_problems segments_of sealed_rows await_folded await_rest
   arm_sql arm_server await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
   set_configuration worker_pid await_worker
-  start_session send_sql end_session start_script start_pgbench finish_pgbench
+  start_session send_sql end_session start_script start_pgbench finish_pgbench make_comparison check_filters
   crash_backend kill_server sqlstate_of children_of);
 
 # A new, started server with the extension in database postgres. Options: init => [arguments of Cluster::init],
@@ -393,6 +393,28 @@ sub end_session {
   eval { $session->quit };
   my $error = $session->{stderr};
   return $error;
+}
+
+# compare(n), for pgbench: an error if function(table, n), made by the test, finds differences in the tables "exact" or "graphs".
+sub make_comparison {
+  my ($node, $function) = @_;
+  $node->safe_psql('postgres', <<"SQL");
+CREATE FUNCTION compare(n int) RETURNS void LANGUAGE plpgsql AS \$\$
+DECLARE
+  problems text := $function((ARRAY['exact', 'graphs'])[1 + n % 2], n / 2);
+BEGIN
+  IF problems <> '' THEN RAISE EXCEPTION 'filter and table differ: %', left(problems, 1500); END IF;
+END \$\$;
+SQL
+}
+
+# One test for each of the two: function(table, 0 to last), and tandem_verify().
+sub check_filters {
+  my ($node, $function, $last, $label) = @_;
+  for my $table (qw(exact graphs)) {
+    my $problems = $node->safe_psql('postgres', "SELECT string_agg($function('$table', n), '') FROM generate_series(0, $last) AS n");
+    is(index_problems($node, "${table}_index") . $problems, '', "$table, $label");
+  }
 }
 
 # Starts psql over a script; output goes to FILE.out and FILE.err. It ends at the first error.

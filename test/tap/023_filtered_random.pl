@@ -34,14 +34,14 @@ CONF
 make_tables();
 make_checker();
 changes();
-check_all('at once afterwards');
+check_filters($node, 'filter_problems', 53, 'at once afterwards');
 await_rest($node, 'graphs_index');
-check_all('at rest');
+check_filters($node, 'filter_problems', 53, 'at rest');
 $node->safe_psql('postgres', "VACUUM $_") for @tables;
-check_all('after a last VACUUM');
+check_filters($node, 'filter_problems', 53, 'after a last VACUUM');
 $node->stop('immediate');
 $node->start;
-check_all('after a crash');
+check_filters($node, 'filter_problems', 53, 'after a crash');
 $node->stop;
 done_testing();
 
@@ -123,22 +123,8 @@ BEGIN
   IF n % 2 = 0 AND by_filter <> ARRAY(SELECT d FROM unnest(by_filter) AS d ORDER BY d) THEN problems := problems || format(E'%s: out of order: %s\\n', ordered, by_filter); END IF;
   RETURN problems;
 END \$\$;
-CREATE FUNCTION compare(n int) RETURNS void LANGUAGE plpgsql AS \$\$
-DECLARE
-  problems text := filter_problems((ARRAY['exact', 'graphs'])[1 + n % 2], n / 2);
-BEGIN
-  IF problems <> '' THEN RAISE EXCEPTION 'filter and table differ: %', left(problems, 1500); END IF;
-END \$\$;
 SQL
-}
-
-# One test: filters of all kinds, and tandem_verify().
-sub check_all {
-  my ($label) = @_;
-  for my $table (@tables) {
-    my $problems = $node->safe_psql('postgres', "SELECT string_agg(filter_problems('$table', n), '') FROM generate_series(0, 53) AS n");
-    is(index_problems($node, "${table}_index") . $problems, '', "$table, $label");
-  }
+  make_comparison($node, 'filter_problems');
 }
 
 sub changes {
