@@ -1,0 +1,56 @@
+#pragma once
+// What a piece of a cache is worth, and which of two caches gives way to the other.
+//
+// GreedyDual-Size-Frequency (Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy", HP
+// Labs HPL-98-69, 1998) gives a document frequency × cost ÷ size and ages it by what was evicted last. Here the frequency itself
+// decays, as in LRFU (Lee et al. 1999): two caches that are aged by their own evictions could not be compared with each other.
+
+#include <cstdint>
+
+namespace tandem::policy {
+
+/// A use is worth half of a new one after so long: a shift of the load shows within minutes (cache_policy_test), a pause of some seconds not.
+constexpr std::uint32_t kUseHalfLifeSeconds = 30;
+
+/// Uses, of which older ones count less. Times are seconds of a clock that never goes back.
+struct UseCount {
+  float uses = 0;  ///< as of `at`
+  std::uint32_t at = 0;
+};
+
+[[nodiscard]] float UsesAt(const UseCount& count, std::uint32_t now) noexcept;
+[[nodiscard]] UseCount WithUses(const UseCount& count, float more, std::uint32_t now) noexcept;
+
+/// What bringing a piece back costs, and what keeping it does.
+struct PieceCost {
+  float reload_us = 0;      ///< as measured when it was last brought
+  std::uint64_t bytes = 1;  ///< greater than 0
+};
+
+/// Microseconds a byte saves: frequency × recency × cost to bring back ÷ size.
+[[nodiscard]] double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept;
+
+// ---- Two caches ----
+
+enum class CacheSide : std::uint8_t { kGraph, kFilter };
+
+/// How the memory is shared out. coordinated: one takes what the other does not need; independent: each keeps its target.
+enum class BudgetMode : std::uint8_t { kCoordinated, kIndependent };
+
+/// One of the caches, in frames.
+struct CacheShare {
+  std::uint64_t frames = 0;
+  std::uint64_t target = 0;
+  std::uint64_t floor = 0;   ///< never taken away
+  double least_utility = 0;  ///< of what it would give up first
+};
+
+/// Of the frames that the requester's side may have in all.
+[[nodiscard]] std::uint64_t MostFrames(BudgetMode mode, const CacheShare& own,
+                                       const CacheShare& other) noexcept;
+
+/// Who gives memory up for `requester` when none is free: the other cache, or it itself. The one that is below its target takes from
+/// the one above; but a fifth of a target is lent to what is worth far more than what its owner would give up.
+[[nodiscard]] bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept;
+
+}  // namespace tandem::policy

@@ -1,0 +1,231 @@
+// What caches keep by utility, on traces: scans, Zipf's law, shifts, mixed sizes and costs. A cache of pieces is simulated as the
+// filter cache does it: of a few pieces at the hand of a clock the one of least utility goes.
+//
+// Seen to fail with: uses that do not decay; utility without the cost, without the size; the least useful piece of all given up only
+// by age (that is LRU, to which each trace is compared).
+
+#include "policy/cache_policy.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <list>
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+namespace tandem::policy {
+namespace {
+
+struct Piece {
+  std::uint32_t id;
+  PieceCost cost;
+  UseCount count;
+};
+
+/// Of `capacity` bytes. Ask() returns what a request costs: 0 where it was found.
+class SimulatedCache {
+ public:
+  SimulatedCache(std::uint64_t capacity, bool by_age) : capacity_(capacity), by_age_(by_age) {}
+
+  float Ask(std::uint32_t id, const PieceCost& cost, std::uint32_t now) {
+    const auto found = places_.find(id);
+    if (found != places_.end()) {
+      found->second->count = WithUses(found->second->count, 1, now);
+      // In the order of their last use only for LRU.
+      if (by_age_) pieces_.splice(pieces_.end(), pieces_, found->second);
+      return 0;
+    }
+    while (used_ + cost.bytes > capacity_) GiveUp(now);
+    pieces_.push_back({id, cost, {1, now}});
+    places_[id] = std::prev(pieces_.end());
+    used_ += cost.bytes;
+    return cost.reload_us;
+  }
+
+  [[nodiscard]] bool Has(std::uint32_t id) const { return places_.count(id) > 0; }
+
+ private:
+  static constexpr int kSample = 16;
+
+  void GiveUp(std::uint32_t now) {
+    auto victim = pieces_.begin();
+    for (int i = 0; i < kSample && !by_age_ && i < static_cast<int>(pieces_.size()); i++) {
+      // The hand goes on: what it has passed is behind all others.
+      const auto piece = pieces_.begin();
+      pieces_.splice(pieces_.end(), pieces_, piece);
+      if (i == 0 || UtilityOf(piece->count, piece->cost, now) < UtilityOf(victim->count, victim->cost, now))
+        victim = piece;
+    }
+    used_ -= victim->cost.bytes;
+    places_.erase(victim->id);
+    pieces_.erase(victim);
+  }
+
+  std::uint64_t capacity_;
+  bool by_age_;
+  std::uint64_t used_ = 0;
+  std::list<Piece> pieces_;
+  std::unordered_map<std::uint32_t, std::list<Piece>::iterator> places_;
+};
+
+constexpr PieceCost kOne = {1, 1};
+
+/// By Zipf's law with exponent 1, 0 the most frequent.
+std::vector<std::uint32_t> Zipf(std::uint32_t ids, std::size_t length, std::uint32_t seed) {
+  std::vector<double> sums(ids);
+  double sum = 0;
+  for (std::uint32_t i = 0; i < ids; i++) sums[i] = sum += 1.0 / (i + 1);
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> below(0, sum);
+  std::vector<std::uint32_t> trace(length);
+  for (auto& id : trace)
+    id = static_cast<std::uint32_t>(std::lower_bound(sums.begin(), sums.end(), below(random)) - sums.begin());
+  return trace;
+}
+
+TEST(CacheUtility, HalvesWithTimeAndAddsUp) {
+  UseCount count = WithUses({}, 8, 100);
+  EXPECT_FLOAT_EQ(UsesAt(count, 100), 8);
+  EXPECT_FLOAT_EQ(UsesAt(count, 100 + kUseHalfLifeSeconds), 4);
+  count = WithUses(count, 1, 100 + 2 * kUseHalfLifeSeconds);
+  EXPECT_FLOAT_EQ(UsesAt(count, 100 + 2 * kUseHalfLifeSeconds), 3);
+  // A process whose clock is a second behind.
+  EXPECT_FLOAT_EQ(UsesAt(count, 99), 3);
+  EXPECT_FLOAT_EQ(UsesAt(count, ~std::uint32_t{0}), 0);
+}
+
+TEST(CacheUtility, IsUsesTimesCostByBytes) {
+  EXPECT_DOUBLE_EQ(UtilityOf({3, 10}, {20, 5}, 10), 12);
+  EXPECT_GT(UtilityOf({1, 10}, {100, 10}, 10), UtilityOf({1, 10}, {99, 10}, 10));
+  EXPECT_GT(UtilityOf({1, 10}, {100, 10}, 10), UtilityOf({1, 10}, {100, 11}, 10));
+  EXPECT_DOUBLE_EQ(UtilityOf({1, 10}, {100, 0}, 10), 100) << "never by nothing";
+}
+
+// Filters that are used again and again, and one sweep over ten times as many as fit.
+TEST(CacheTraces, AScanDoesNotEmptyTheCache) {
+  SimulatedCache by_utility(100, false);
+  SimulatedCache by_age(100, true);
+  std::uint32_t now = 1;
+  for (int round = 0; round < 20; round++, now++)
+    for (std::uint32_t id = 0; id < 50; id++) {
+      by_utility.Ask(id, kOne, now);
+      by_age.Ask(id, kOne, now);
+    }
+  for (std::uint32_t id = 0; id < 1000; id++) {
+    by_utility.Ask(10'000 + id, kOne, now);
+    by_age.Ask(10'000 + id, kOne, now);
+  }
+  int kept_by_utility = 0;
+  int kept_by_age = 0;
+  for (std::uint32_t id = 0; id < 50; id++) {
+    kept_by_utility += by_utility.Has(id) ? 1 : 0;
+    kept_by_age += by_age.Has(id) ? 1 : 0;
+  }
+  EXPECT_GE(kept_by_utility, 45) << "samples are samples";
+  EXPECT_EQ(kept_by_age, 0);
+}
+
+TEST(CacheTraces, FindsMoreOfZipfsLawThanByAge) {
+  SimulatedCache by_utility(100, false);
+  SimulatedCache by_age(100, true);
+  float missed_by_utility = 0;
+  float missed_by_age = 0;
+  const std::vector<std::uint32_t> trace = Zipf(2000, 60'000, 1);
+  for (std::size_t i = 0; i < trace.size(); i++) {
+    const auto now = static_cast<std::uint32_t>(1 + i / 1000);
+    missed_by_utility += by_utility.Ask(trace[i], kOne, now);
+    missed_by_age += by_age.Ask(trace[i], kOne, now);
+  }
+  EXPECT_LT(missed_by_utility, 0.9F * missed_by_age);
+}
+
+// Another set of filters becomes the one that is used: within some half-lives the old one has gone.
+TEST(CacheTraces, FollowsAShift) {
+  SimulatedCache cache(100, false);
+  std::uint32_t now = 1;
+  for (int second = 0; second < 300; second++, now++)
+    for (std::uint32_t id = 0; id < 90; id++) cache.Ask(id, kOne, now);
+  std::uint32_t seconds_to_follow = 0;
+  for (float missed = 1; missed > 0 && seconds_to_follow < 1000; seconds_to_follow++, now++) {
+    missed = 0;
+    for (std::uint32_t id = 1000; id < 1090; id++) missed += cache.Ask(id, kOne, now);
+  }
+  EXPECT_LT(seconds_to_follow, 7 * kUseHalfLifeSeconds);
+  EXPECT_GT(seconds_to_follow, 2U) << "it does not forget at once";
+}
+
+// Small pieces that are as dear as large ones are worth more room; so are those that take long to make.
+TEST(CacheTraces, WeighsSizeAndCost) {
+  SimulatedCache by_utility(1000, false);
+  SimulatedCache by_age(1000, true);
+  float missed_by_utility = 0;
+  float missed_by_age = 0;
+  std::mt19937 random(3);
+  for (int i = 0; i < 60'000; i++) {
+    const auto now = static_cast<std::uint32_t>(1 + i / 1000);
+    const auto id = static_cast<std::uint32_t>(random() % 300);
+    const PieceCost cost = {id % 3 == 0 ? 50.F : 1.F, id % 2 == 0 ? 20U : 2U};
+    missed_by_utility += by_utility.Ask(id, cost, now);
+    missed_by_age += by_age.Ask(id, cost, now);
+  }
+  EXPECT_LT(missed_by_utility, 0.5F * missed_by_age);
+}
+
+// ---- Two caches ----
+
+constexpr auto kCoordinated = BudgetMode::kCoordinated;
+constexpr auto kIndependent = BudgetMode::kIndependent;
+
+TEST(CacheSides, WhoIsBelowItsTargetTakesFromWhoIsAbove) {
+  CacheShare poor = {10, 60, 5, 0};
+  CacheShare rich = {90, 40, 5, 1000};
+  EXPECT_TRUE(TakesFromOther(kCoordinated, poor, rich)) << "whatever it is worth";
+  EXPECT_FALSE(TakesFromOther(kCoordinated, rich, {10, 60, 10, 0}));
+  poor.frames = 50;
+  rich.frames = 50;
+  EXPECT_FALSE(TakesFromOther(kCoordinated, poor, rich)) << "a fifth is lent to what is worth far more";
+  EXPECT_FALSE(TakesFromOther(kIndependent, poor, rich));
+}
+
+TEST(CacheSides, AtTheirTargetsWorthDecidesWithinBounds) {
+  const CacheShare dear = {60, 60, 5, 100};
+  CacheShare cheap = {40, 40, 5, 20};
+  EXPECT_TRUE(TakesFromOther(kCoordinated, dear, cheap));
+  EXPECT_FALSE(TakesFromOther(kCoordinated, cheap, dear));
+  cheap.least_utility = 30;
+  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not for a little";
+  cheap = {32, 40, 5, 0};
+  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not more than a fifth";
+}
+
+TEST(CacheSides, TheFloorStays) {
+  const CacheShare own = {90, 95, 5, 100};
+  EXPECT_FALSE(TakesFromOther(kCoordinated, own, {10, 5, 10, 0}));
+  EXPECT_TRUE(TakesFromOther(kCoordinated, own, {11, 5, 10, 0}));
+}
+
+// Taking back and forth would only cost. What one has taken has no smaller utility than what gave way, so that the other does not
+// take it back while both remain as they are.
+TEST(CacheSides, NobodyTakesBackWhatWasJustTaken) {
+  for (std::uint64_t own_frames = 1; own_frames < 100; own_frames++)
+    for (const double own_utility : {0.5, 1.0, 3.0, 10.0})
+      for (const double other_utility : {0.5, 1.0, 3.0, 10.0}) {
+        const CacheShare own = {own_frames, 60, 5, own_utility};
+        const CacheShare other = {100 - own_frames, 40, 5, other_utility};
+        if (!TakesFromOther(kCoordinated, own, other)) continue;
+        const CacheShare own_after = {own_frames + 1, 60, 5, own_utility};
+        const CacheShare other_after = {100 - own_frames - 1, 40, 5, other_utility};
+        EXPECT_FALSE(TakesFromOther(kCoordinated, other_after, own_after)) << own_frames;
+      }
+}
+
+TEST(CacheSides, TogetherTheyNeverMayHaveMoreThanThereIs) {
+  EXPECT_EQ(MostFrames(kIndependent, {0, 60, 5, 0}, {0, 40, 8, 0}), 60U);
+  EXPECT_EQ(MostFrames(kCoordinated, {0, 60, 5, 0}, {0, 40, 8, 0}), 92U);
+}
+
+}  // namespace
+}  // namespace tandem::policy
