@@ -161,7 +161,7 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE distance < lag) AS out_of_order
 FROM (SELECT distance, lag(distance) OVER () FROM
         (SELECT v <#> '[1,2,3,4,5,6,7,8]' AS distance FROM directions WHERE v IS NOT NULL ORDER BY v <#> '[1,2,3,4,5,6,7,8]' LIMIT 500) o) l;
 
--- EXPLAIN in other formats is well formed, and says nothing without VERBOSE.
+-- EXPLAIN in other formats is well formed, and says nothing without ANALYZE.
 CREATE FUNCTION explained_json() RETURNS json LANGUAGE plpgsql AS $$
 DECLARE result json;
 BEGIN
@@ -185,5 +185,5 @@ SELECT json_array_length(e) AS queries, e -> 0 -> 'Tandem Indexes' -> 0 ->> 'Ind
 FROM explained_json() e;
 SELECT regexp_matches(explained_xml(), '<Tandem-Index>\s*<Index-Name>(\w+)</Index-Name>.*</Tandem-Indexes>\s*<Execution-Time>');
 SELECT regexp_matches(explained_yaml(), 'Tandem Indexes: \s*- Index Name: "(\w+)"\s*Strategy: "(\w+)"');
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id FROM searched ORDER BY v <-> '[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24]' LIMIT 3;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM searched ORDER BY v <-> '[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24]' LIMIT 3;
 DROP SCHEMA hnsw_search CASCADE;

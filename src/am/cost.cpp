@@ -138,13 +138,15 @@ double PagesOfRows(const RelOptInfo* relation, double rows) {
 }
 
 /// One of the index's segments, of which a filter admits a share.
-policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index, double share) {
+policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index, double share,
+                                           double wanted) {
   policy::FilterSituation segment;
   segment.rows = (index.rows - Min(index.tail_rows, index.rows)) / index.segments;
   segment.admitted = static_cast<uint64>(share * static_cast<double>(segment.rows));
   segment.dimensions = index.dimensions;
   segment.m = index.m;
   segment.ef_search = index.ef_search;
+  segment.wanted = static_cast<uint64>(wanted);
   segment.in_memory = index.in_memory;
   return segment;
 }
@@ -166,7 +168,8 @@ bool IsTandemIndex(const IndexOptInfo* index) {
   return reinterpret_cast<Untyped>(index->amcostestimate) == reinterpret_cast<Untyped>(CostEstimate);
 }
 
-FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows, double looked_up) {
+FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows, double looked_up,
+                                        double wanted) {
   const policy::SearchSituation situation = SituationOf(index);
   const auto rows = static_cast<double>(situation.rows);
   const double share = Min(1.0, filter_rows / rows);
@@ -185,7 +188,7 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter
     cost.startup += filter_rows * vector * cpu_operator_cost;
     return cost;
   }
-  const policy::FilterSituation segment = SegmentSituationOf(situation, share);
+  const policy::FilterSituation segment = SegmentSituationOf(situation, share, wanted);
   const policy::FilterTactic tactic = policy::ChooseTactic(segment);
   cost.startup += situation.segments * InCost(policy::CostOfTactic(tactic, segment)) +
                   share * loose_rows * vector * cpu_operator_cost;

@@ -64,9 +64,6 @@ static void MapFilter(Search* search) {
   filtered->tail = MapTailRows(search->map);
   filtered->rows += filtered->tail->rows.size();
   search->report.filter_rows = filtered->rows;
-  search->filter_use.starts++;
-  search->filter_use.rows += filtered->rows;
-  search->filter_use.hits += CountsOf(search->map).hits - filtered->counts_before.hits;
   KeepFilterSets(search->map);
 }
 
@@ -81,6 +78,7 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
+  situation.wanted = search.wanted;
   situation.in_memory = shmem::FramesExist();
   return situation;
 }

@@ -110,18 +110,18 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   return true;
 }
 
-void SetScanFilter(IndexScanDesc scan, const Filter* filter) {
+void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted) {
   // Any two indexes may have their opaque pointer at the same place: only the callbacks tell whose it is.
   if (scan->indexRelation->rd_indam->ambeginscan != BeginScan)
     elog(ERROR, "index \"%s\" is not of access method \"tandem\"",
          RelationGetRelationName(scan->indexRelation));
   auto* state = static_cast<ScanState*>(scan->opaque);
   state->started = false;
-  SetSearchFilter(state->search, filter);
+  SetSearchFilter(state->search, filter, wanted);
 }
 
-FilterUse FilterUseOf(IndexScanDesc scan) {
-  return FilterUseOf(static_cast<ScanState*>(scan->opaque)->search);
+SearchReport FinishScan(IndexScanDesc scan) {
+  return FinishSearch(static_cast<ScanState*>(scan->opaque)->search);
 }
 
 void EndScan(IndexScanDesc scan) {

@@ -9,6 +9,7 @@ extern "C" {
 }
 
 #include "am/filter.hpp"
+#include "am/search.hpp"
 
 namespace tandem::am {
 
@@ -27,22 +28,20 @@ struct FilteredSearchCost {
       first_rows;  ///< so many a search without the filter finds as well as it ever does: later ones, in strict order, with gaps
 };
 /// looked_up: TIDs of all its terms.
+/// wanted: as of SetScanFilter().
 [[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows,
-                                                      double looked_up);
+                                                      double looked_up, double wanted);
 
 /// From the next rescan on, the scan returns rows that `filter` admits: all of them before it ends, rows with a NULL vector
 /// last. In strict order those that graphs find late are dropped, as without a filter. Others may be among them: the caller checks
 /// rows anyway. nullptr: no filter. The filter is the caller's, and outlives the scan or the next call. To be called again when
 /// its terms would say something else; rescans without a call keep what was made of it. Raises an error if the scan is of
 /// another access method.
-void SetScanFilter(IndexScanDesc scan, const Filter* filter);
+/// wanted: rows of the filter that will probably be asked for, 0 if nobody knows; a hint.
+void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted);
 
-/// What the scan's filters have been so far.
-struct FilterUse {
-  uint64 starts;  ///< of searches
-  uint64 hits;    ///< terms of which a start found something in the cache
-  uint64 rows;    ///< of the index that filters admitted, dead ones among them, over all starts
-};
-[[nodiscard]] FilterUse FilterUseOf(IndexScanDesc scan);
+/// Ends the scan's search, if one is running: no more rows come before the next rescan. Returns what all of its searches did. The
+/// scan must be one of ours.
+[[nodiscard]] SearchReport FinishScan(IndexScanDesc scan);
 
 }  // namespace tandem::am

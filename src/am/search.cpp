@@ -62,7 +62,7 @@ static void FinishRun(Search* search) {
   }
   // What an exact scan that resumed found nearer than the last row, and the merge had not had, came too late as well.
   search->report.late += passed_over - Min(passed_over, search->taken_nearer);
-  if (active_reports != nullptr) AddReport(*search);
+  AddReport(search);
   search->is_running = false;
 }
 
@@ -80,16 +80,19 @@ Search* BeginSearch(Relation index) {
   return search;
 }
 
-void SetSearchFilter(Search* search, const Filter* filter) {
+void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted) {
   FinishRun(search);
   search->mode = SearchMode::kDone;
   search->filter = filter;
+  search->wanted = wanted;
   search->map = nullptr;
   MemoryContextReset(search->map_context);
 }
 
-FilterUse FilterUseOf(const Search* search) {
-  return search->filter_use;
+SearchReport FinishSearch(Search* search) {
+  FinishRun(search);
+  search->mode = SearchMode::kDone;
+  return search->totals;
 }
 
 void EndSearch(Search* search) {

@@ -19,7 +19,8 @@ struct Search;
 /// From the next start on, rows that `filter` (nullptr: no filter) admits are returned, all of them before the search ends, and
 /// perhaps others: those with a vector in distance order, then those without. Ends what was running. The filter must stay as it
 /// is until the search ends or this is called again: starts in between use what was made of it.
-void SetSearchFilter(Search* search, const Filter* filter);
+/// wanted: see SetScanFilter().
+void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
 
 /// (Re)starts it. query: as many floats as the index has dimensions, needed during the call only; nullptr: no order. The
 /// view of the index that it takes must be no older than `snapshot`.
@@ -31,13 +32,9 @@ void StartSearch(Search* search, Snapshot snapshot, const float* query);
 
 void EndSearch(Search* search);
 
-/// See scan.hpp.
-struct FilterUse;
-[[nodiscard]] FilterUse FilterUseOf(const Search* search);
-
 // ---- What searches did, for EXPLAIN ----
 
-/// Sums over the scans of one index. A scan that turns exact counts in both kinds.
+/// Sums over scans of one index. A scan that turns exact counts in both kinds.
 struct SearchReport {
   Oid index;
   Strategy strategy;
@@ -74,6 +71,9 @@ struct SearchReports {
   MemoryContext context;
   SearchReport* first;
 };
+
+/// Ends what was started, if it was; returns the sums over all starts.
+[[nodiscard]] SearchReport FinishSearch(Search* search);
 
 /// From now on searches report to `reports`; nullptr: to nobody. Returns the previous one.
 SearchReports* CollectSearchReports(SearchReports* reports);

@@ -25,9 +25,7 @@ static SearchReport* ReportOf(const Search& search) {
   return *link;
 }
 
-void AddReport(const Search& search) {
-  SearchReport* sum = ReportOf(search);
-  const SearchReport& one = search.report;
+static void Add(const SearchReport& one, SearchReport* sum) {
   sum->scans += one.scans;
   sum->graph_scans += one.graph_scans;
   sum->exact_scans += one.exact_scans;
@@ -52,6 +50,11 @@ void AddReport(const Search& search) {
   sum->by_walk += one.by_walk;
   sum->by_stream += one.by_stream;
   INSTR_TIME_ADD(sum->time, one.time);
+}
+
+void AddReport(Search* search) {
+  Add(search->report, &search->totals);
+  if (active_reports != nullptr) Add(search->report, ReportOf(*search));
 }
 
 }  // namespace tandem::am

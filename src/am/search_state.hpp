@@ -114,12 +114,12 @@ struct Search {
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
   const Filter* filter;          ///< nullptr: none
+  uint64 wanted;                 ///< rows of it that will probably be asked for; 0: nobody knows
   MemoryContext filter_context;  ///< reset by every filtered start
   MemoryContext map_context;     ///< of `map`
   FilterMap* map;                ///< made of `filter`
   FilteredRows* filtered;        ///< nullptr: no filter, or not started
   Snapshot snapshot;             ///< of a filtered search
-  FilterUse filter_use;          ///< over all starts
   SearchMode mode;
   pg::IterativeScan order;
 
@@ -143,6 +143,7 @@ struct Search {
 
   bool is_running;  ///< started, and not reported yet
   SearchReport report;
+  SearchReport totals;  ///< of those before
 };
 
 /// Streams of graphs and, if it is one, the tail's.
@@ -236,6 +237,6 @@ void ScanRest(Search* search);
 /// Where searches report to; nullptr: nobody asks.
 extern SearchReports* active_reports;
 /// Adds the search's report to them.
-void AddReport(const Search& search);
+void AddReport(Search* search);
 
 }  // namespace tandem::am

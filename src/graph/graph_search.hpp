@@ -222,7 +222,7 @@ class GraphSearch {
   using Entry = std::uint64_t;
   static constexpr Entry kExpanded = 1;
   static constexpr std::uint32_t kWordBits = 64;
-  // Of the short walk before one by a filter: to know where the query lies (SEARCH-CORE of the prototypes: 16).
+  // Of the short walk before one by a filter: to know where the query lies.
   static constexpr std::uint32_t kSeedEf = 16;
   static constexpr std::uint32_t kSeedBridges = 32;
   static constexpr std::uint32_t kSpread = 16;
@@ -580,8 +580,16 @@ class GraphSearch {
           record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(bridge);
       const std::size_t first = marked_count_;
       GrowMarked(room);
-      for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
-        if (links[i] < header_->nodes && IsWanted(links[i]) && !IsSeen(links[i])) MarkSeen(links[i]);
+      // No branch: nobody can predict which ones are wanted. What ends a list is no node.
+      for (std::uint32_t i = 0; i < room; ++i) {
+        const bool is_node = links[i] < header_->nodes;
+        const std::uint32_t node = is_node ? links[i] : 0;
+        std::uint64_t& word = seen_[node / kWordBits];
+        const std::uint64_t is_new =
+            (wanted_[node / kWordBits] & ~word) >> (node % kWordBits) & (is_node ? 1U : 0U);
+        marked_[marked_count_] = node;
+        marked_count_ += is_new;
+        word |= is_new << (node % kWordBits);
       }
       GrowFresh(marked_count_ - first);
       for (std::size_t i = first; i < marked_count_; ++i) AskForCode(reader, marked_[i]);

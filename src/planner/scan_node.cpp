@@ -18,6 +18,7 @@
 #include "planner/scan_node.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "am/scan.hpp"
 #include "pg/settings.hpp"
@@ -125,14 +126,15 @@ PlanState* FilterPlanOf(const ScanNode* node) {
 }
 
 void ForgetFilter(ScanNode* node) {
-  am::SetScanFilter(node->scan, nullptr);
+  am::SetScanFilter(node->scan, nullptr, 0);
   node->has_filter = false;
   MemoryContextReset(node->filter_context);
 }
 
 /// What the plan below says comes into the search as its terms, one by one, and only if they are asked.
 void SetFilter(ScanNode* node) {
-  am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), node->filter_context, &node->terms));
+  am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), node->filter_context, &node->terms),
+                    static_cast<uint64>(node->plan.wanted));
   node->has_filter = true;
   node->filters_made++;
 }
@@ -276,18 +278,44 @@ void EndScanNode(CustomScanState* state) {
   node->index = nullptr;
 }
 
-/// Rows are averages, as the server shows those of loops.
-void ShowFilter(const ScanNode& node, ExplainState* explain) {
-  const uint64 sets = Max(node.terms.evaluated, 1);
-  const am::FilterUse use = node.scan != nullptr ? am::FilterUseOf(node.scan) : am::FilterUse{};
-  ExplainPropertyInteger("Filter Sets", nullptr, static_cast<int64>(node.filters_made), explain);
-  ExplainPropertyInteger("Filter Cache Hits", nullptr, static_cast<int64>(use.hits), explain);
-  ExplainPropertyInteger("Filter Cache Misses", nullptr, static_cast<int64>(node.terms.evaluated), explain);
-  ExplainPropertyInteger("Rows in Filter Set", nullptr, static_cast<int64>(use.rows / Max(use.starts, 1)),
-                         explain);
+void ShowCount(const char* label, uint64 count, ExplainState* explain) {
+  ExplainPropertyInteger(label, nullptr, static_cast<int64>(count), explain);
+}
+
+/// What was found in the order of distance, and how; segments and rescans may each have gone their own way.
+void ShowTactics(const am::SearchReport& did, ExplainState* explain) {
+  const std::pair<const char*, uint64> tactics[] = {
+      {"plain walk", did.by_stream + (did.filtered == 0 ? did.graph_scans : 0)},
+      {"filtered walk", did.by_walk},
+      {"codes of the set", did.by_codes},
+      {"vectors of the set", did.by_vectors},
+      {"exact", did.filtered == 0 ? did.exact_scans : 0}};
+  StringInfoData text;
+  initStringInfo(&text);
+  for (const auto& [name, count] : tactics)
+    if (count > 0) appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", name);
+  ExplainPropertyText("Tactic", text.len > 0 ? text.data : "nothing to search", explain);
+  pfree(text.data);
+}
+
+/// Rows and computations are averages, as the server shows those of loops.
+void ShowFilter(const ScanNode& node, const am::SearchReport& did, ExplainState* explain) {
+  ShowCount("Filter Sets", node.filters_made, explain);
+  ShowCount("Filter Cache Hits", did.filter_hits, explain);
+  ShowCount("Filter Cache Misses", node.terms.evaluated, explain);
+  ShowCount("Rows in Filter Set", did.filter_rows / Max(did.filtered, 1), explain);
   if (node.terms.blocks > 0)
-    ExplainPropertyInteger("Lossy Blocks in Filter Set", nullptr,
-                           static_cast<int64>(node.terms.blocks / sets), explain);
+    ShowCount("Lossy Blocks in Filter Set", node.terms.blocks / Max(node.terms.evaluated, 1), explain);
+}
+
+void ShowSearches(ScanNode* node, ExplainState* explain) {
+  const am::SearchReport did = node->scan != nullptr ? am::FinishScan(node->scan) : am::SearchReport{};
+  if (FilterPlanOf(node) != nullptr) ShowFilter(*node, did, explain);
+  if (did.scans == 0) return;
+  ShowTactics(did, explain);
+  ShowCount("Distance Computations", did.distances / did.scans, explain);
+  ShowCount("Re-ranked Rows", did.re_ranked / did.scans, explain);
+  if (did.late > 0) ShowCount("Late Rows Dropped", did.late, explain);
 }
 
 void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* explain) {
@@ -298,7 +326,7 @@ void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* expl
   ExplainPropertyText(
       "Order By",
       deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false), explain);
-  if (FilterPlanOf(NodeOf(state)) != nullptr && explain->analyze) ShowFilter(*NodeOf(state), explain);
+  if (explain->analyze) ShowSearches(NodeOf(state), explain);
 }
 
 const CustomExecMethods kScanNodeMethods = {

@@ -8,6 +8,8 @@
 
 #include "planner/scan_path.hpp"
 
+#include <cmath>
+
 #include "am/scan.hpp"
 #include "pg/settings.hpp"
 #include "planner/distance_bound.hpp"
@@ -91,9 +93,9 @@ Selectivity ShareWithinBounds(PlannerInfo* root, const RelOptInfo* relation, con
   return clauselist_selectivity(root, bounds, 0, JOIN_INNER, nullptr);
 }
 
-/// filter: nullptr if none.
+/// filter: nullptr if none. wanted: rows of it that the query will probably ask for, 0 if nobody knows.
 void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
-                 BitmapHeapPath* filter) {
+                 BitmapHeapPath* filter, double wanted) {
   auto* path = makeNode(CustomPath);
   path->path = index_path->path;
   path->path.type = T_CustomPath;
@@ -105,7 +107,8 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   path->path.total_cost = startup_cost + run_cost;
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
   path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
-  path->custom_private = list_make1(const_cast<IndexPath*>(index_path));
+  path->custom_private = list_make2(const_cast<IndexPath*>(index_path),
+                                    makeInteger(static_cast<int>(Min(wanted, PG_INT32_MAX))));
   path->methods = &kScanPathMethods;
   add_path(relation, &path->path);
 }
@@ -114,7 +117,7 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
 void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path, Selectivity share) {
   const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
   AddScanPath(relation, index_path, index_path->path.startup_cost,
-              run_cost - SavedByNode(index_path, run_cost), nullptr);
+              run_cost - SavedByNode(index_path, run_cost), nullptr, 0.0);
 }
 
 /// Rows in order of distance until as many fulfil the conditions as are asked for. Nobody knows how many that are of one table of several.
@@ -125,16 +128,24 @@ double RowsUntilEnough(const PlannerInfo* root, const RelOptInfo* relation) {
   return wanted * Max(relation->tuples, rows) / rows;
 }
 
+/// Rows that the filter admits until as many fulfil all conditions as are asked for; 0 if nobody knows.
+double RowsOfFilterUntilEnough(const PlannerInfo* root, const RelOptInfo* relation,
+                               const NativeFilterCost& filter) {
+  if (bms_membership(root->all_baserels) != BMS_SINGLETON || root->limit_tuples <= 0) return 0.0;
+  return std::ceil(root->limit_tuples * Max(filter.rows / Max(relation->rows, 1.0), 1.0));
+}
+
 /// A scan that visits only rows which the filter admits. True if none without it should be taken, whatever it costs: it would return
 /// farther rows for nearer ones.
 bool AddFilteredScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                      BitmapHeapPath* bitmap, Selectivity share) {
   const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
+  const double wanted = RowsOfFilterUntilEnough(root, relation, filter);
   const am::FilteredSearchCost search =
-      am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up);
+      am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up, wanted);
   const Cost run_cost = (search.run + filter.heap) * share;
   AddScanPath(relation, index_path, filter.bitmap + search.startup,
-              run_cost - SavedByNode(index_path, run_cost), bitmap);
+              run_cost - SavedByNode(index_path, run_cost), bitmap, wanted);
   return RowsUntilEnough(root, relation) > search.first_rows;
 }
 
@@ -169,7 +180,8 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   node->methods = &kScanPlanMethods;
   const auto column = static_cast<AttrNumber>(linitial_int(index_path->indexorderbycols) + 1);
   auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));
-  StoreScanPlan({index_path->indexinfo->indexoid, column, distance}, node);
+  const int wanted = intVal(lsecond(path->custom_private));
+  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, distance}, node);
   return &node->scan.plan;
 }
 

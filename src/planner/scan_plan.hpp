@@ -2,7 +2,7 @@
 // The plan of a Tandem Scan: what the planner leaves for the executor.
 //
 //   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left
-//   custom_private  (index's OID), (number of that column in the index)
+//   custom_private  (index's OID), (number of that column in the index, rows of the filter that are wanted)
 //   custom_plans    the filter: what delivers a bitmap of TIDs; nothing if there is none
 //
 // Nothing of custom_exprs is evaluated as it stands. They are there because the server then renumbers their variables and knows
@@ -25,18 +25,19 @@ extern const CustomScanMethods kScanPlanMethods;
 struct ScanPlan {
   Oid index;
   AttrNumber column;  ///< of the index, from 1
+  int wanted;         ///< see am::SetScanFilter()
   OpExpr* distance;
 };
 
 inline void StoreScanPlan(const ScanPlan& plan, CustomScan* node) {
   node->custom_exprs = list_make1(plan.distance);
-  node->custom_private = list_make2(list_make1_oid(plan.index), list_make1_int(plan.column));
+  node->custom_private = list_make2(list_make1_oid(plan.index), list_make2_int(plan.column, plan.wanted));
 }
 
 [[nodiscard]] inline ScanPlan ScanPlanOf(const CustomScan* node) {
   const auto* index = static_cast<const List*>(linitial(node->custom_private));
-  const auto* column = static_cast<const List*>(lsecond(node->custom_private));
-  return {linitial_oid(index), static_cast<AttrNumber>(linitial_int(column)),
+  const auto* numbers = static_cast<const List*>(lsecond(node->custom_private));
+  return {linitial_oid(index), static_cast<AttrNumber>(linitial_int(numbers)), lsecond_int(numbers),
           linitial_node(OpExpr, node->custom_exprs)};
 }
 

@@ -28,6 +28,11 @@ constexpr double kDifferent = 0.25;
 constexpr double kMostLists = 2.5;
 // A pool for a graph this sparse finds 0.93 where one for the whole graph finds 0.98; twice as large, it does, too.
 constexpr double kSparseShare = 0.05;
+// In between, a node is expanded over two lists: a smaller pool finds as much as the plain walk of the whole one does. But there is less
+// of it than was asked for, and who goes on after the first batch finds rows late.
+constexpr double kDenseShare = 0.25;
+constexpr double kTwoListsPool = 0.6;
+constexpr std::uint64_t kPoolPerWanted = 2;
 // To look at everything is worth so much: the answer has all there is, in order, and the search need not go on.
 constexpr double kWorthOfAll = 1.5;
 constexpr double kBatchesWorthAll = 8.0;
@@ -35,6 +40,13 @@ constexpr double kBatchesWorthAll = 8.0;
 double Share(const FilterSituation& situation) noexcept {
   if (situation.rows == 0) return 1.0;
   return std::min(1.0, static_cast<double>(situation.admitted) / static_cast<double>(situation.rows));
+}
+
+std::uint32_t EfOfWalk(const FilterSituation& situation, double share) noexcept {
+  if (share < kSparseShare) return 2 * situation.ef_search;
+  const auto smaller = static_cast<std::uint32_t>(kTwoListsPool * situation.ef_search);
+  const bool is_enough = situation.wanted > 0 && kPoolPerWanted * situation.wanted <= smaller;
+  return is_enough && share <= kDenseShare ? smaller : situation.ef_search;
 }
 
 double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
@@ -105,8 +117,7 @@ FilterTactic ChooseTactic(const FilterSituation& situation) noexcept {
 
 std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept {
   const double share = Share(situation);
-  if (tactic == FilterTactic::kWalk)
-    return share < kSparseShare ? 2 * situation.ef_search : situation.ef_search;
+  if (tactic == FilterTactic::kWalk) return EfOfWalk(situation, share);
   if (tactic != FilterTactic::kStream || share <= 0.0) return situation.ef_search;
   return static_cast<std::uint32_t>(std::min(std::ceil(situation.ef_search / share), 1e6));
 }

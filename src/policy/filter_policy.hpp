@@ -19,7 +19,8 @@ struct FilterSituation {
   std::uint32_t dimensions = 0;
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;
-  bool in_memory = false;  ///< as in SearchSituation
+  std::uint64_t wanted = 0;  ///< rows that are expected to be asked for; 0: nobody knows
+  bool in_memory = false;    ///< as in SearchSituation
 };
 
 /// Sets of no more rows, over all of an index, are scored whole on full vectors: what they answer is exact.

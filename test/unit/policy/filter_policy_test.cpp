@@ -67,6 +67,19 @@ TEST(FilterPolicy, WidensPools) {
   EXPECT_EQ(EfOfTactic(FilterTactic::kCodes, Make(1'000'000, 0.01)), 40U);
 }
 
+TEST(FilterPolicy, NarrowsPoolsOfWhoWantsLittle) {
+  FilterSituation situation = Make(1'000'000, 0.1);
+  for (const auto& [wanted, ef] : {std::pair{0U, 40U}, {10U, 24U}, {12U, 24U}, {13U, 40U}, {1'000U, 40U}}) {
+    situation.wanted = wanted;
+    EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), ef) << wanted;
+  }
+  situation.wanted = 10;
+  situation.admitted = 300'000;
+  EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 40U);
+  situation.admitted = 10'000;
+  EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 80U);
+}
+
 TEST(FilterPolicy, TellsWhatLiesElsewhere) {
   EXPECT_TRUE(LiesNear(80, 40, Make(1'000'000, 0.5)));
   EXPECT_TRUE(LiesNear(80, 20, Make(1'000'000, 0.5)));

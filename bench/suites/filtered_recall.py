@@ -1,0 +1,166 @@
+"""filtered-recall: what searches by a filter find, from 50 % down to 0.01 % of the rows, at the default settings, and that none
+returns fewer rows than there are.
+
+Filters by columns of the set (the conditions of the ACL Anthology, and two of them at a time), and by two columns made here:
+`spread`, a permutation that knows nothing of the vectors, and `near`, the rank of a row by its distance from one point.
+`spread < n` is independent of every query, `near < n` is correlated with queries that lie near that point and anti-correlated with
+those far from it. Truth: the exact answers among the rows that fulfil the condition.
+"""
+
+import os
+import tempfile
+
+import numpy as np
+
+from data import formats
+from suites import graphs
+
+K, RECALL, EXACT_RECALL = 10, 0.95, 0.99
+PERMILLE = (500, 200, 100, 50, 10, 3, 1, 0.1)
+CONDITIONS = {
+    "acl": ("year >= 2000", "year >= 2010", "has_abstract", "year >= 2018", "year >= 2020", "year >= 2022", "year >= 2024",
+            "n_authors = 1", "year = 2025", "award", "venue = 'acl'", "venue = 'emnlp'", "venue = 'lrec'",
+            "'{ws}' <@ venues", "venue = 'naacl'", "n_pages <= 4", "venue = 'semeval'", "n_authors >= 10",
+            "venue = 'acl' AND year = 2024", "venue = 'starsem'", "year >= 2018 AND n_pages <= 4",
+            "has_abstract AND venue = 'emnlp'", "n_authors = 1 AND year >= 2020"),
+    "syn1m": ("cat = 3", "cat = 3 AND price < 10", "sub = 7", "tag = 11"),
+}
+INDEXES = {
+    "acl": ("(year)", "(has_abstract)", "(n_authors)", "(award)", "(venue)", "(n_pages)", "USING gin (venues)"),
+    "syn1m": ("(cat)", "(sub)", "(tag)", "(price)"),
+}
+SETS = ("acl", "syn1m")
+QUERIES = 200  # of each kind
+LEAST_SEARCHES = 100_000  # in all
+
+
+def run(context):
+    short, searches = 0, 0
+    for name in context.options.sets or SETS:
+        data = context.set(name)
+        with tempfile.TemporaryDirectory() as folder:
+            one = Run(context, data, folder)
+            one.measure()
+            short, searches = short + one.short, searches + one.searches
+        context.server.drop_database("tandem_bench")
+    context.record("short answers", searches=searches, short=short)
+    context.claim("searches that returned fewer rows than there are, of %d" % searches, str(short), short == 0, "0")
+
+
+class Kind:
+    """Some of the queries, in a file of their own."""
+
+    def __init__(self, data, folder, name, chosen):
+        self.name, self.path = name, os.path.join(folder, "query_%s.fvecs" % name)
+        self.count = len(chosen)
+        formats.write_vectors(self.path, np.asarray(formats.read_vectors(data.path("query.fvecs"))[chosen]), "<f4")
+
+
+class Run:
+    def __init__(self, context, data, folder):
+        self.context, self.data, self.folder = context, data, folder
+        self.short = self.searches = 0
+        context.say("filtered-recall: %s, %d rows x %d, %s" % (data.name, data.rows, data.dims, data.metric))
+        count = min(QUERIES, data.queries // 2)
+        ranks, order = self._ranks()
+        any_of_them = np.linspace(0, data.queries - 1, count).astype(int)
+        self.any = Kind(data, folder, "any", any_of_them)
+        self.near, self.far = Kind(data, folder, "near", order[:count]), Kind(data, folder, "far", order[-count:])
+        self.db = context.database()
+        self._fill(ranks)
+
+    def _ranks(self):
+        """(rank of each row, queries in the order of rank) by distance from the first query."""
+        base, queries = (formats.read_vectors(self.data.path(name)) for name in ("base.fvecs", "query.fvecs"))
+        point = np.array(queries[0])
+        distances = np.concatenate([_distances(np.asarray(base[at : at + 50_000]), point, self.data.metric)
+                                    for at in range(0, self.data.rows, 50_000)])
+        ranks = np.empty(self.data.rows, np.int64)
+        ranks[np.argsort(distances, kind="stable")] = np.arange(self.data.rows)
+        return ranks, np.argsort(_distances(np.asarray(queries), point, self.data.metric), kind="stable")
+
+    def _fill(self, ranks):
+        self.context.progress("loading")
+        db, data = self.db, self.data
+        db.run(data.create_table("plain"), "CREATE TABLE ranks (id bigint, embedding vector(2))")
+        self.context.tools.client("copy", db, sql="COPY plain FROM STDIN (FORMAT binary)", file=data.path("rows.copy"))
+        # Two integers below 2^24 a row, exact as float32, by the client that only knows vectors.
+        path = os.path.join(self.folder, "ranks.fvecs")
+        spread = np.random.default_rng(self.context.options.seed).permutation(data.rows)
+        formats.write_vectors(path, np.stack([spread, ranks], axis=1).astype("<f4"), "<f4")
+        self.context.tools.client("copy", db, sql=graphs.COPY % "ranks", vectors=path)
+        db.run("CREATE TABLE items AS SELECT p.*, (r.embedding::real[])[1]::int AS spread, (r.embedding::real[])[2]::int AS near "
+               "FROM plain AS p JOIN ranks AS r ON r.id = p.id ORDER BY p.id", "DROP TABLE plain, ranks")
+        for columns in (*INDEXES[data.name], "(spread)", "(near)"):
+            db.run("CREATE INDEX ON items %s" % columns)
+        db.run("VACUUM ANALYZE items")
+        self.context.progress("building")
+        graphs.build(self.context, db, data)
+        graphs.prewarm(db)
+
+    def measure(self):
+        shapes = [(condition, self.any) for condition in CONDITIONS[self.data.name]]
+        for permille in PERMILLE:
+            count = max(1, round(self.data.rows * permille / 1000))
+            shapes += [("spread < %d" % count, self.any), ("near < %d" % count, self.near), ("near < %d" % count, self.far)]
+        each = -(-LEAST_SEARCHES // (len(self.context.options.sets or SETS) * len(shapes)))
+        table, worst = [], {}
+        for condition, kind in shapes:
+            line = self._one(condition, kind, each)
+            table.append((condition, kind.name, "%.2f %%" % (100 * line["share"]), line["tactic"], "%.4f" % line["recall"],
+                          "%.0f" % line["p50_us"]))
+            least = EXACT_RECALL if "set" in line["tactic"] else RECALL
+            if line["recall"] < worst.get(least, (2.0,))[0]:
+                worst[least] = (line["recall"], condition, kind.name)
+        self.context.table(("condition", "queries", "share", "tactic", "recall@10", "p50 us"), table)
+        for least, (recall, condition, kind) in sorted(worst.items()):
+            what = "sets that are compared whole" if least == EXACT_RECALL else "others"
+            self.context.claim("%s, %s: lowest recall@10 (%s, %s queries)" % (self.data.name, what, condition, kind),
+                               "%.4f" % recall, recall >= least, ">= %g" % least)
+
+    def _one(self, condition, kind, searches):
+        db, data = self.db, self.data
+        matching = np.array([int(row[0]) for row in db.rows("SELECT id FROM items WHERE %s" % condition)], np.int64)
+        self.context.require(len(matching) > 0, "no row fulfils " + condition)
+        truth = self._truth(matching, kind)
+        sql = "SELECT id FROM items WHERE %s ORDER BY embedding %s $1 LIMIT %d" % (
+            condition, graphs.OPERATORS[data.metric][0], K)
+        rounds = max(1, -(-searches // kind.count)) if self.context.options.scale >= 0.5 else 1
+        line = self.context.tools.client("query", db, sql=sql, queries=kind.path, truth=truth, k=K, metric=data.metric,
+                                         base=data.path("base.fvecs"), rounds=rounds, warmup=5)
+        wanted = min(K, len(matching))
+        done = rounds * kind.count
+        missing = done * wanted - round(line["rows_per_query"] * done)
+        if missing:
+            self.context.fail("%s, %s queries: %d rows too few in %d answers" % (condition, kind.name, missing, done))
+        self.short += missing
+        self.searches += done
+        # The client counts what was found of K, the truth has no more than there are.
+        figures = dict(share=len(matching) / data.rows, tactic=self._tactic(sql, kind), recall=line["recall"] * K / wanted
+                       if len(matching) < K else line["recall"], p50_us=line["p50_us"])
+        self.context.record("filtered recall", data, condition=condition, queries=kind.name, k=K, searches=done, **figures)
+        return figures
+
+    def _truth(self, matching, kind):
+        labels = np.zeros((self.data.rows, 1), "<i4")
+        labels[matching] = 1
+        names = {key: os.path.join(self.folder, key) for key in ("labels", "params", "out_ids", "out_distances")}
+        formats.write_vectors(names["labels"], labels, "<i4")
+        formats.write_vectors(names["params"], np.ones((kind.count, 1), "<i4"), "<i4")
+        self.context.tools.json("tandem-bench-truth", base=self.data.path("base.fvecs"), query=kind.path,
+                                metric=self.data.metric, k=K, threads=2, **names)
+        return names["out_ids"]
+
+    def _tactic(self, sql, kind):
+        vector = "[%s]" % ",".join(map(repr, map(float, formats.read_vectors(kind.path)[0])))
+        plan = self.db.rows("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + sql.replace("$1", "'%s'" % vector))
+        found = [row[0].split(": ", 1)[1] for row in plan if row[0].strip().startswith("Tactic: ")]
+        if any("Custom Scan" in row[0] for row in plan):
+            return found[0] if any("Bitmap" in row[0] for row in plan) else "no filter, " + found[0]
+        return "sort of the set"
+
+
+def _distances(rows, point, metric):
+    if metric == "cosine":
+        return -(rows @ point) / np.maximum(np.linalg.norm(rows, axis=1) * np.linalg.norm(point), 1e-30)
+    return np.square(rows - point).sum(axis=1)
