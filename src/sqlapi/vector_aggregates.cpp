@@ -1,10 +1,8 @@
-// avg(vector). The state is float8[] {count, sum of element 1, sum of element 2, ...}, "{0}" before the first row.
+// avg of dense vectors. The state is float8[] {count, sum of element 1, sum of element 2, ...}, "{0}" before the first row.
 
 #include "pg/pg.hpp"
 
 #include "sqlapi/vector_args.hpp"
-
-#include <algorithm>
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -52,40 +50,74 @@ State WritableState(FunctionCallInfo fcinfo, const State& state) {
   return copy;
 }
 
+double AsDouble(double number) {
+  return number;
+}
+double AsDouble(float element) {
+  return element;
+}
+double AsDouble(Half element) {
+  return AsFloat(element);
+}
+
 /// Adds `addends` to the sums of `state`; error on overflow, after which the state is abandoned.
 template <typename Number>
 void AddToSums(const State& state, const Number* addends) {
   bool overflow = false;
   for (int i = 0; i < state.dimensions; ++i) {
-    const double sum = state.values[i + 1] + static_cast<double>(addends[i]);
+    const double sum = state.values[i + 1] + AsDouble(addends[i]);
     overflow |= std::isinf(sum);
     state.values[i + 1] = sum;
   }
   if (overflow) float_overflow_error();
 }
 
-}  // namespace
-
-TANDEM_SQL_FUNCTION(tandem_vector_accum) {
-  const State old_state = CheckState(PG_GETARG_ARRAYTYPE_P(0), "vector_accum");
-  const VectorDatum* vector = VectorArgument(fcinfo, 1);
+template <typename Element>
+Datum Accumulate(FunctionCallInfo fcinfo, const char* caller) {
+  const State old_state = CheckState(PG_GETARG_ARRAYTYPE_P(0), caller);
+  const DenseDatum<Element>* vector = VectorArgument<Element>(fcinfo, 1);
   const bool first = old_state.dimensions == 0;
   if (!first) CheckExpectedDimensions(old_state.dimensions, vector->dimensions);
   const State state = first ? NewState(vector->dimensions) : WritableState(fcinfo, old_state);
   state.values[0] = old_state.values[0] + 1.0;
   if (first) {
-    std::copy(vector->values, vector->values + vector->dimensions, state.values + 1);  // keeps -0
+    // Not added to zeros: that would lose -0.
+    for (int i = 0; i < vector->dimensions; ++i) state.values[i + 1] = AsDouble(vector->values[i]);
   } else {
     AddToSums(state, vector->values);
   }
   PG_RETURN_ARRAYTYPE_P(state.array);
 }
 
+template <typename Element>
+Datum Average(FunctionCallInfo fcinfo, const char* caller) {
+  const State state = CheckState(PG_GETARG_ARRAYTYPE_P(0), caller);
+  const double count = state.values[0];
+  if (count == 0.0) PG_RETURN_NULL();  // SQL: the average of no rows
+  CheckDimensions<Element>(state.dimensions);
+  float averages[pg::kMaxVectorDimensions];
+  for (int i = 0; i < state.dimensions; ++i) {
+    averages[i] = static_cast<float>(state.values[i + 1] / count);
+  }
+  PG_RETURN_POINTER(NewVectorOf<Element>({averages, static_cast<std::size_t>(state.dimensions)}));
+}
+
+}  // namespace
+
+TANDEM_SQL_FUNCTION(tandem_vector_accum) {
+  return Accumulate<float>(fcinfo, "vector_accum");
+}
+
+TANDEM_SQL_FUNCTION(tandem_halfvec_accum) {
+  return Accumulate<Half>(fcinfo, "halfvec_accum");
+}
+
+/// States do not depend on the type, so halfvec_combine() is this function, too.
 TANDEM_SQL_FUNCTION(tandem_vector_combine) {
   const State a = CheckState(PG_GETARG_ARRAYTYPE_P(0), "vector_combine");
   const State b = CheckState(PG_GETARG_ARRAYTYPE_P(1), "vector_combine");
   const State& longer = a.dimensions != 0 ? a : b;
-  if (longer.dimensions != 0) CheckDimensions(longer.dimensions);
+  if (longer.dimensions != 0) CheckDimensions<float>(longer.dimensions);
   if (a.dimensions != 0 && b.dimensions != 0) CheckExpectedDimensions(a.dimensions, b.dimensions);
   const State result = NewState(longer.dimensions);
   result.values[0] = a.values[0] + b.values[0];
@@ -96,15 +128,11 @@ TANDEM_SQL_FUNCTION(tandem_vector_combine) {
 }
 
 TANDEM_SQL_FUNCTION(tandem_vector_avg) {
-  const State state = CheckState(PG_GETARG_ARRAYTYPE_P(0), "vector_avg");
-  const double count = state.values[0];
-  if (count == 0.0) PG_RETURN_NULL();  // SQL: the average of no rows
-  CheckDimensions(state.dimensions);
-  VectorDatum* average = pg::NewVector(state.dimensions);
-  for (int i = 0; i < state.dimensions; ++i)
-    average->values[i] = static_cast<float>(state.values[i + 1] / count);
-  CheckFinite(Elements(static_cast<const VectorDatum*>(average)));
-  PG_RETURN_POINTER(average);
+  return Average<float>(fcinfo, "vector_avg");
+}
+
+TANDEM_SQL_FUNCTION(tandem_halfvec_avg) {
+  return Average<Half>(fcinfo, "halfvec_avg");
 }
 
 }  // namespace tandem::sqlapi

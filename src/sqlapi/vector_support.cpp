@@ -40,6 +40,27 @@ struct ArgumentWidth {
   bool toasted = false;
 };
 
+/// How a type stores its values: a header, then so many bits a dimension.
+struct StoredForm {
+  int header_bytes;
+  int bits_per_dimension;
+  double units_per_dimension;  ///< of a distance call
+
+  [[nodiscard]] double Bytes(int dimensions) const {
+    return header_bytes + dimensions * static_cast<double>(bits_per_dimension) / BITS_PER_BYTE;
+  }
+
+  /// Dimensions of a value that takes `bytes` bytes after its header.
+  [[nodiscard]] int Dimensions(int bytes) const {
+    return static_cast<int>(Max(bytes, 0) * static_cast<int64>(BITS_PER_BYTE) / bits_per_dimension);
+  }
+};
+
+constexpr StoredForm kVectorForm = {offsetof(VectorDatum, values), 32, kUnitsPerDimension};
+// Half the bytes from memory, but a conversion for each, of the left side twice.
+constexpr StoredForm kHalfvecForm = {offsetof(HalfvecDatum, values), 16, kUnitsPerDimension};
+constexpr StoredForm kBitForm = {VARHDRSZ + sizeof(int32), 1, kUnitsPerDimension / 32.0};
+
 /// The relation column that `variable` reads, as average stored width in bytes from statistics; 0 if unknown.
 int StoredWidth(PlannerInfo* root, const Var* variable) {
   if (root == nullptr || variable->varlevelsup != 0 || IS_SPECIAL_VARNO(variable->varno)) return 0;
@@ -48,38 +69,36 @@ int StoredWidth(PlannerInfo* root, const Var* variable) {
   return get_attavgwidth(entry->relid, variable->varattno);
 }
 
-ArgumentWidth ColumnWidth(PlannerInfo* root, const Var* variable) {
+ArgumentWidth ColumnWidth(PlannerInfo* root, const Var* variable, const StoredForm& form) {
   constexpr int kPointerWidth =
       100;  // above a TOAST pointer (18 bytes), below anything worth storing elsewhere
-  constexpr int kVectorHeaderBytes = static_cast<int>(offsetof(VectorDatum, values));
   const int stored_bytes = StoredWidth(root, variable);
   ArgumentWidth width;
   if (variable->vartypmod > 0) {
     width.dimensions = variable->vartypmod;
-    const auto raw_bytes = pg::VectorDatumBytes(width.dimensions);
+    const double raw_bytes = form.Bytes(width.dimensions);
     // Statistics see what the table holds; without them, what an otherwise narrow tuple would do.
     width.toasted = raw_bytes > kPointerWidth &&
                     (stored_bytes > 0 ? stored_bytes < kPointerWidth : raw_bytes > TOAST_TUPLE_THRESHOLD);
   } else if (stored_bytes > kPointerWidth) {
-    width.dimensions = (stored_bytes - kVectorHeaderBytes) / static_cast<int>(sizeof(float));
+    width.dimensions = form.Dimensions(stored_bytes - form.header_bytes);
   } else if (stored_bytes > 0) {
     // A short vector takes 5 + 4n bytes, so an average of 18 means pointers.
     width.toasted = stored_bytes == TOAST_POINTER_SIZE;
-    width.dimensions =
-        width.toasted ? kAssumedToastedDimensions : stored_bytes / static_cast<int>(sizeof(float));
+    width.dimensions = width.toasted ? kAssumedToastedDimensions : form.Dimensions(stored_bytes);
   }
   return width;
 }
 
-ArgumentWidth WidthOf(PlannerInfo* root, Node* argument) {
-  if (IsA(argument, Var)) return ColumnWidth(root, castNode(Var, argument));
+ArgumentWidth WidthOf(PlannerInfo* root, Node* argument, const StoredForm& form) {
+  if (IsA(argument, Var)) return ColumnWidth(root, castNode(Var, argument), form);
   ArgumentWidth width;
   width.dimensions = Max(exprTypmod(argument), 0);
   if (width.dimensions == 0 && IsA(argument, Const)) {
     const Const* constant = castNode(Const, argument);
     if (!constant->constisnull && !VARATT_IS_EXTENDED(DatumGetPointer(constant->constvalue))) {
-      width.dimensions =
-          reinterpret_cast<const VectorDatum*>(DatumGetPointer(constant->constvalue))->dimensions;
+      width.dimensions = form.Dimensions(static_cast<int>(VARSIZE(DatumGetPointer(constant->constvalue))) -
+                                         form.header_bytes);
     }
   }
   return width;
@@ -93,33 +112,46 @@ List* ArgumentsOf(Node* call) {
 }
 
 /// Fills in the cost of one call; false if nothing is known about the arguments.
-bool EstimateCost(SupportRequestCost* request) {
+bool EstimateCost(SupportRequestCost* request, const StoredForm& form) {
   int dimensions = 0;
   int toasted_arguments = 0;
   ListCell* cell = nullptr;
   foreach (cell, ArgumentsOf(request->node)) {
-    const ArgumentWidth width = WidthOf(request->root, static_cast<Node*>(lfirst(cell)));
+    const ArgumentWidth width = WidthOf(request->root, static_cast<Node*>(lfirst(cell)), form);
     dimensions = Max(dimensions, width.dimensions);
     toasted_arguments += width.toasted ? 1 : 0;
   }
   if (dimensions == 0) return false;
-  const double chunks = std::ceil(static_cast<double>(pg::VectorDatumBytes(dimensions) - VARHDRSZ) /
-                                  static_cast<double>(TOAST_MAX_CHUNK_SIZE));
-  const double units = kCallUnits + kUnitsPerDimension * dimensions +
+  const double chunks =
+      std::ceil((form.Bytes(dimensions) - VARHDRSZ) / static_cast<double>(TOAST_MAX_CHUNK_SIZE));
+  const double units = kCallUnits + form.units_per_dimension * dimensions +
                        toasted_arguments * (kToastFetchUnits + kUnitsPerToastChunk * chunks);
   request->startup = 0.0;
   request->per_tuple = units * cpu_operator_cost;
   return true;
 }
 
-}  // namespace
-
-TANDEM_SQL_FUNCTION(tandem_distance_support) {
+Datum Support(FunctionCallInfo fcinfo, const StoredForm& form) {
   auto* request = reinterpret_cast<Node*>(PG_GETARG_POINTER(0));
-  if (IsA(request, SupportRequestCost) && EstimateCost(reinterpret_cast<SupportRequestCost*>(request))) {
+  if (IsA(request, SupportRequestCost) &&
+      EstimateCost(reinterpret_cast<SupportRequestCost*>(request), form)) {
     PG_RETURN_POINTER(request);
   }
   PG_RETURN_POINTER(nullptr);
+}
+
+}  // namespace
+
+TANDEM_SQL_FUNCTION(tandem_distance_support) {
+  return Support(fcinfo, kVectorForm);
+}
+
+TANDEM_SQL_FUNCTION(tandem_halfvec_distance_support) {
+  return Support(fcinfo, kHalfvecForm);
+}
+
+TANDEM_SQL_FUNCTION(tandem_bit_distance_support) {
+  return Support(fcinfo, kBitForm);
 }
 
 }  // namespace tandem::sqlapi

@@ -27,6 +27,27 @@ constexpr float kLargestHalf = 65'504.0F;
   return (half & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
+/// Where rounding to half becomes infinity: the middle between the largest half and the next power of two.
+constexpr float kHalfRangeEnd = 65'520.0F;
+
+/// To the nearest, halves to even, bit for bit what DistanceKernels::to_halves does; for single numbers.
+/// |x| < kHalfRangeEnd.
+[[nodiscard]] inline Half ToHalf(float x) noexcept {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  // Adding 2^13 times its power of two (2^-1 for denormals) leaves the bits that a half has, rounded to even.
+  constexpr std::uint32_t kLeastPower = 113U << 23;
+  const std::uint32_t power = bits & 0x7F800000U;
+  const std::uint32_t anchor_bits = (power > kLeastPower ? power : kLeastPower) + (13U << 23);
+  float anchor;
+  std::memcpy(&anchor, &anchor_bits, sizeof anchor);
+  const float magnitude = x < 0.0F ? -x : x;
+  const float rounded = ((magnitude + anchor) - anchor) * 0x1p-112F;
+  std::uint32_t shifted;
+  std::memcpy(&shifted, &rounded, sizeof shifted);
+  return static_cast<Half>(((bits >> 16) & 0x8000U) | ((shifted & 0x7FFFFFFFU) >> 13));
+}
+
 /// One instruction set's kernels. a and b: n float32 each, any alignment, n >= 0 (n = 0 gives 0).
 /// At least 16 lanes accumulate in float32; they are reduced in double and rounded to float32 once, so that sums
 /// of integers are exact, but for that rounding, while every lane stays within 2^24 (L2 and inner product of
@@ -44,8 +65,11 @@ struct DistanceKernels {
   float (*l2_squared_half)(const float* a, const Half* b, std::size_t n);
   float (*inner_product_half)(const float* a, const Half* b, std::size_t n);
   float (*l1_half)(const float* a, const Half* b, std::size_t n);
-  /// To the nearest, halves to even: every set gives the same bits. |x[i]| <= kLargestHalf.
+  DotAndNorm (*dot_and_norm_half)(const float* a, const Half* b, std::size_t n);
+  /// To the nearest, halves to even: every set gives the same bits. |x[i]| < kHalfRangeEnd.
   void (*to_halves)(const float* x, std::size_t n, Half* to);
+  /// Exact: FromHalf() of each.
+  void (*to_floats)(const Half* x, std::size_t n, float* to);
 };
 
 /// The best kernels for this CPU; resolved at the first call.

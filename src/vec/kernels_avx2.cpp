@@ -35,6 +35,8 @@ struct Simd {
     return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(static_cast<const void*>(from))));
   }
 
+  static void Store(Register x, float* to) { _mm256_storeu_ps(to, x); }
+
   static void ToHalves(Register x, Half* to) {
     _mm_storeu_si128(static_cast<__m128i*>(static_cast<void*>(to)),
                      _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -37,6 +37,8 @@ struct Simd {
     return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(static_cast<const void*>(from))));
   }
 
+  static void Store(Register x, float* to) { _mm512_storeu_ps(to, x); }
+
   static void ToHalves(Register x, Half* to) {
     _mm256_storeu_si256(static_cast<__m256i*>(static_cast<void*>(to)),
                         _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

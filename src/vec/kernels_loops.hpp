@@ -5,7 +5,7 @@
 // callers that run on lesser CPUs.
 //
 // Simd provides: Register, kLanes, Zero, Load and LoadFirst (the rest reads as zero and touches no memory) of floats
-// and Load of halves, ToHalves (of kLanes floats), Add, Sub, Abs, MulAdd, and ReduceInDouble, which leaves at least 16
+// and Load of halves, Store of floats, ToHalves (of kLanes floats), Add, Sub, Abs, MulAdd, and ReduceInDouble, which leaves at least 16
 // lanes before it widens to double.
 //
 // Four accumulators: fused multiply-add has a latency of 4 cycles and two can start per cycle, but the loads
@@ -90,7 +90,8 @@ float Accumulate(const float* a, const B* b, std::size_t n) {
 /// Accumulate, or the bit-equality that kernels.hpp promises is gone. b comes first in each step, so that a is
 /// the operand which GCC folds into the instruction: the other way round it reads b from memory twice, and the
 /// loads are what limits the loop (AVX-512, 1,536 dimensions in cache: 89 ns instead of 59).
-inline DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size_t n) {
+template <typename B>
+DotAndNorm AccumulateDotAndNorm(const float* a, const B* b, std::size_t n) {
   constexpr std::size_t kLanes = Simd::kLanes;
   FourSums dot = FourSums::Zero();
   FourSums norm = FourSums::Zero();
@@ -125,8 +126,8 @@ inline DotAndNorm AccumulateDotAndNorm(const float* a, const float* b, std::size
     i += kLanes;
   }
   if (n != i) {
-    const Simd::Register b3 = Simd::LoadFirst(b + i, n - i);
-    dot.sum3 = Product::Step(b3, Simd::LoadFirst(a + i, n - i), dot.sum3);
+    const Simd::Register b3 = LoadFirst(b + i, n - i);
+    dot.sum3 = Product::Step(b3, LoadFirst(a + i, n - i), dot.sum3);
     norm.sum3 = Product::Step(b3, b3, norm.sum3);
   }
   return {dot.Result(), norm.Result()};
@@ -142,16 +143,28 @@ inline void ToHalves(const float* x, std::size_t n, Half* to) {
   __builtin_memcpy(to + i, padded, (n - i) * sizeof(Half));
 }
 
+inline void ToFloats(const Half* x, std::size_t n, float* to) {
+  constexpr std::size_t kLanes = Simd::kLanes;
+  std::size_t i = 0;
+  for (; n - i >= kLanes; i += kLanes) Simd::Store(Simd::Load(x + i), to + i);
+  if (n == i) return;
+  float padded[kLanes];
+  Simd::Store(LoadFirst(x + i, n - i), padded);
+  __builtin_memcpy(to + i, padded, (n - i) * sizeof(float));
+}
+
 constexpr DistanceKernels MakeKernels(const char* name) {
   return {name,
           Accumulate<SquaredDifference, float>,
           Accumulate<Product, float>,
           Accumulate<AbsoluteDifference, float>,
-          AccumulateDotAndNorm,
+          AccumulateDotAndNorm<float>,
           Accumulate<SquaredDifference, Half>,
           Accumulate<Product, Half>,
           Accumulate<AbsoluteDifference, Half>,
-          ToHalves};
+          AccumulateDotAndNorm<Half>,
+          ToHalves,
+          ToFloats};
 }
 
 }  // namespace

@@ -30,6 +30,8 @@ struct Simd {
     return vcvt_f32_f16(loaded);
   }
 
+  static void Store(Register x, float* to) { std::memcpy(to, &x, sizeof x); }
+
   static void ToHalves(Register x, Half* to) {
     const float16x4_t halves = vcvt_f16_f32(x);
     std::memcpy(to, &halves, sizeof halves);

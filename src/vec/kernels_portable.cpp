@@ -29,6 +29,8 @@ struct Simd {
     return Register{FromHalf(halves[0]), FromHalf(halves[1]), FromHalf(halves[2]), FromHalf(halves[3])};
   }
 
+  static void Store(Register x, float* to) { std::memcpy(to, &x, sizeof x); }
+
   /// Adding 2^13 times its power of two (2^-1 for denormals) leaves the bits that a half has, rounded to even.
   static void ToHalves(Register x, Half* to) {
     const auto bits = reinterpret_cast<Bits>(x);

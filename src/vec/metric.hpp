@@ -27,7 +27,8 @@ enum class Metric : std::uint8_t {
   return 1.0 - similarity;
 }
 
-/// A query vector prepared for many distance computations against stored vectors of the same length.
+/// A query vector prepared for many distance computations against stored vectors of the same length, in single or
+/// half precision; the query is in single precision, which holds a half exactly.
 ///
 /// Key() is what a scan compares; it is cheaper than the distance but orders identically: smaller key means
 /// smaller operator value, equal keys mean equal operator values. Distance() turns a key into exactly the value
@@ -44,18 +45,20 @@ class QueryDistance {
         query_norm_squared_(metric == Metric::kCosine ? kernels_->inner_product(query, query, dimensions)
                                                       : 0.0F) {}
 
-  [[nodiscard]] double Key(const float* vector) const noexcept {
+  /// Element: float or Half.
+  template <typename Element>
+  [[nodiscard]] double Key(const Element* vector) const noexcept {
     switch (metric_) {
       case Metric::kL2:
-        return kernels_->l2_squared(query_, vector, dimensions_);
+        return L2Squared(vector);
       case Metric::kInnerProduct:
-        return -static_cast<double>(kernels_->inner_product(query_, vector, dimensions_));
+        return -static_cast<double>(InnerProduct(vector));
       case Metric::kCosine: {
-        const DotAndNorm parts = kernels_->dot_and_norm(query_, vector, dimensions_);
+        const DotAndNorm parts = Parts(vector);
         return CosineDistance(parts.dot, query_norm_squared_, parts.norm_squared);
       }
       case Metric::kL1:
-        return kernels_->l1(query_, vector, dimensions_);
+        return L1(vector);
     }
     return 0.0;
   }
@@ -69,6 +72,21 @@ class QueryDistance {
   [[nodiscard]] std::size_t dimensions() const noexcept { return dimensions_; }
 
  private:
+  float L2Squared(const float* x) const noexcept { return kernels_->l2_squared(query_, x, dimensions_); }
+  float L2Squared(const Half* x) const noexcept { return kernels_->l2_squared_half(query_, x, dimensions_); }
+  float InnerProduct(const float* x) const noexcept {
+    return kernels_->inner_product(query_, x, dimensions_);
+  }
+  float InnerProduct(const Half* x) const noexcept {
+    return kernels_->inner_product_half(query_, x, dimensions_);
+  }
+  DotAndNorm Parts(const float* x) const noexcept { return kernels_->dot_and_norm(query_, x, dimensions_); }
+  DotAndNorm Parts(const Half* x) const noexcept {
+    return kernels_->dot_and_norm_half(query_, x, dimensions_);
+  }
+  float L1(const float* x) const noexcept { return kernels_->l1(query_, x, dimensions_); }
+  float L1(const Half* x) const noexcept { return kernels_->l1_half(query_, x, dimensions_); }
+
   const DistanceKernels* kernels_ = nullptr;
   const float* query_ = nullptr;
   std::size_t dimensions_ = 0;

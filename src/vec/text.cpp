@@ -1,6 +1,8 @@
 #include "vec/text.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <system_error>
@@ -39,6 +41,7 @@ bool StartsWithWord(const char* at, const char* end, const char* word) noexcept 
 struct Number {
   TextFault fault = TextFault::kSyntax;
   float value = 0.0F;
+  bool vanished = false;      ///< not zero, but too small for float32
   const char* end = nullptr;  ///< first byte after the number
 };
 
@@ -108,6 +111,7 @@ Number ParseMagnitude(const char* at, const char* end) noexcept {
       return number;
     }
     number.value = 0.0F;
+    number.vanished = true;
   } else if (number.value > std::numeric_limits<float>::max()) {
     number.fault = TextFault::kElementOutOfRange;  // some libraries return infinity without an error
     return number;
@@ -131,9 +135,57 @@ TextResult Fault(TextFault fault) noexcept {
   return result;
 }
 
+SparseTextResult Fault(SparseTextFault fault) noexcept {
+  SparseTextResult result;
+  result.fault = fault;
+  return result;
+}
+
+SparseTextFault AsSparse(TextFault fault) noexcept {
+  switch (fault) {
+    case TextFault::kElementOutOfRange:
+      return SparseTextFault::kElementOutOfRange;
+    case TextFault::kElementNotANumber:
+      return SparseTextFault::kElementNotANumber;
+    case TextFault::kElementInfinite:
+      return SparseTextFault::kElementInfinite;
+    case TextFault::kNone:
+      return SparseTextFault::kNone;
+    case TextFault::kNoOpeningBracket:
+    case TextFault::kSyntax:
+    case TextFault::kJunkAfterEnd:
+    case TextFault::kEmpty:
+    case TextFault::kTooManyElements:
+      return SparseTextFault::kSyntax;
+  }
+  return SparseTextFault::kSyntax;
+}
+
+struct Integer {
+  bool present = false;
+  std::int32_t value = 0;  ///< clamped to int32, the least one excepted, so that 1 can be taken off
+  const char* end = nullptr;
+};
+
+/// A decimal integer with an optional sign, as strtol reads it.
+Integer ParseInteger(const char* at, const char* end) noexcept {
+  constexpr std::int64_t kLimit = std::numeric_limits<std::int32_t>::max();
+  const bool negative = at != end && *at == '-';
+  if (negative || (at != end && *at == '+')) ++at;
+  Integer integer;
+  std::int64_t magnitude = 0;
+  for (; at != end && IsDigit(*at); ++at) {
+    integer.present = true;
+    magnitude = std::min(magnitude * 10 + (*at - '0'), kLimit);
+  }
+  integer.value = static_cast<std::int32_t>(negative ? -magnitude : magnitude);
+  integer.end = at;
+  return integer;
+}
+
 }  // namespace
 
-TextResult ParseVector(base::Span<const char> text, base::Span<float> elements) noexcept {
+TextResult ParseVector(base::Span<const char> text, base::Span<float> elements, float range_end) noexcept {
   const char* const end = text.end();
   const char* at = SkipSpaces(text.begin(), end);
   if (at == end || *at != '[') return Fault(TextFault::kNoOpeningBracket);
@@ -145,7 +197,9 @@ TextResult ParseVector(base::Span<const char> text, base::Span<float> elements) 
     if (result.dimensions == elements.size()) return Fault(TextFault::kTooManyElements);
     at = SkipSpaces(at, end);
     if (at == end) return Fault(TextFault::kSyntax);
-    const Number number = ParseElement(at, end);
+    Number number = ParseElement(at, end);
+    if (number.fault == TextFault::kNone && std::fabs(number.value) >= range_end)
+      number.fault = TextFault::kElementOutOfRange;
     if (number.fault != TextFault::kNone) {
       result.fault = number.fault;
       result.offset = static_cast<std::size_t>(at - text.begin());
@@ -160,6 +214,51 @@ TextResult ParseVector(base::Span<const char> text, base::Span<float> elements) 
     if (separator != ',') return Fault(TextFault::kSyntax);
   }
   return SkipSpaces(at, end) == end ? result : Fault(TextFault::kJunkAfterEnd);
+}
+
+SparseTextResult ParseSparseVector(base::Span<const char> text, base::Span<SparseElement> elements) noexcept {
+  const char* const end = text.end();
+  const char* at = SkipSpaces(text.begin(), end);
+  if (at == end || *at != '{') return Fault(SparseTextFault::kNoOpeningBrace);
+  at = SkipSpaces(at + 1, end);
+
+  SparseTextResult result;
+  bool more = at == end || *at != '}';
+  if (!more) ++at;
+  for (std::size_t read = 0; more; ++read) {
+    if (read == elements.size()) return Fault(SparseTextFault::kTooManyElements);
+    const Integer index = ParseInteger(SkipSpaces(at, end), end);
+    if (!index.present) return Fault(SparseTextFault::kSyntax);
+    at = SkipSpaces(index.end, end);
+    if (at == end || *at != ':') return Fault(SparseTextFault::kSyntax);
+    at = SkipSpaces(at + 1, end);
+    if (at == end) return Fault(SparseTextFault::kSyntax);
+    Number number = ParseElement(at, end);
+    // Unlike in a dense vector, a number must not turn into a zero: its place would be forgotten.
+    if (number.vanished) number.fault = TextFault::kElementOutOfRange;
+    if (number.fault != TextFault::kNone) {
+      result.fault = AsSparse(number.fault);
+      result.offset = static_cast<std::size_t>(at - text.begin());
+      result.length = static_cast<std::size_t>(number.end - at);
+      return result;
+    }
+    if (number.value != 0.0F) elements[result.elements++] = {index.value - 1, number.value};
+    at = SkipSpaces(number.end, end);
+    if (at == end) return Fault(SparseTextFault::kSyntax);
+    const char separator = *at++;
+    if (separator != ',' && separator != '}') return Fault(SparseTextFault::kSyntax);
+    more = separator == ',';
+  }
+
+  at = SkipSpaces(at, end);
+  if (at == end || *at != '/') return Fault(SparseTextFault::kNoDimensions);
+  const Integer dimensions = ParseInteger(SkipSpaces(at + 1, end), end);
+  if (!dimensions.present) return Fault(SparseTextFault::kSyntax);
+  if (SkipSpaces(dimensions.end, end) != end) return Fault(SparseTextFault::kJunkAfterEnd);
+  result.dimensions = dimensions.value;
+  std::sort(elements.begin(), elements.begin() + result.elements,
+            [](const SparseElement& a, const SparseElement& b) { return a.index < b.index; });
+  return result;
 }
 
 }  // namespace tandem::vec

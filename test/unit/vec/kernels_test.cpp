@@ -112,6 +112,39 @@ TEST_P(EveryKernelSet, MakesTheNearestHalf) {
   }
 }
 
+TEST_P(EveryKernelSet, RoundsNumbersBeyondTheLargestHalfToItWhereItIsNearest) {
+  const float x[] = {kLargestHalf, std::nextafter(kHalfRangeEnd, 0.0F), -std::nextafter(kHalfRangeEnd, 0.0F)};
+  Half halves[3];
+  kernels_.to_halves(x, 3, halves);
+  EXPECT_EQ(halves[0], 0x7BFF);
+  EXPECT_EQ(halves[1], 0x7BFF);
+  EXPECT_EQ(halves[2], 0xFBFF);
+}
+
+TEST_P(EveryKernelSet, MakesTheHalfThatASingleNumberIsMadeInto) {
+  std::vector<float> x = RandomVector(2'000, 5, -70.0F, 70.0F);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(x[i], -static_cast<int>(i % 40));
+  for (const Half half : AllHalves()) {
+    x.push_back(FromHalf(half));
+    x.push_back(std::nextafter(FromHalf(half), kInfinity) * 1.0004F);
+  }
+  x.erase(std::remove_if(x.begin(), x.end(), [](float y) { return std::fabs(y) >= kHalfRangeEnd; }), x.end());
+  std::vector<Half> halves(x.size());
+  kernels_.to_halves(x.data(), x.size(), halves.data());
+  for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(ToHalf(x[i]), halves[i]) << x[i];
+}
+
+TEST_P(EveryKernelSet, WidensHalvesExactlyAtEveryLength) {
+  const std::vector<Half> all = AllHalves();
+  const GuardedPages guarded(2);
+  for (std::size_t n = 0; n <= 150; ++n) {
+    std::vector<float> widened(n + 1, 7.0F);
+    kernels_.to_floats(guarded.AtTheEnd(all.data() + 400 * n, n), n, widened.data());
+    for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(Bits(widened[i]), Bits(FromHalf(all[400 * n + i])));
+    ASSERT_EQ(widened[n], 7.0F);
+  }
+}
+
 TEST_P(EveryKernelSet, TakesHalvesAsTheFloatsThatTheyAre) {
   const std::vector<float> a = RandomVector(kLongest, 3);
   const std::vector<float> b = RandomVector(kLongest, 4);
@@ -128,6 +161,10 @@ TEST_P(EveryKernelSet, TakesHalvesAsTheFloatsThatTheyAre) {
     EXPECT_EQ(Bits(kernels_.inner_product_half(a.data(), at_end, n)),
               Bits(kernels_.inner_product(a.data(), widened.data(), n)));
     EXPECT_EQ(Bits(kernels_.l1_half(a.data(), at_end, n)), Bits(kernels_.l1(a.data(), widened.data(), n)));
+    const DotAndNorm parts = kernels_.dot_and_norm_half(a.data(), at_end, n);
+    const DotAndNorm expected = kernels_.dot_and_norm(a.data(), widened.data(), n);
+    EXPECT_EQ(Bits(parts.dot), Bits(expected.dot));
+    EXPECT_EQ(Bits(parts.norm_squared), Bits(expected.norm_squared));
     std::fill(halves.begin(), halves.end(), Half{0xFFFF});
   }
 }

@@ -149,6 +149,73 @@ TEST(ParseVector, PointsAtTheNumberOutOfRange) {
   EXPECT_EQ(parsed.result.length, 5U);
 }
 
+TEST(ParseVector, TakesTheEndOfTheRangeAsOutOfIt) {
+  float elements[3];
+  const std::string text = "[1,-7.9, -8 ]";
+  const TextResult result = ParseVector({text.data(), text.size()}, {elements, 3}, 8.0F);
+  EXPECT_EQ(result.fault, TextFault::kElementOutOfRange);
+  EXPECT_EQ(text.substr(result.offset, result.length), "-8");
+  EXPECT_EQ(ParseVector({text.data(), text.size()}, {elements, 3}, 8.5F).fault, TextFault::kNone);
+}
+
+/// Parses a copy that ends exactly where the text does, so that a sanitizer sees any read past it.
+SparseTextResult ParseSparse(const std::string& text, std::vector<SparseElement>* elements) {
+  std::unique_ptr<char[]> bytes(new char[text.size()]);
+  std::memcpy(bytes.get(), text.data(), text.size());
+  const SparseTextResult result =
+      ParseSparseVector({bytes.get(), text.size()}, {elements->data(), elements->size()});
+  if (result.fault == SparseTextFault::kNone) elements->resize(result.elements);
+  return result;
+}
+
+SparseTextFault SparseFaultOf(const std::string& text) {
+  std::vector<SparseElement> elements(3);
+  return ParseSparse(text, &elements).fault;
+}
+
+TEST(ParseSparseVector, SortsElementsAndDropsZeros) {
+  std::vector<SparseElement> elements(4);
+  const SparseTextResult result = ParseSparse(" { 7 : 1.5 , +3:-2e1,5:0 , 1:-0} / 9 ", &elements);
+  EXPECT_EQ(result.fault, SparseTextFault::kNone);
+  EXPECT_EQ(result.dimensions, 9);
+  ASSERT_EQ(elements.size(), 2U);
+  EXPECT_EQ(elements[0].index, 2);
+  EXPECT_EQ(elements[0].value, -20.0F);
+  EXPECT_EQ(elements[1].index, 6);
+  EXPECT_EQ(elements[1].value, 1.5F);
+}
+
+TEST(ParseSparseVector, ClampsIntegersForTheCallerToRefuse) {
+  std::vector<SparseElement> elements(3);
+  const SparseTextResult result =
+      ParseSparse("{-99999999999999999999:1,99999999999:2}/99999999999", &elements);
+  EXPECT_EQ(result.fault, SparseTextFault::kNone);
+  EXPECT_EQ(result.dimensions, std::numeric_limits<std::int32_t>::max());
+  ASSERT_EQ(elements.size(), 2U);
+  EXPECT_LT(elements[0].index, 0);
+  EXPECT_EQ(elements[1].index, std::numeric_limits<std::int32_t>::max() - 1);
+}
+
+TEST(ParseSparseVector, NamesTheFirstFault) {
+  for (const char* text : {"", " ", "[1]", "1:1}/1"})
+    EXPECT_EQ(SparseFaultOf(text), SparseTextFault::kNoOpeningBrace) << text;
+  for (const char* text :
+       {"{",        "{ ",      "{1",      "{1:",    "{1: ",      "{1:1",      "{1:1,",
+        "{1:1,}/1", "{,}/1",   "{:1}/1",  "{1:}/1", "{1.5:1}/2", "{1 1:1}/2", "{1:1 2:1}/2",
+        "{x:1}/1",  "{1:x}/1", "{-:1}/1", "{1:1}/", "{1:1}/x",   "{}/-"})
+    EXPECT_EQ(SparseFaultOf(text), SparseTextFault::kSyntax) << text;
+  for (const char* text : {"{}", "{} ", "{1:1}", "{}5", "{}}/5"})
+    EXPECT_EQ(SparseFaultOf(text), SparseTextFault::kNoDimensions) << text;
+  for (const char* text : {"{}/5x", "{}/5 6", "{}/5.0"})
+    EXPECT_EQ(SparseFaultOf(text), SparseTextFault::kJunkAfterEnd) << text;
+  EXPECT_EQ(SparseFaultOf("{1:0,2:0,3:0,4:0}/9"), SparseTextFault::kTooManyElements);
+  EXPECT_EQ(SparseFaultOf("{1:nan}/1"), SparseTextFault::kElementNotANumber);
+  EXPECT_EQ(SparseFaultOf("{1:-inf}/1"), SparseTextFault::kElementInfinite);
+  EXPECT_EQ(SparseFaultOf("{1:1e39}/1"), SparseTextFault::kElementOutOfRange);
+  EXPECT_EQ(SparseFaultOf("{1:1e-46}/1"), SparseTextFault::kElementOutOfRange) << "it would be forgotten";
+  EXPECT_EQ(SparseFaultOf("{1:1e-45}/1"), SparseTextFault::kNone);
+}
+
 TEST(ParseVector, CountsElementsAgainstTheBuffer) {
   EXPECT_EQ(Parse("[1,2,3]", 3).result.fault, TextFault::kNone);
   EXPECT_EQ(Parse("[1,2,3,4]", 3).result.fault, TextFault::kTooManyElements);

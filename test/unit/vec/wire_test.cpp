@@ -43,6 +43,29 @@ TEST(Wire, RoundTripsEveryLengthAtAnyAlignment) {
   }
 }
 
+TEST(Wire, HalvesTakeTwoBytesEach) {
+  const Half elements[] = {0x3C00, 0xC100};
+  Bytes bytes(WireBytes<Half>(2), 0xAA);
+  EncodeWire(base::Span<const Half>(elements, 2), bytes.data());
+  EXPECT_EQ(bytes, (Bytes{0, 2, 0, 0, 0x3C, 0, 0xC1, 0}));
+  Half decoded[2] = {};
+  EXPECT_EQ(DecodeWireElements({bytes.data() + kWireHeaderBytes, 4}, base::Span<Half>(decoded, 2)),
+            ElementFault::kNone);
+  EXPECT_EQ(decoded[0], elements[0]);
+  EXPECT_EQ(decoded[1], elements[1]);
+}
+
+TEST(Wire, FindsHalvesThatAreNotFinite) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const Half halves[] = {0x7BFF, static_cast<Half>(bits), 0};
+    const bool special = (bits & 0x7C00U) == 0x7C00U;
+    const ElementFault expected = !special               ? ElementFault::kNone
+                                  : (bits & 0x3FFU) == 0 ? ElementFault::kInfinite
+                                                         : ElementFault::kNotANumber;
+    ASSERT_EQ(FindNonFinite(base::Span<const Half>(halves, 3)), expected) << bits;
+  }
+}
+
 TEST(Wire, FindsTheFirstNonFiniteElementAtEveryPlace) {
   const float infinity = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
