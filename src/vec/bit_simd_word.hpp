@@ -1,5 +1,5 @@
 // The `Simd` operations of bit_kernels_loops.hpp on one 64-bit word at a time: the compiler makes of the builtin what
-// the target in force has, one instruction or several. Included once per file, inside its target region, like the loops.
+// the target in force has, one instruction or several. Included once per file, inside its target region, like the loops, and hence without #pragma once.
 
 namespace tandem::vec {
 namespace {  // NOLINT(google-build-namespaces): a copy of its own for each file is the purpose
