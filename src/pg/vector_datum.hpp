@@ -25,11 +25,11 @@ static_assert(offsetof(VectorDatum, values) == 8 && offsetof(HalfvecDatum, value
 
 /// The name of the SQL type whose elements are these.
 template <typename Element>
-constexpr const char* kDenseTypeName = nullptr;
+inline constexpr const char* kDenseTypeName = nullptr;
 template <>
-constexpr const char* kDenseTypeName<float> = "vector";
+inline constexpr const char* kDenseTypeName<float> = "vector";
 template <>
-constexpr const char* kDenseTypeName<vec::Half> = "halfvec";
+inline constexpr const char* kDenseTypeName<vec::Half> = "halfvec";
 
 template <typename Element = float>
 [[nodiscard]] std::size_t VectorDatumBytes(int dimensions) {
