@@ -1329,3 +1329,140 @@ COMMENT ON COLUMN tandem_filter_cache.misses IS 'sets looked for in vain since t
 COMMENT ON COLUMN tandem_filter_cache.evictions IS 'sets given up for others since then';
 
 GRANT SELECT ON tandem_memory, tandem_filter_cache TO PUBLIC;
+
+-- Section 11: hybrid search ------------------------------------------------------------------------------------------
+
+-- PARALLEL UNSAFE: the filter may call anything, and ef_search is set for the time of the call.
+
+CREATE FUNCTION tandem_hybrid_search(rel regclass, query_vector vector DEFAULT NULL, query_text text DEFAULT NULL, k integer DEFAULT 10,
+		vector_column text DEFAULT NULL, text_column text DEFAULT NULL, key_column text DEFAULT NULL,
+		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
+		depth integer DEFAULT NULL, filter text DEFAULT NULL,
+		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'websearch',
+		text_scoring text DEFAULT 'bm25', bm25_k1 float8 DEFAULT 1.2, bm25_b float8 DEFAULT 0.75,
+		metric text DEFAULT NULL, ef_search integer DEFAULT NULL,
+		OUT key bigint, OUT vector_score float8, OUT text_score float8, OUT combined_score float8,
+		OUT vector_rank bigint, OUT text_rank bigint, OUT distance float8)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 ROWS 10;
+
+COMMENT ON FUNCTION tandem_hybrid_search(regclass, vector, text, integer, text, text, text, text, float8, float8, float8,
+		integer, text, regconfig, text, text, float8, float8, text, integer) IS
+	'the k best rows of a table or view by a vector and a text together';
+
+CREATE FUNCTION tandem_hybrid_search_as(key_type anyelement, rel regclass, query_vector vector DEFAULT NULL, query_text text DEFAULT NULL, k integer DEFAULT 10,
+		vector_column text DEFAULT NULL, text_column text DEFAULT NULL, key_column text DEFAULT NULL,
+		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
+		depth integer DEFAULT NULL, filter text DEFAULT NULL,
+		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'websearch',
+		text_scoring text DEFAULT 'bm25', bm25_k1 float8 DEFAULT 1.2, bm25_b float8 DEFAULT 0.75,
+		metric text DEFAULT NULL, ef_search integer DEFAULT NULL,
+		OUT key anyelement, OUT vector_score float8, OUT text_score float8, OUT combined_score float8,
+		OUT vector_rank bigint, OUT text_rank bigint, OUT distance float8)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 ROWS 10;
+
+COMMENT ON FUNCTION tandem_hybrid_search_as(anyelement, regclass, vector, text, integer, text, text, text, text, float8, float8, float8,
+		integer, text, regconfig, text, text, float8, float8, text, integer) IS
+	'the k best rows of a table or view by a vector and a text together, with keys of the type of the first argument, whose value does not matter';
+
+CREATE FUNCTION tandem_hybrid_explain(rel regclass, query_vector vector DEFAULT NULL, query_text text DEFAULT NULL, k integer DEFAULT 10,
+		vector_column text DEFAULT NULL, text_column text DEFAULT NULL, key_column text DEFAULT NULL,
+		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
+		depth integer DEFAULT NULL, filter text DEFAULT NULL,
+		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'websearch',
+		text_scoring text DEFAULT 'bm25', bm25_k1 float8 DEFAULT 1.2, bm25_b float8 DEFAULT 0.75,
+		metric text DEFAULT NULL, ef_search integer DEFAULT NULL,
+		"analyze" boolean DEFAULT false, costs boolean DEFAULT true)
+	RETURNS SETOF text
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 20;
+
+COMMENT ON FUNCTION tandem_hybrid_explain(regclass, vector, text, integer, text, text, text, text, float8, float8, float8,
+		integer, text, regconfig, text, text, float8, float8, text, integer, boolean, boolean) IS
+	'the plans of both legs of tandem_hybrid_search() with these arguments';
+
+CREATE FUNCTION tandem_text_statistics(rel regclass, query_text text, text_column text DEFAULT NULL, text_config regconfig DEFAULT NULL,
+		text_syntax text DEFAULT 'websearch',
+		OUT documents float8, OUT average_length float8, OUT query tsquery, OUT terms tsquery[], OUT frequencies float8[])
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 ROWS 1;
+
+COMMENT ON FUNCTION tandem_text_statistics(regclass, text, text, regconfig, text) IS
+	'what BM25 knows: how many documents, how many terms in one on average, and in how many documents each term of a query is';
+
+-- Its pieces, for queries that people write on their own.
+
+CREATE FUNCTION tandem_rrf_score(rank bigint, rrf_constant float8 DEFAULT 60) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_rrf_score(bigint, float8) IS 'reciprocal rank: 1 / (constant + rank), 0 for NULL';
+
+CREATE FUNCTION tandem_rrf_add(float8, bigint) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_rrf_add(float8, bigint) IS 'transition function of tandem_rrf';
+
+CREATE FUNCTION tandem_rrf_add(float8, bigint, float8) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_rrf_add(float8, bigint, float8) IS 'transition function of tandem_rrf';
+
+CREATE AGGREGATE tandem_rrf(bigint) (
+	SFUNC = tandem_rrf_add,
+	STYPE = float8,
+	INITCOND = '0',
+	COMBINEFUNC = float8pl,
+	PARALLEL = SAFE
+);
+
+COMMENT ON AGGREGATE tandem_rrf(bigint) IS 'reciprocal rank fusion of the ranks that lists give one row';
+
+CREATE AGGREGATE tandem_rrf(bigint, float8) (
+	SFUNC = tandem_rrf_add,
+	STYPE = float8,
+	INITCOND = '0',
+	COMBINEFUNC = float8pl,
+	PARALLEL = SAFE
+);
+
+COMMENT ON AGGREGATE tandem_rrf(bigint, float8) IS 'reciprocal rank fusion with another constant than 60';
+
+CREATE FUNCTION tandem_normalised_score(score float8, lowest float8, highest float8) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_normalised_score(float8, float8, float8) IS
+	'0 for the lowest score of a list, 1 for the highest; 1 if they are equal';
+
+CREATE FUNCTION tandem_combined_score(fusion text, vector_score float8, text_score float8,
+		vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_combined_score(text, float8, float8, float8, float8) IS
+	'weighted, max, min or average of two normalised scores; NULL counts as 0';
+
+CREATE FUNCTION tandem_fuse(vector_keys anyarray, vector_scores float8[], text_keys anyarray, text_scores float8[], k integer DEFAULT 10,
+		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
+		OUT key anyelement, OUT vector_score float8, OUT text_score float8, OUT combined_score float8,
+		OUT vector_rank bigint, OUT text_rank bigint)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 10;
+
+COMMENT ON FUNCTION tandem_fuse(anyarray, float8[], anyarray, float8[], integer, text, float8, float8, float8) IS
+	'the k best of two lists together, each from its best key on; NULL for a list that was not asked for';
+
+CREATE FUNCTION tandem_text_length(document tsvector) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_text_length(tsvector) IS 'positions of a document''s terms; a term without positions counts once';
+
+CREATE FUNCTION tandem_text_terms(query tsquery) RETURNS tsquery[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_text_terms(tsquery) IS 'terms of a query that a document may have, each once';
+
+CREATE FUNCTION tandem_bm25_score(document tsvector, query tsquery, documents float8, average_length float8, frequencies float8[],
+		k1 float8 DEFAULT 1.2, b float8 DEFAULT 0.75) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_bm25_score(tsvector, tsquery, float8, float8, float8[], float8, float8) IS
+	'BM25 of a document; frequencies: in how many of all documents each of tandem_text_terms(query) is';

@@ -265,6 +265,45 @@ constexpr bool kHasTransactionTimeout = PG_VERSION_NUM >= 170000;
 #endif
 }
 
+/// raw_expression_tree_walker(), likewise.
+[[nodiscard]] inline bool WalkRawExpression(Node* expression, bool (*walker)(Node*, void*), void* state) {
+#if PG_VERSION_NUM >= 160000
+  return raw_expression_tree_walker(expression, walker, state);
+#else
+  return raw_expression_tree_walker(
+      expression, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), state);
+#endif
+}
+
+/// expression_tree_walker(), likewise.
+[[nodiscard]] inline bool WalkExpression(Node* expression, bool (*walker)(Node*, void*), void* state) {
+#if PG_VERSION_NUM >= 160000
+  return expression_tree_walker(expression, walker, state);
+#else
+  return expression_tree_walker(expression,
+                                reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), state);
+#endif
+}
+
+/// Begins a scan that fills a bitmap, with `keys` scan keys.
+[[nodiscard]] inline IndexScanDesc BeginBitmapIndexScan(Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan_bitmap(index, snapshot, nullptr, keys);
+#else
+  return index_beginscan_bitmap(index, snapshot, keys);
+#endif
+}
+
+/// EXPLAIN of a plan; with state->analyze it is executed.
+inline void ExplainPlan(PlannedStmt* plan, ExplainState* state, const char* query_string,
+                        ParamListInfo parameters) {
+#if PG_VERSION_NUM >= 170000
+  ExplainOnePlan(plan, nullptr, state, query_string, parameters, nullptr, nullptr, nullptr, nullptr);
+#else
+  ExplainOnePlan(plan, nullptr, state, query_string, parameters, nullptr, nullptr, nullptr);
+#endif
+}
+
 /// visit(block, offsets, count) for each page of the bitmap, ascending; offsets is nullptr where it knows only the block.
 template <typename Visit>
 void VisitBitmap(TIDBitmap* bitmap, const Visit& visit) {
@@ -284,9 +323,9 @@ void VisitBitmap(TIDBitmap* bitmap, const Visit& visit) {
 #endif
 }
 
-/// Prepares a set-returning function's tuplestore in its ReturnSetInfo.
-inline void InitMaterializedResult(FunctionCallInfo fcinfo) {
-  InitMaterializedSRF(fcinfo, 0);
+/// Prepares a set-returning function's tuplestore in its ReturnSetInfo. flags: MAT_SRF_….
+inline void InitMaterializedResult(FunctionCallInfo fcinfo, bits32 flags = 0) {
+  InitMaterializedSRF(fcinfo, flags);
 }
 
 }  // namespace tandem::pg
