@@ -5,7 +5,12 @@ Filters by columns of the set (the conditions of the ACL Anthology, and two of t
 `spread`, a permutation that knows nothing of the vectors, and `near`, the rank of a row by its distance from one point.
 `spread < n` is independent of every query, `near < n` is correlated with queries that lie near that point and anti-correlated with
 those far from it. Truth: the exact answers among the rows that fulfil the condition.
+
+Then the first use of a filter: ranges of `spread` that nobody has asked for, and the same again; against the native index's bitmap
+scan, by the server's own clock, plus the second use.
 """
+
+import json
 
 import os
 import tempfile
@@ -13,6 +18,7 @@ import tempfile
 import numpy as np
 
 from data import formats
+from harness.context import median
 from suites import graphs
 
 K, RECALL, EXACT_RECALL = 10, 0.95, 0.99
@@ -32,6 +38,8 @@ INDEXES = {
 SETS = ("acl", "syn1m")
 QUERIES = 200  # of each kind
 LEAST_SEARCHES = 100_000  # in all
+FIRST_USES, FIRST_USE = 100, 1.3  # ranges of each share; of bitmap scan and second use together
+FIRST_PERMILLE = (100, 10, 1)
 
 
 def run(context):
@@ -41,6 +49,7 @@ def run(context):
         with tempfile.TemporaryDirectory() as folder:
             one = Run(context, data, folder)
             one.measure()
+            one.measure_first_uses()
             short, searches = short + one.short, searches + one.searches
         context.server.drop_database("tandem_bench")
     context.record("short answers", searches=searches, short=short)
@@ -117,6 +126,40 @@ class Run:
             what = "sets that are compared whole" if least == EXACT_RECALL else "others"
             self.context.claim("%s, %s: lowest recall@10 (%s, %s queries)" % (self.data.name, what, condition, kind),
                                "%.4f" % recall, recall >= least, ">= %g" % least)
+
+    def measure_first_uses(self):
+        data, table = self.data, []
+        rng = np.random.default_rng(self.context.options.seed + 1)
+        for permille in FIRST_PERMILLE:
+            count = max(1, round(data.rows * permille / 1000))
+            lows = rng.choice(data.rows - count, min(FIRST_USES, data.rows - count), replace=False).astype("<i4")
+            params = os.path.join(self.folder, "lows.ivecs")
+            formats.write_vectors(params, np.resize(lows, (self.any.count, 1)), "<i4")
+            within = "spread >= %s AND spread < %s + " + str(count)
+            sql = "SELECT id FROM items WHERE %s ORDER BY embedding %s $1 LIMIT %d" % (
+                within % ("$2", "$2"), graphs.OPERATORS[data.metric][0], K)
+            # What a backend does once is done before.
+            setup = "SELECT id FROM items WHERE spread = 0 ORDER BY embedding %s (SELECT embedding FROM items LIMIT 1) LIMIT 1" % (
+                graphs.OPERATORS[data.metric][0])
+            first, second = (self.context.tools.client(
+                "query", self.db, sql=sql, queries=self.any.path, params=params, limit=len(lows), rounds=1, warmup=0,
+                setup=[setup])["p50_us"] for _ in range(2))
+            bitmap = median([self._bitmap_us(within % (low, low)) for low in lows[:30]])
+            ratio = first / (bitmap + second)
+            self.context.record("first use", data, share=permille / 1000, first_us=first, second_us=second, bitmap_us=bitmap,
+                                ratio=ratio)
+            table.append(("%g %%" % (permille / 10), *("%.0f" % figure for figure in (first, bitmap, second)), "%.2f" % ratio))
+            self.context.claim("%s, %g %%: first use of a filter / (bitmap index scan + second use)" % (data.name, permille / 10),
+                               "%.2f x" % ratio, ratio <= FIRST_USE, "<= %g x" % FIRST_USE)
+        self.context.table(("share", "first us", "bitmap us", "second us", "ratio"), table)
+
+    def _bitmap_us(self, condition):
+        rows = self.db.rows("SET enable_seqscan = off", "SET enable_indexscan = off", "SET enable_indexonlyscan = off",
+                            "EXPLAIN (ANALYZE, FORMAT JSON) SELECT count(*) FROM items WHERE " + condition)
+        node = json.loads(" ".join(row[0] for row in rows))[0]["Plan"]
+        while node["Node Type"] != "Bitmap Index Scan":
+            node = node["Plans"][0]
+        return 1000 * node["Actual Total Time"]
 
     def _one(self, condition, kind, searches):
         db, data = self.db, self.data
