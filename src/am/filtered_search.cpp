@@ -245,11 +245,13 @@ static bool StepStream(Search* search, GraphStream* stream) {
   SegmentReader* reader = &stream->scan->reader;
   if (!PrepareTactic(search, *stream)) return false;
   const bool is_first = !stream->started;
+  const bool has_walked = filtered->has_walked;
+  filtered->has_walked = false;
   stream->started = true;
   const auto nodes = pg::Guard([&]() -> base::Span<const graph::FoundNode> {
     switch (filtered->tactic) {
       case policy::FilterTactic::kWalk:
-        return graph->NextFilteredBatch(reader);
+        return has_walked ? graph->batch() : graph->NextFilteredBatch(reader);
       case policy::FilterTactic::kStream:
         return graph->NextBatch(reader);
       case policy::FilterTactic::kCodes:
@@ -280,6 +282,30 @@ static bool StepStream(Search* search, GraphStream* stream) {
     });
   }
   return true;
+}
+
+bool WalkByTurns(Search* search) {
+  GraphHandles walks;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  walks.scans = static_cast<SegmentScan**>(palloc(search->stream_count * sizeof(SegmentScan*)));
+  walks.searches = static_cast<SegmentSearch**>(palloc(search->stream_count * sizeof(SegmentSearch*)));
+  walks.readers = static_cast<SegmentReader**>(palloc(search->stream_count * sizeof(SegmentReader*)));
+  MemoryContextSwitchTo(old_context);
+  GraphStream* const end = search->streams + search->stream_count;
+  uint32 count = 0;
+  for (GraphStream* stream = search->streams; stream != end; stream++)
+    if (stream->filtered->tactic == policy::FilterTactic::kWalk) AddToHandles(&walks, count++, stream->scan);
+  if (count < 2) return true;
+  EnterSegments(walks.scans, count);
+  bool is_usable = true;
+  for (GraphStream* stream = search->streams; stream != end; stream++) {
+    if (stream->filtered->tactic != policy::FilterTactic::kWalk) continue;
+    is_usable = is_usable && PrepareTactic(search, *stream);
+    stream->started = stream->filtered->has_walked = true;
+  }
+  if (is_usable) pg::Guard([&] { graph::NextFilteredBatches(walks.searches, walks.readers, count); });
+  search->report.chunks_loaded += LeaveSegments(walks.scans, count);
+  return is_usable;
 }
 
 bool FetchFiltered(Search* search, GraphStream* stream) {

@@ -33,6 +33,7 @@ struct FilteredStream {
   uint32 segment;  ///< of the manifest's
   policy::FilterSituation situation;
   policy::FilterTactic tactic;  ///< kCodes in the end: what the walks did not find
+  bool has_walked;              ///< the graph's search has a batch that was not taken yet
   bool scored;                  ///< all admitted nodes were compared: batches are of what is left of them
   double spent;                 ///< in the policy's units
 };
@@ -221,6 +222,8 @@ void StartFilteredRun(Search* search, Snapshot snapshot, const float* query);
 void FinishFilteredRun(Search* search);
 /// NextSearchRow() by a filter.
 [[nodiscard]] bool NextFilteredRow(Search* search, storage::ScanRow* row);
+/// The first batches of all streams by filtered walks, if there are several, by turns, for FetchFiltered() to take. False likewise.
+[[nodiscard]] bool WalkByTurns(Search* search);
 /// Gets the stream's next rows, or its end. False if graphs are of no use any more.
 [[nodiscard]] bool FetchFiltered(Search* search, GraphStream* stream);
 /// RefillStream() by a filter.

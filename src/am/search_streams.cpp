@@ -268,7 +268,8 @@ void AddToHandles(GraphHandles* handles, uint32 i, SegmentScan* scan) {
 }
 
 bool StartStreams(Search* search) {
-  bool is_usable = search->filtered != nullptr || WalkGraphs(search, 0, search->stream_count);
+  bool is_usable =
+      search->filtered != nullptr ? WalkByTurns(search) : WalkGraphs(search, 0, search->stream_count);
   for (uint32 i = 0; i < search->stream_count && is_usable; i++) {
     GraphStream* stream = &search->streams[i];
     if (stream->batch_size > 0 || stream->ended) continue;

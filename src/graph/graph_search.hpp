@@ -749,4 +749,14 @@ void NextBatches(GraphSearch<Reader>* const* searches, Reader* const* readers, s
   }
 }
 
+/// The same of NextFilteredBatch().
+template <typename Reader>
+void NextFilteredBatches(GraphSearch<Reader>* const* searches, Reader* const* readers, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) searches[i]->BeginBatch();
+  for (std::size_t running = count; running > 0;) {
+    running = 0;
+    for (std::size_t i = 0; i < count; ++i) running += searches[i]->FilteredStep(readers[i]) ? 1 : 0;
+  }
+}
+
 }  // namespace tandem::graph
