@@ -296,16 +296,19 @@ bool WalkByTurns(Search* search) {
   for (GraphStream* stream = search->streams; stream != end; stream++)
     if (stream->filtered->tactic == policy::FilterTactic::kWalk) AddToHandles(&walks, count++, stream->scan);
   if (count < 2) return true;
-  EnterSegments(walks.scans, count);
-  bool is_usable = true;
   for (GraphStream* stream = search->streams; stream != end; stream++) {
     if (stream->filtered->tactic != policy::FilterTactic::kWalk) continue;
-    is_usable = is_usable && PrepareTactic(search, *stream);
+    // By themselves: while nodes are looked for, shared memory is let go of now and then.
+    EnterSegments(&stream->scan, 1);
+    const bool is_prepared = PrepareTactic(search, *stream);
+    search->report.chunks_loaded += LeaveSegments(&stream->scan, 1);
+    if (!is_prepared) return false;
     stream->started = stream->filtered->has_walked = true;
   }
-  if (is_usable) pg::Guard([&] { graph::NextFilteredBatches(walks.searches, walks.readers, count); });
+  EnterSegments(walks.scans, count);
+  pg::Guard([&] { graph::NextFilteredBatches(walks.searches, walks.readers, count); });
   search->report.chunks_loaded += LeaveSegments(walks.scans, count);
-  return is_usable;
+  return true;
 }
 
 bool FetchFiltered(Search* search, GraphStream* stream) {
