@@ -1338,7 +1338,7 @@ CREATE FUNCTION tandem_hybrid_search(rel regclass, query_vector vector DEFAULT N
 		vector_column text DEFAULT NULL, text_column text DEFAULT NULL, key_column text DEFAULT NULL,
 		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
 		depth integer DEFAULT NULL, filter text DEFAULT NULL,
-		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'websearch',
+		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'any',
 		text_scoring text DEFAULT 'bm25', bm25_k1 float8 DEFAULT 1.2, bm25_b float8 DEFAULT 0.75,
 		metric text DEFAULT NULL, ef_search integer DEFAULT NULL,
 		OUT key bigint, OUT vector_score float8, OUT text_score float8, OUT combined_score float8,
@@ -1354,7 +1354,7 @@ CREATE FUNCTION tandem_hybrid_search_as(key_type anyelement, rel regclass, query
 		vector_column text DEFAULT NULL, text_column text DEFAULT NULL, key_column text DEFAULT NULL,
 		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
 		depth integer DEFAULT NULL, filter text DEFAULT NULL,
-		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'websearch',
+		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'any',
 		text_scoring text DEFAULT 'bm25', bm25_k1 float8 DEFAULT 1.2, bm25_b float8 DEFAULT 0.75,
 		metric text DEFAULT NULL, ef_search integer DEFAULT NULL,
 		OUT key anyelement, OUT vector_score float8, OUT text_score float8, OUT combined_score float8,
@@ -1370,7 +1370,7 @@ CREATE FUNCTION tandem_hybrid_explain(rel regclass, query_vector vector DEFAULT 
 		vector_column text DEFAULT NULL, text_column text DEFAULT NULL, key_column text DEFAULT NULL,
 		fusion text DEFAULT 'rrf', rrf_constant float8 DEFAULT 60, vector_weight float8 DEFAULT 0.7, text_weight float8 DEFAULT 0.3,
 		depth integer DEFAULT NULL, filter text DEFAULT NULL,
-		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'websearch',
+		text_config regconfig DEFAULT NULL, text_syntax text DEFAULT 'any',
 		text_scoring text DEFAULT 'bm25', bm25_k1 float8 DEFAULT 1.2, bm25_b float8 DEFAULT 0.75,
 		metric text DEFAULT NULL, ef_search integer DEFAULT NULL,
 		"analyze" boolean DEFAULT false, costs boolean DEFAULT true)
@@ -1382,7 +1382,7 @@ COMMENT ON FUNCTION tandem_hybrid_explain(regclass, vector, text, integer, text,
 	'the plans of both legs of tandem_hybrid_search() with these arguments';
 
 CREATE FUNCTION tandem_text_statistics(rel regclass, query_text text, text_column text DEFAULT NULL, text_config regconfig DEFAULT NULL,
-		text_syntax text DEFAULT 'websearch',
+		text_syntax text DEFAULT 'any',
 		OUT documents float8, OUT average_length float8, OUT query tsquery, OUT terms tsquery[], OUT frequencies float8[])
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 ROWS 1;

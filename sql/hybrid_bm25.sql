@@ -49,7 +49,7 @@ BEGIN
 END $$;
 SELECT depth, k1, b, count(*) AS queries, sum(differences(words, depth, 'any', k1, b)) AS differences
 FROM (VALUES (5, 1.2, 0.75), (100, 1.2, 0.75), (10000, 1.2, 0.75), (20, 0.1, 0.75), (20, 2, 0), (20, 0.9, 1)) AS v(depth, k1, b),
-  (SELECT words FROM texts WHERE id % 211 = 7 AND id < 100000 UNION ALL
+  (SELECT regexp_replace(words, '[^A-Za-z]+', ' ', 'g') AS words FROM texts WHERE id % 211 = 7 AND id < 100000 UNION ALL
    VALUES ('function'), ('index access method'), ('type of the index for a table of text'), ('nowhere'), ('of the')) AS q
 GROUP BY depth, k1, b ORDER BY depth, k1, b;
 -- With a filter that few rows pass, and among rows of which few have the rarer words.
@@ -61,6 +61,10 @@ SELECT differences('index type', 50, 'websearch', wanted => '{}', mandatory => l
   differences('index or type -text', 50, 'websearch', wanted => lexemes('index type'), forbidden => lexemes('text')) AS without,
   differences('(index | type) & !text', 50, 'tsquery', wanted => lexemes('index type'), forbidden => lexemes('text')) AS by_hand,
   differences('index & (index | type)', 50, 'tsquery', wanted => lexemes('type'), mandatory => lexemes('index')) AS twice;
+-- Any of the words, but what is excluded stays out, and phrases stay together.
+SELECT words, query FROM unnest(ARRAY['a b', 'a b -c', '-c a "d e" b', 'a or b c', '-a -b', 'a', '-a', '', 'it''s \']) AS words,
+  tandem_text_statistics('texts', words, text_config => 'simple', text_syntax => 'any');
+SELECT differences('index type -text', 50, 'any', wanted => lexemes('index type'), forbidden => lexemes('text')) AS without;
 SELECT tandem_text_length('a:1,5 b:2 c'), tandem_text_length(''), tandem_text_terms('a & !b | (c <-> d) | a | e:*AB'), tandem_text_terms('!a');
 SELECT document, tandem_bm25_score(document, 'a', 10, 3, ARRAY[2]) AS a, tandem_bm25_score(document, 'a:A', 10, 3, ARRAY[2]) AS a_of_a,
   tandem_bm25_score(document, 'a:*', 10, 3, ARRAY[2]) AS beginning, tandem_bm25_score(document, 'x', 10, 3, ARRAY[2]) AS x

@@ -48,7 +48,7 @@ CREATE FUNCTION differences(q vector, words text, how text, depth int, filter te
     OR a.distance IS DISTINCT FROM b.distance OR a.text_score IS DISTINCT FROM b.text_score OR a.vector_score IS DISTINCT FROM b.vector_score
     OR NOT abs(a.combined_score - b.combined_score) < 1e-12)
   FROM (SELECT *, row_number() OVER () AS n FROM tandem_hybrid_search('docs', q, words, 25, fusion => how, depth => differences.depth, filter => differences.filter,
-      text_scoring => 'ts_rank_cd')) AS a
+      text_scoring => 'ts_rank_cd', text_syntax => 'websearch')) AS a
     FULL JOIN (SELECT *, row_number() OVER () AS n FROM by_hand(q, websearch_to_tsquery(words), how, differences.depth, differences.filter)) AS b USING (n) $$;
 SELECT how, filter, count(*) AS queries, sum(differences(format('[%s,%s,3,4]', i, i * 7 % 11)::vector, words, how, depth, filter)) AS differences
 FROM unnest(ARRAY['rrf', 'weighted', 'max', 'min', 'average']) AS how, unnest(ARRAY['true', 'category = 3', 'category IN (1, 2) AND id % 3 = 0']) AS filter,

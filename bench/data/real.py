@@ -78,6 +78,18 @@ def acl_rows(limit):
             yield [_wire(text, sql_type) for text, (_, sql_type) in zip(fields, columns)]
 
 
+def acl_titles(part, limit):
+    """Titles of a part of the ACL set (query, titlequery), in its order."""
+    with gzip.open(_file("acl-%s.tsv.gz" % part), "rt", encoding="utf-8", newline="\n") as source:
+        names = [column.split(":")[0] for column in source.readline().rstrip("\n").split("\t")]
+        lines = (line for _, line in zip(range(limit), source))
+        return [_unescaped(line.rstrip("\n").split("\t")[names.index("title")]) for line in lines]
+
+
+def _unescaped(text):
+    return re.sub(r"\\(.)", lambda match: ESCAPES.get(match[1], match[1]), text)
+
+
 def _wire(text, sql_type):
     if text == "\\N":
         return None
@@ -87,7 +99,7 @@ def _wire(text, sql_type):
         return struct.pack(">h", int(text))
     if sql_type == "boolean":
         return b"\1" if text == "t" else b"\0"
-    text = re.sub(r"\\(.)", lambda match: ESCAPES.get(match[1], match[1]), text)
+    text = _unescaped(text)
     if sql_type == "text":
         return text.encode()
     if sql_type == "text[]":

@@ -1,6 +1,6 @@
 """The suites that bench/run offers, in the order it runs them."""
 
-from suites import filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, inprocess, pgbench_mix, plan_choice, tuning
+from suites import filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, hybrid_search, inprocess, pgbench_mix, plan_choice, tuning
 from suites import graph_build, graph_inserts, graph_load, graph_memory, graph_recall, graph_restart, graph_search
 from suites import graph_segments, graph_size, graph_tail, graph_vacuum
 
@@ -23,6 +23,7 @@ ALL = {
     "graph-memory": graph_memory,
     "filtered-search": filtered_search,
     "filtered-recall": filtered_recall,
+    "hybrid-search": hybrid_search,
     "plan-choice": plan_choice,
     "pgbench": pgbench_mix,
     "inprocess": inprocess,

@@ -10,6 +10,7 @@ CREATE EXTENSION tandem;
 \copy stop_words FROM 'stop_words.copy'
 
 CREATE INDEX packages_embedding ON packages USING tandem (embedding vector_cosine_ops) WITH (strategy = flat);
+CREATE INDEX packages_document ON packages USING gin (document);
 CREATE INDEX packages_section ON packages (section);
 CREATE INDEX packages_priority ON packages (priority);
 CREATE INDEX packages_installed_size ON packages (installed_size);

@@ -10,7 +10,8 @@ CREATE TABLE packages (
   summary text NOT NULL,
   description text NOT NULL,      -- empty where the machine's package lists hold summaries only
   tags text NOT NULL,             -- debtags, "facet::value", separated by spaces
-  embedding vector(256)
+  embedding vector(256),
+  document tsvector GENERATED ALWAYS AS (to_tsvector('english', name || ' ' || summary || ' ' || description)) STORED
 );
 
 -- What the query needs of the projection that embedded the packages (embedding.py).

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Searches the loaded packages and prints a table, the plan and the time.
 
-    search.py [--section NAME] [--priority NAME] [--max-size KIB] [--limit N] [--json] -- QUERY
+    search.py [--by words|meaning|both] [--section NAME] [--priority NAME] [--max-size KIB] [--limit N] [--json] -- QUERY
 
 Talks to the server through psql (PSQL or the first in PATH) and its PG… environment. Exit status: 0 found or nothing
 matches the filter, 1 failure, 2 unknown section or priority, 3 none of the query's words is known.
@@ -25,6 +25,7 @@ SHORTEST_SUMMARY = 20  # characters; on a narrower terminal lines wrap
 def main():
     parser = argparse.ArgumentParser(description="Searches the descriptions of Debian's packages.")
     parser.add_argument("query")
+    parser.add_argument("--by", choices=("words", "meaning", "both"), default="meaning")
     parser.add_argument("--section", default="")
     parser.add_argument("--priority", default="")
     parser.add_argument("--max-size", default="")
@@ -45,7 +46,7 @@ def main():
         if wanted and wanted not in found["values"][name]:
             print(unknown_value(name, wanted, found["values"][name]), file=sys.stderr)
             sys.exit(2)
-    if not found["words"]["known"]:
+    if arguments.by == "meaning" and not found["words"]["known"]:
         print(unknown_query(arguments.query, found["words"]["unknown"]), file=sys.stderr)
         sys.exit(3)
     if arguments.json:
@@ -62,6 +63,7 @@ def is_utf8(argument):
 def search(arguments):
     """What search.sql answers: dictionary of words, values, plan (a sentence), rows and milliseconds."""
     variables = {
+        "by": arguments.by,
         "query": arguments.query,
         "section": arguments.section,
         "priority": arguments.priority,
@@ -131,6 +133,8 @@ def describe_plan(node, methods):
         return (" and " if kind == "BitmapAnd" else " or ").join(below)
     if kind == "Bitmap Heap Scan":
         return f"bitmap scan using {below[0]}"
+    if kind == "Function Scan":
+        return f"{node['Function Name']}()"
     if kind == "Seq Scan":
         return "sequential scan"
     if kind == "Custom Scan":
@@ -162,13 +166,13 @@ def print_table(arguments, found):
         if value
     ]
     print(f'"{arguments.query}"' + (f", {', '.join(filters)}" if filters else ""))
-    if found["words"]["unknown"]:
+    if found["words"]["unknown"] and arguments.by != "words":
         print(f"(in no description, and left out: {', '.join(found['words']['unknown'])})")
     print()
     if found["rows"]:
         print_rows(found["rows"])
     else:
-        print("no package passes the filter")
+        print("no package passes the filter" if arguments.by == "meaning" else "nothing was found")
     print()
     print(f"{found['plan']}; {found['milliseconds']:.1f} ms, embedding the query included")
 
@@ -186,7 +190,8 @@ def print_rows(rows):
         summary = row["summary"]
         if summary_width and len(summary) > summary_width:
             summary = summary[: summary_width - 1] + "…"
-        print(line.format(f"{row['distance']:8.4f}", row["name"], row["section"], summary))
+        distance = "" if row["distance"] is None else f"{row['distance']:8.4f}"
+        print(line.format(distance, row["name"], row["section"], summary))
 
 
 def size_text(kib):
@@ -197,6 +202,7 @@ def print_json(arguments, found):
     json.dump(
         {
             "query": arguments.query,
+            "by": arguments.by,
             "section": arguments.section or None,
             "priority": arguments.priority or None,
             "max_size_kib": int(arguments.max_size) if arguments.max_size else None,

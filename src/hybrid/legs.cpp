@@ -218,24 +218,15 @@ double Threshold(const Bm25Query& query, double wanted) {
   return threshold;
 }
 
-/// The query, and that a document's bounds add up to `least`.
-TSQuery QueryWithAtLeast(const Bm25Query& query, double least) {
-  if (least <= 0.0) return query.query;
+/// That a document's bounds add up to `least`.
+policy::TermCondition* ConditionFor(const Bm25Query& query, double least) {
   // The condition is evaluated for each document that has one of its first terms: larger ones leave out few more.
   constexpr std::size_t kMostNodes = 120;
   auto* condition = pg::Own<policy::TermCondition>(CurrentMemoryContext);
   pg::Guard([&] {
     *condition = policy::DocumentsWithAtLeast({query.bounds, query.terms.count}, least, kMostNodes);
   });
-  return QueryWith(query.query, query.terms, *condition);
-}
-
-void RunBm25(const Remembered& remembered, const Bm25Query& query, double least, Bm25Receiver* receiver) {
-  receiver->leg.count = 0;
-  receiver->is_full = false;
-  Run(remembered.text_plan, OneParameter(TSQUERYOID, TSQueryGetDatum(QueryWithAtLeast(query, least))),
-      &receiver->leg);
-  CutToDepth(receiver);
+  return condition;
 }
 
 /// Documents whose terms could make them good come first; what the last of the best has then bounds the rest (README.md, "BM25").
@@ -249,9 +240,14 @@ FoundLeg RunBm25Leg(const Request& request, const Remembered& remembered, const 
   receiver.scratch = AllocSetContextCreate(CurrentMemoryContext, "tandem document", ALLOCSET_DEFAULT_SIZES);
   double wanted = 2.0 * request.depth;
   double least = Threshold(query, wanted);
+  List* known = NIL;  // what documents that have been read fulfil
   for (;;) {
-    RunBm25(remembered, query, least, &receiver);
-    if (least <= 0.0 || (receiver.is_full && receiver.to_enter >= least)) break;
+    policy::TermCondition* condition = ConditionFor(query, least);
+    TSQuery pass = QueryWith(query.query, query.terms, *condition, known);
+    Run(remembered.text_plan, OneParameter(TSQUERYOID, TSQueryGetDatum(pass)), &receiver.leg);
+    CutToDepth(&receiver);
+    if (condition->nodes.empty() || (receiver.is_full && receiver.to_enter >= least)) break;
+    known = lappend(known, condition);
     wanted *= 8.0;  // a filter may have taken most of them
     least = receiver.is_full ? receiver.to_enter : std::min(Threshold(query, wanted), least / 2.0);
   }
@@ -273,9 +269,9 @@ using ParseFunction = Datum (*)(PG_FUNCTION_ARGS);
 ParseFunction ParserOf(TextSyntax syntax) {
   switch (syntax) {
     case TextSyntax::kWebsearch:
+    case TextSyntax::kAny:
       return websearch_to_tsquery_byid;
     case TextSyntax::kPlain:
-    case TextSyntax::kAny:
       return plainto_tsquery_byid;
     case TextSyntax::kPhrase:
       return phraseto_tsquery_byid;
@@ -308,8 +304,7 @@ TSQuery ParseText(const Request& request, const Target& target) {
   const Oid config = OidIsValid(target.text_config) ? target.text_config : getTSCurrentConfig(true);
   TSQuery query = DatumGetTSQuery(DirectFunctionCall2(ParserOf(request.syntax), ObjectIdGetDatum(config),
                                                       PointerGetDatum(request.query_text)));
-  if (request.syntax == TextSyntax::kAny) AskForAny(query);
-  return query;
+  return request.syntax == TextSyntax::kAny ? AnyOf(query) : query;
 }
 
 EfSearchScope::EfSearchScope(int ef_search) {

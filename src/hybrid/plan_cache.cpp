@@ -167,7 +167,9 @@ Remembered* Remember(const Request& request) {
   if (entry == nullptr) {
     entry = MakeEntry(request, arguments);
     const int place = FreePlace();
-    if (place >= 0) Keep(entry, place);
+    // Of this call alone, and gone with it: then nobody else can take it away.
+    if (place < 0) return entry;
+    Keep(entry, place);
   }
   entry->last_use = ++uses;
   (void)pg::Own<Use>(CurrentMemoryContext, entry);

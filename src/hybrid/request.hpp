@@ -17,7 +17,7 @@ enum class TextSyntax : uint8 {
   kWebsearch,  ///< websearch_to_tsquery()
   kPlain,      ///< plainto_tsquery(): all words
   kPhrase,     ///< phraseto_tsquery()
-  kAny,        ///< any of the words
+  kAny,        ///< like kWebsearch, but any of the words will do
   kTsquery,    ///< to_tsquery()
 };
 

@@ -6,6 +6,7 @@
 
 #include "hybrid/text_statistics.hpp"
 #include "pg/own.hpp"
+#include "pg/stop_point.hpp"
 
 extern "C" {
 #include "commands/explain.h"
@@ -142,6 +143,7 @@ void Search(const Request& request, ReturnSetInfo* result) {
   FoundLeg by_vector = {};
   FoundLeg by_text = {};
   if (request.has_vector) by_vector = RunVectorLeg(request, remembered, type);
+  pg::StopPoint("hybrid-between-legs");
   bool asks_text = false;
   if (request.query_text != nullptr) {
     TSQuery query = ParseText(request, remembered.target);

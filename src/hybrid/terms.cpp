@@ -25,15 +25,15 @@ void AddTerm(const QueryTerm& term, QueryTerms* found) {
   found->terms[found->count++] = term;
 }
 
+QueryTerm TermAt(TSQuery query, const QueryItem* item) {
+  const QueryOperand& operand = item->qoperand;
+  return {GETOPERAND(query) + operand.distance, static_cast<int>(operand.length), operand.weight,
+          operand.prefix};
+}
+
 void Collect(TSQuery query, const QueryItem* item, QueryTerms* found) {
   check_stack_depth();
-  if (item->type == QI_VAL) {
-    const QueryOperand& operand = item->qoperand;
-    AddTerm({GETOPERAND(query) + operand.distance, static_cast<int>(operand.length), operand.weight,
-             operand.prefix},
-            found);
-    return;
-  }
+  if (item->type == QI_VAL) return AddTerm(TermAt(query, item), found);
   const QueryOperator& node = item->qoperator;
   if (node.oper == OP_NOT) return;
   if (node.oper == OP_OR) found->has_choice = true;
@@ -91,6 +91,75 @@ void AppendNode(StringInfo text, const QueryTerms& terms, const policy::TermCond
   appendStringInfoChar(text, ')');
 }
 
+bool IsOperator(const QueryItem* item, int8 oper) {
+  return item->type == QI_OPR && item->qoperator.oper == oper;
+}
+
+void AppendCondition(StringInfo text, const char* before, const QueryTerms& terms,
+                     const policy::TermCondition& condition) {
+  appendStringInfoString(text, before);
+  AppendNode(text, terms, condition, static_cast<uint32>(condition.nodes.size() - 1));
+}
+
+/// As it is.
+void AppendItem(StringInfo text, TSQuery query, const QueryItem* item) {
+  check_stack_depth();
+  if (item->type == QI_VAL) return AppendTerm(text, TermAt(query, item));
+  const QueryOperator& node = item->qoperator;
+  if (node.oper == OP_NOT) {
+    appendStringInfoString(text, "!(");
+    AppendItem(text, query, item + 1);
+    appendStringInfoChar(text, ')');
+    return;
+  }
+  appendStringInfoChar(text, '(');
+  AppendItem(text, query, item + node.left);
+  if (node.oper == OP_PHRASE)
+    appendStringInfo(text, "<%d>", node.distance);
+  else
+    appendStringInfoChar(text, node.oper == OP_AND ? '&' : '|');
+  AppendItem(text, query, item + 1);
+  appendStringInfoChar(text, ')');
+}
+
+/// What a chain of ANDs asks for, in order.
+List* Conjuncts(const QueryItem* item, List* found) {
+  check_stack_depth();
+  if (!IsOperator(item, OP_AND)) return lappend(found, const_cast<QueryItem*>(item));
+  found = Conjuncts(item + item->qoperator.left, found);
+  return Conjuncts(item + 1, found);
+}
+
+/// The conjuncts that are exclusions, or those that are not, between operators. Returns whether there were any.
+bool AppendConjuncts(StringInfo text, TSQuery query, List* conjuncts, bool exclusions) {
+  bool is_first = true;
+  ListCell* cell;
+  foreach (cell, conjuncts) {
+    const auto* item = static_cast<const QueryItem*>(lfirst(cell));
+    if (IsOperator(item, OP_NOT) != exclusions) continue;
+    if (!is_first) appendStringInfoChar(text, exclusions ? '&' : '|');
+    AppendItem(text, query, item);
+    is_first = false;
+  }
+  return !is_first;
+}
+
+void AppendAny(StringInfo text, TSQuery query, const QueryItem* item) {
+  check_stack_depth();
+  appendStringInfoChar(text, '(');
+  if (IsOperator(item, OP_OR)) {
+    AppendAny(text, query, item + item->qoperator.left);
+    appendStringInfoChar(text, '|');
+    AppendAny(text, query, item + 1);
+  } else {
+    List* conjuncts = Conjuncts(item, NIL);
+    const int before = text->len;
+    if (AppendConjuncts(text, query, conjuncts, false)) appendStringInfoString(text, ")&(");
+    if (!AppendConjuncts(text, query, conjuncts, true) && text->len > before) text->len -= 3;
+  }
+  appendStringInfoChar(text, ')');
+}
+
 TSQuery QueryFrom(const char* text) {
   return DatumGetTSQuery(DirectFunctionCall1(tsqueryin, CStringGetDatum(text)));
 }
@@ -137,20 +206,25 @@ TSQuery QueryOf(const QueryTerm& term) {
   return QueryFrom(text.data);
 }
 
-TSQuery QueryWith(TSQuery query, const QueryTerms& terms, const policy::TermCondition& condition) {
-  if (condition.nodes.empty()) return query;
+TSQuery QueryWith(TSQuery query, const QueryTerms& terms, const policy::TermCondition& condition,
+                  const List* known) {
+  if (condition.nodes.empty() && known == NIL) return query;
   StringInfoData text;
   initStringInfo(&text);
-  appendStringInfo(&text, "(%s)&", DatumGetCString(DirectFunctionCall1(tsqueryout, TSQueryGetDatum(query))));
-  AppendNode(&text, terms, condition, static_cast<uint32>(condition.nodes.size() - 1));
+  appendStringInfo(&text, "(%s)", DatumGetCString(DirectFunctionCall1(tsqueryout, TSQueryGetDatum(query))));
+  if (!condition.nodes.empty()) AppendCondition(&text, "&", terms, condition);
+  ListCell* cell;
+  foreach (cell, known)
+    AppendCondition(&text, "&!", terms, *static_cast<const policy::TermCondition*>(lfirst(cell)));
   return QueryFrom(text.data);
 }
 
-void AskForAny(TSQuery query) {
-  QueryItem* items = GETQUERY(query);
-  for (int i = 0; i < query->size; i++) {
-    if (items[i].type == QI_OPR && items[i].qoperator.oper != OP_NOT) items[i].qoperator.oper = OP_OR;
-  }
+TSQuery AnyOf(TSQuery query) {
+  if (query->size == 0) return query;
+  StringInfoData text;
+  initStringInfo(&text);
+  AppendAny(&text, query, GETQUERY(query));
+  return QueryFrom(text.data);
 }
 
 }  // namespace tandem::hybrid

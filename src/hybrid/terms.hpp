@@ -6,6 +6,7 @@
 #include "policy/bm25.hpp"
 
 extern "C" {
+#include "nodes/pg_list.h"
 #include "tsearch/ts_type.h"
 }
 
@@ -35,11 +36,11 @@ struct QueryTerms {
 
 /// The term alone.
 [[nodiscard]] TSQuery QueryOf(const QueryTerm& term);
-/// `query`, and `condition` on its terms. The query itself if there is none.
+/// `query`, and `condition` on its terms, but none of `known`, a list of conditions. The query itself if there is neither.
 [[nodiscard]] TSQuery QueryWith(TSQuery query, const QueryTerms& terms,
-                                const policy::TermCondition& condition);
+                                const policy::TermCondition& condition, const List* known);
 
-/// Any of the words: AND and phrases become OR.
-void AskForAny(TSQuery query);
+/// Any of what `query` asks for all of, and still nothing that it excludes: a & b & "c d" & !e becomes (a | b | "c d") & !e.
+[[nodiscard]] TSQuery AnyOf(TSQuery query);
 
 }  // namespace tandem::hybrid

@@ -309,9 +309,9 @@ Corpus* MakeCorpus(const Target& target) {
   return corpus;
 }
 
-/// In place of the oldest. What a transaction has seen of its own changes is not for later ones.
-void Keep(Corpus* corpus) {
-  if (TransactionIdIsValid(GetCurrentTransactionIdIfAny())) return;
+/// In place of the oldest, if that is possible. What a transaction has seen of its own changes is not for later ones.
+bool Keep(Corpus* corpus) {
+  if (TransactionIdIsValid(GetCurrentTransactionIdIfAny())) return false;
   int place = -1;
   for (int i = 0; i < kMostCorpora; i++) {
     if (corpora[i] == nullptr) {
@@ -320,10 +320,11 @@ void Keep(Corpus* corpus) {
     }
     if (corpora[i]->users == 0 && (place < 0 || corpora[i]->made_at < corpora[place]->made_at)) place = i;
   }
-  if (place < 0) return;
+  if (place < 0) return false;
   if (corpora[place] != nullptr) MemoryContextDelete(corpora[place]->context);
   MemoryContextSetParent(corpus->context, CacheMemoryContext);
   corpora[place] = corpus;
+  return true;
 }
 
 }  // namespace
@@ -334,7 +335,8 @@ TextStatistics::TextStatistics(const Target& target) : target_(target), corpus_(
   if (!TransactionIdIsValid(GetCurrentTransactionIdIfAny())) corpus_ = FindCorpus(target);
   if (corpus_ == nullptr) {
     corpus_ = MakeCorpus(target);
-    Keep(corpus_);
+    // Of this call alone, and gone with it.
+    if (!Keep(corpus_)) return;
   }
   (void)pg::Own<Use>(CurrentMemoryContext, corpus_);
 }

@@ -55,6 +55,7 @@ def main():
     both_sides_embed_alike()
     searches_find_what_is_expected()
     filters_hold()
+    words_and_both_find()
     index_is_exact()
     text_stays_text()
     mistakes_are_explained()
@@ -158,6 +159,19 @@ def filters_hold():
     check("an empty answer is said to be one", nothing_said)
 
 
+def words_and_both_find():
+    words = answer("--by", "words", "--section", "games", "--", "chess")
+    check("words are in what they find", [row for row in words["rows"] if "chess" not in (row["name"] + row["summary"]).lower()], [])
+    check("words alone have no distance", {row["distance"] for row in words["rows"]}, {None})
+    both = answer("--by", "both", "--section", "games", "--", "chess")
+    check("both in one section", {row["section"] for row in both["rows"]}, {"games"})
+    check("both: ten rows by one function", (len(both["rows"]), "tandem_hybrid_search()" in both["plan"]), (10, True))
+    check("both: some are found by words too", len({row["name"] for row in both["rows"]} & {row["name"] for row in words["rows"]}) >= 5)
+    check("filters hold for both", [row for row in answer("--by", "both", "--max-size", "100", "--", "network monitor")["rows"]
+                                    if row["installed_size"] > 100], [])
+    check("quotes in a query by words", answer("--by", "words", "--", "chess'; DROP TABLE packages --")["rows"] != [])
+
+
 def index_is_exact():
     query = "SELECT array_agg(distance) FROM (SELECT embedding <=> (SELECT embed('play music')) AS distance FROM packages ORDER BY 1 LIMIT 100) f"
     check("the index returns the same distances as sorting the table",
@@ -192,7 +206,7 @@ def mistakes_are_explained():
 def command_line_refuses_nonsense():
     # All of these are refused before anything is installed or built.
     for arguments in (["--limit", "0", "x"], ["--limit", "1001", "x"], ["--limit", "ten", "x"], ["--max-size", "big", "x"],
-                      ["--max-size", "-1", "x"], ["--section"], ["--nonsense"], [""], ["  "], ["--section", "video"],
+                      ["--max-size", "-1", "x"], ["--section"], ["--by", "luck", "x"], ["--nonsense"], [""], ["  "], ["--section", "video"],
                       ["--stop", "chess"], ["x" * 1001]):
         done = subprocess.run([QUICKSTART, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, encoding="utf-8")
         check(f"quickstart {' '.join(arguments)[:20]!r}", (done.returncode, done.stdout, done.stderr.endswith("see --help\n")), (2, "", True))
@@ -201,7 +215,7 @@ def command_line_refuses_nonsense():
 def printed_queries_work():
     with open(os.path.join(EXAMPLE, "try.sql"), encoding="utf-8") as file:
         statements = [part.strip() for part in file.read().split(";\n") if part.strip()]
-    check("three queries to try", len(statements), 3)
+    check("queries to try", len(statements), 4)
     for number, statement in enumerate(statements, start=1):
         check(f"query {number} gives rows", len(sql(statement)) >= 5)
 
