@@ -17,19 +17,21 @@ constexpr double kNsPerCode = 40.0;    // in a walk
 constexpr double kNsPerListedCode =
     12.0;  // of a list: nothing has to be known before the next ones are asked for
 constexpr double kNsPerPagedCode = 350.0;
-constexpr double kNsPerBridge = 25.0;
+constexpr double kNsPerBridge = 65.0;
 constexpr double kNsPerUnit = 10.0 + 128.0 * sizeof(float) * kNsPerByte;
 
 constexpr double kExactNs = 100'000.0;
 // Codes of the short walk before a filtered one.
 constexpr double kSeedCodes = 500.0;
-// Of a node's neighbours and theirs, a quarter are different ones; no more are new at a time than two and a half lists.
-constexpr double kDifferent = 0.25;
-constexpr double kMostLists = 2.5;
+// Of a node's neighbours and theirs, so many are new: a quarter in a graph of 200,000 nodes, nearly all in one of 1,000,000. No more
+// at a time than some lists.
+constexpr double kDifferent = 0.5;
+constexpr double kMostLists = 3.0;
 // A pool for a graph this sparse finds 0.93 where one for the whole graph finds 0.98; twice as large, it does, too.
 constexpr double kSparseShare = 0.05;
 // In between, a node is expanded over two lists: a smaller pool finds as much as the plain walk of the whole one does. But there is less
 // of it than was asked for, and who goes on after the first batch finds rows late.
+constexpr double kTwoListsShare = 0.075;
 constexpr double kDenseShare = 0.25;
 constexpr double kTwoListsPool = 0.6;
 constexpr std::uint64_t kPoolPerWanted = 2;
@@ -46,7 +48,7 @@ std::uint32_t EfOfWalk(const FilterSituation& situation, double share) noexcept 
   if (share < kSparseShare) return 2 * situation.ef_search;
   const auto smaller = static_cast<std::uint32_t>(kTwoListsPool * situation.ef_search);
   const bool is_enough = situation.wanted > 0 && kPoolPerWanted * situation.wanted <= smaller;
-  return is_enough && share <= kDenseShare ? smaller : situation.ef_search;
+  return is_enough && share >= kTwoListsShare && share <= kDenseShare ? smaller : situation.ef_search;
 }
 
 double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
