@@ -9,7 +9,7 @@
 #   make format         clang-format in place
 #   make bench          the benches; see bench/README.md
 #
-# TANDEM_STOP_POINTS=1 compiles in the named stop points that the race and crash tests use.
+# TANDEM_STOP_POINTS=1 compiles in the named stop points that the race and crash tests use; TANDEM_CXXFLAGS=… come last.
 
 MODULE_big = tandem
 EXTENSION  = tandem
@@ -52,7 +52,7 @@ override CXXFLAGS += -fno-gnu-unique
 endif
 
 # C-only warnings that the server's own flags contain and a C++ compiler refuses or ignores.
-override CXXFLAGS := $(filter-out -Wdeclaration-after-statement -Wmissing-prototypes,$(CXXFLAGS))
+override CXXFLAGS := $(filter-out -Wdeclaration-after-statement -Wmissing-prototypes,$(CXXFLAGS)) $(TANDEM_CXXFLAGS)
 
 -include $(OBJS:.o=.d)
 

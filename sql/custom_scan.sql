@@ -20,7 +20,14 @@ CREATE INDEX items_l2 ON items USING tandem (v vector_l2_ops);
 CREATE INDEX items_ip ON items USING tandem (v vector_ip_ops);
 
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id, 1 - (v <-> '[1,2,3]') AS score FROM items WHERE kind = 3 ORDER BY v <-> '[1,2,3]' LIMIT 5;
-EXPLAIN (COSTS OFF, FORMAT JSON) SELECT id FROM items ORDER BY v <-> '[1,2,3]';
+CREATE FUNCTION plan_as_json(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (COSTS OFF, FORMAT JSON) ' || query INTO plan;
+  RETURN regexp_replace(plan::text, '\n *"Disabled": false,', '');
+END $$;
+SELECT plan_as_json('SELECT id FROM items ORDER BY v <-> ''[1,2,3]''');
 
 -- Against a sort, through the node and through an index scan.
 SELECT index_against_sort(query) FROM (VALUES
@@ -64,7 +71,7 @@ DECLARE
 BEGIN
   EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) ' || query INTO plan;
   plan := plan -> 0 -> 'Plan';
-  RETURN format('%s, %s rows, %s removed', plan ->> 'Custom Plan Provider', plan ->> 'Actual Rows', plan ->> 'Rows Removed by Filter');
+  RETURN format('%s, %s rows, %s removed', plan ->> 'Custom Plan Provider', (plan ->> 'Actual Rows')::numeric::int, plan ->> 'Rows Removed by Filter');
 END $$;
 SELECT looked_at('SELECT id FROM items WHERE v <-> ''[1,2,3]'' < 40 ORDER BY v <-> ''[1,2,3]''');
 SELECT looked_at('SELECT id FROM items WHERE v <-> ''[1,2,3]'' < 40 AND kind <> 3 ORDER BY v <-> ''[1,2,3]''');
@@ -104,7 +111,9 @@ SET jit = on; SET jit_above_cost = 0; SET jit_inline_above_cost = 0; SET jit_opt
 SELECT id, v <-> '[0,0,0]' AS d FROM items WHERE v <-> '[0,0,0]' < 1 ORDER BY v <-> '[0,0,0]' LIMIT 2;
 SELECT index_against_sort('SELECT id, v <-> ''[1,2,3]'' FROM items WHERE v <-> ''[1,2,3]'' < 40 ORDER BY v <-> ''[1,2,3]''');
 RESET jit; RESET jit_above_cost; RESET jit_inline_above_cost; RESET jit_optimize_above_cost;
-RESET force_parallel_mode;
+DO $$ BEGIN
+  PERFORM set_config(name, 'off', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+END $$;
 
 -- Vectors out of line are not fetched for it.
 CREATE TABLE wide (id int, v vector(1000));

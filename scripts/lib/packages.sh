@@ -3,7 +3,8 @@
 #
 #   tandem_install PURPOSE…   installs the packages of these purposes that are missing (usually none, and then
 #                             this takes no privileges and a few milliseconds), then finds PG_CONFIG.
-#                             Purposes: build  test  lint  quickstart  bench  bench-references
+#                             Purposes: build  test  lint  quickstart  clients  bench  bench-references
+#                             With TANDEM_NO_INSTALL in the environment, what is there must do.
 #
 # A server of PostgreSQL 15 or later that is already there is used; otherwise the distribution's own is
 # installed, without letting its package create or start a cluster.
@@ -14,13 +15,14 @@ declare -A tandem__packages=(
   [test]='cmake libgtest-dev libbenchmark-dev libhnswlib-dev libpq-dev clang libclang-rt-dev libipc-run-perl libio-pty-perl locales perl'
   [lint]='clang clang-format clang-tidy shellcheck pyflakes3 git perl'
   [quickstart]='python3 python3-scipy'
+  [clients]='python3 python3-psycopg python3-psycopg2'
   [bench]='cmake pkg-config libpq-dev libhnswlib-dev python3-numpy'
   [bench-references]='libfaiss-dev liblapack-dev'
 )
 
 tandem_install() {
-  local purpose package missing=() wanted=() version
-  version=$(tandem__server_version)
+  local purpose package missing=() wanted=() version=''
+  if [[ -n ${TANDEM_NO_INSTALL-} ]]; then set --; else version=$(tandem__server_version); fi
   for purpose; do
     [[ -n ${tandem__packages[$purpose]-} ]] || tandem_die "no package list for \"$purpose\""
     read -ra wanted <<<"${tandem__packages[$purpose]//@/$version}"

@@ -14,7 +14,8 @@
 #     of the sources: where nothing changed, nothing is done; otherwise only what changed is compiled. Flavours:
 #       release   the module as `make` builds it
 #       checked   with the stop points of the race and crash tests and with the server's Assert in our module
-#       gcc, clang   for lint: warnings are errors
+#       clang     for lint
+#     With TANDEM_WERROR in the environment, as in all checks, warnings are errors.
 #     Sets and exports TANDEM_PREFIX (the copy), TANDEM_BINDIR (its programs; also first in PATH), and
 #     TANDEM_PG_CONFIG.
 #
@@ -78,12 +79,12 @@ tandem__module_key() {
 
 # The command line of make for a flavour, one word to a line.
 tandem__make_words() {
-  local cxx=${CXX:-g++}
+  local cxx="${CXX:-g++}${TANDEM_WERROR:+ -Werror}"
   case $1 in
     release) printf '%s\n' "CXX=$cxx" ;;
-    gcc) printf '%s\n' "CXX=g++ -Werror" ;;
     checked)
-      printf '%s\n' TANDEM_STOP_POINTS=1
+      # Line numbers are enough for a stack; describing every variable takes longer than the code.
+      printf '%s\n' TANDEM_STOP_POINTS=1 TANDEM_CXXFLAGS=-g1
       # From 18 on the headers' assertions call functions that only a server with assertions has.
       if (($(tandem__major) < 18)); then
         printf '%s\n' "CXX=$cxx -DUSE_ASSERT_CHECKING"
@@ -92,9 +93,10 @@ tandem__make_words() {
       fi
       ;;
     clang)
-      printf '%s\n' TANDEM_STOP_POINTS=1
+      # Only its warnings are wanted.
+      printf '%s\n' TANDEM_STOP_POINTS=1 'TANDEM_CXXFLAGS=-O1 -g0'
       # The server's flags and attributes are gcc's; clang does not know all of them.
-      printf '%s\n' "CXX=clang++ -Werror -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument -Wno-ignored-attributes"
+      printf '%s\n' "CXX=clang++${TANDEM_WERROR:+ -Werror} -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument -Wno-ignored-attributes"
       ;;
     *) tandem_die "unknown flavour \"$1\"" ;;
   esac
@@ -113,7 +115,7 @@ tandem__compile() {
   mapfile -t words < <(tandem__make_words "$flavour")
   tandem_sync "$build" "${tandem__module_paths[@]}" || return
   # Objects know their headers, but not the command line, the build file or the server that they were made for.
-  stamp=$(printf '%s\n' "${words[@]}" "$("$PG_CONFIG" --version)" "$PG_CONFIG" && cat "$build/Makefile")
+  stamp=$(printf '%s\n' "${words[@]// -Werror/}" "$("$PG_CONFIG" --version)" "$PG_CONFIG" && cat "$build/Makefile")
   if [[ ! -e $build/stamp || $(<"$build/stamp") != "$stamp" ]]; then
     find "$build" -type f \( -name '*.o' -o -name '*.d' -o -name '*.so' \) -delete
     printf '%s\n' "$stamp" >"$build/stamp"

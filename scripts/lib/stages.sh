@@ -47,8 +47,8 @@ stage_lint() {
   one_check shell shellcheck -x -P SCRIPTDIR scripts/lib/*.sh "${scripts[@]}"
   mapfile -t python < <(grep -rlE '^#!.*python' bench examples 2>/dev/null; find bench examples -name '*.py' 2>/dev/null)
   if ((${#python[@]} > 0)); then one_check python pyflakes3 "${python[@]}"; fi
-  one_check build-gcc tandem__compile gcc
-  one_check exports tools/check-exports "$TANDEM_WORK/build/gcc/tandem.so" extension/tandem--*.sql
+  one_check build-gcc tandem__compile release
+  one_check exports tools/check-exports "$TANDEM_WORK/build/release/tandem.so" extension/tandem--*.sql
   one_check build-clang tandem__compile clang
 }
 
@@ -78,7 +78,7 @@ stage_unit() {
   local preset=$1 status=0
   tandem_sync "$TANDEM_WORK/unit" "${unit_paths[@]}"
   cd "$TANDEM_WORK/unit" || return
-  if ! cmake --preset "$preset" >"$STAGE_LOG/configure.log" 2>&1; then
+  if ! cmake --preset "$preset" -DTANDEM_WARNINGS_AS_ERRORS=ON >"$STAGE_LOG/configure.log" 2>&1; then
     result fail "configure"
     excerpt "$STAGE_LOG/configure.log"
     return
@@ -140,7 +140,7 @@ run_regress() {
   shift 2
   out=$(tandem_as_server_user mktemp -d "$TANDEM_WORK/run/out.XXXXXX")
   tandem_on_exit discard_output "$out"
-  tandem_server_start --name "$STAGE" max_prepared_transactions=10 log_min_messages=notice
+  tandem_server_start --name "$STAGE" max_prepared_transactions=10 jit=off log_min_messages=notice
   tandem_as_server_user "$program" --bindir="$TANDEM_BINDIR" --host="$PGHOST" --port="$PGPORT" --user=postgres \
     --dbname=contrib_regression --inputdir="$input" --outputdir="$out" "$@" >"$STAGE_LOG/regress.log" 2>&1 || status=$?
   cp "$out/regression.diffs" "$STAGE_LOG/" 2>/dev/null || true
@@ -279,18 +279,63 @@ stop_tap_servers() {
 # --- quickstart -----------------------------------------------------------------------------------------------
 
 stage_quickstart() {
-  local state test note
   [[ -x $TANDEM_ROOT/test/quickstart/run ]] || return 0
   # Built here, in sight, so that the time limit is the tests' own.
   tandem_private_server checked
-  perl "$TANDEM_ROOT/scripts/lib/run_tap.pl" "$STAGE_LOG/tap.log" "$tap_seconds" "$TANDEM_ROOT/test/quickstart/run" \
-    >"$STAGE_LOG/results" 2>"$STAGE_LOG/runner.log" || printf 'fail\trunner\t\n' >>"$STAGE_LOG/results"
+  tap_program '' "$TANDEM_ROOT/test/quickstart/run"
+}
+
+# tap_program NAME COMMAND…   a program that prints TAP; NAME, if not empty, goes before the names of its tests
+tap_program() {
+  local name=$1 log=$STAGE_LOG${1:+/$1} state test note
+  shift
+  mkdir -p "$log"
+  perl "$TANDEM_ROOT/scripts/lib/run_tap.pl" "$log/tap.log" "$tap_seconds" "$@" >"$log/results" 2>"$log/runner.log" ||
+    printf 'fail\trunner\t\n' >>"$log/results"
   while IFS=$'\t' read -r state test note; do
-    result "$state" "$test" "$note"
-  done <"$STAGE_LOG/results"
-  if grep -q $'^fail\t' "$STAGE_LOG/results"; then
-    excerpt "$STAGE_LOG/runner.log"
-    excerpt "$STAGE_LOG/tap.log"
+    result "$state" "${name:+$name: }$test" "$note"
+  done <"$log/results"
+  if grep -q $'^fail\t' "$log/results"; then
+    excerpt "$log/runner.log"
+    excerpt "$log/tap.log"
+  fi
+}
+
+# --- clients --------------------------------------------------------------------------------------------------
+
+# What applications use, from Debian's packages and npm's registry. What cannot be had is skipped.
+stage_clients() {
+  local program why
+  # In a shell of its own, which a refusal ends.
+  (tandem_install clients) >"$STAGE_LOG/install.log" 2>&1 || true
+  tandem_private_server checked
+  tandem_server_start --name clients
+  export PYTHONDONTWRITEBYTECODE=1
+  for program in "$TANDEM_ROOT"/test/clients/python/*_test.py; do
+    tap_program "$(basename "$program" _test.py)" /usr/bin/python3 "$program"
+  done
+  if ! install_node_clients; then
+    result skip node "$why"
+    return
+  fi
+  for program in drivers mappers; do tap_program "node-$program" node "$TANDEM_WORK/clients/$program.mjs"; done
+}
+
+# The packages named in package.json, in the work folder. Sets `why` and fails if they cannot be had.
+install_node_clients() {
+  local folder=$TANDEM_WORK/clients
+  why='node and npm are not installed'
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then return 1; fi
+  why='node is older than 20'
+  (($(node -p 'process.versions.node.split(".")[0]') >= 20)) || return 1
+  mkdir -p "$folder"
+  cp "$TANDEM_ROOT"/test/clients/node/* "$folder/"
+  if ! cmp -s "$folder/package.json" "$folder/node_modules/installed"; then
+    why="npm could not fetch the packages; see $STAGE_LOG/npm.log"
+    rm -rf "$folder/node_modules"
+    npm install --prefix "$folder" --no-package-lock --ignore-scripts --no-audit --no-fund --fetch-retries 1 \
+      --fetch-timeout 20000 >"$STAGE_LOG/npm.log" 2>&1 || return 1
+    cp "$folder/package.json" "$folder/node_modules/installed"
   fi
 }
 
@@ -313,6 +358,50 @@ stage_bench() {
         result fail "$suite" "status $status"
         excerpt "$STAGE_LOG/$suite.log"
         ;;
+    esac
+  done
+}
+
+# --- other versions of the server -----------------------------------------------------------------------------
+
+# The TAP files of crashes, recovery and standbys, which other versions' WAL, buffers and processes could break.
+version_tap_files=(001 002 003 004 011 012)
+
+# This script again, in a root folder that has the version; what it says and counts becomes this stage's.
+stage_pg() {
+  local version=$1 work=$TANDEM_WORK/pg-$1 words=() folders=() status=0 file
+  if ! tandem_root "$version" >"$STAGE_LOG/root"; then
+    result skip "PostgreSQL $version" "$(<"$STAGE_LOG/root")"
+    return
+  fi
+  mkdir -p "$work"
+  rm -rf "${work:?}/log"
+  folders=("$TANDEM_ROOT=/tandem/source:ro" "$work=/tandem/work")
+  if [[ -n ${TANDEM_DATA-} ]]; then folders+=("$TANDEM_DATA=/tandem/data:ro"); fi
+  mapfile -t words < <(version_words)
+  tandem_in_root "$TANDEM_PG_ROOT" "${folders[@]}" -- TANDEM_WORK=/tandem/work ${TANDEM_DATA:+TANDEM_DATA=/tandem/data} \
+    TANDEM_NO_INSTALL=1 TANDEM_JOBS="$TANDEM_JOBS" ${TANDEM_KEEP:+TANDEM_KEEP=1} \
+    /tandem/source/scripts/check "${words[@]}" >"$STAGE_LOG/check.log" 2>&1 || status=$?
+  sed '$d; s/^/  /' "$STAGE_LOG/check.log"
+  for file in "$work"/log/check/*.results; do
+    awk -F '\t' -v OFS='\t' -v stage="$(basename "$file" .results)" '{ $2 = stage ": " $2 } 1' "$file" >>"$STAGE_RESULTS"
+  done
+  if ((status != 0)) && ! grep -q $'^fail\t' "$STAGE_RESULTS"; then result fail "PostgreSQL $version" "status $status"; fi
+}
+
+# What the script is called with in there, a word to a line.
+version_words() {
+  local group
+  if [[ -n $CHECK_VERBOSE ]]; then echo -v; fi
+  if ((${#CHECK_GROUPS[@]} == 0)); then
+    printf '%s\n' --unit release --sql --isolation --tap "${version_tap_files[@]}"
+    return
+  fi
+  for group in "${CHECK_GROUPS[@]}"; do
+    printf '%s\n' "--$group"
+    case $group in
+      unit) printf '%s\n' "${CHECK_FLAVOURS[@]:-release}" ;;
+      tap) printf '%s\n' ${CHECK_TAP_FILES[@]+"${CHECK_TAP_FILES[@]}"} ;;
     esac
   done
 }

@@ -11,7 +11,6 @@
 
 extern "C" {
 #include "access/xact.h"
-#include "postmaster/autovacuum.h"
 #include "storage/proc.h"
 #include "utils/timestamp.h"
 }
@@ -53,7 +52,7 @@ bool HasWorker(Relation index) {
 }
 
 void FoldInVacuum(Relation index) {
-  const bool automatic = IsAutoVacuumWorkerProcess();
+  const bool automatic = pg::IsAutovacuumWorker();
   FoldRequest request = {};
   request.at_rest = true;
   request.gives_up = automatic;
@@ -70,7 +69,7 @@ void FoldInVacuum(Relation index) {
 
 /// Under the builder lock.
 void TidyFlat(Relation index, void* /*unused*/) {
-  const int limit_ms = IsAutoVacuumWorkerProcess() ? kAutovacuumFoldMs : kVacuumFoldMs;
+  const int limit_ms = pg::IsAutovacuumWorker() ? kAutovacuumFoldMs : kVacuumFoldMs;
   storage::RetireSegments(index);
   (void)storage::RecycleRetired(index);
   storage::CompactNow(index, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms));

@@ -1,4 +1,4 @@
-// hnswlib 0.6.2 builds, on codes. What its addPoint() needs from us to be safe on threads:
+// hnswlib (0.6.2 to 0.9) builds, on codes. What its addPoint() needs from us to be safe on threads:
 //
 //   its generator of levels is shared without a lock        we choose the levels; the generator is taken out below
 //   it reads the entry point outside the lock that          a node that raises the top level is inserted while no other
@@ -30,6 +30,7 @@
 #include "graph/connect.hpp"
 #include "graph/fill_lists.hpp"
 #include "graph/hnsw_memory.hpp"
+#include "graph/hnswlib_versions.hpp"
 #include "graph/node_data.hpp"
 #include "graph/segment_image.hpp"
 #include "vec/scalar_quantizer.hpp"
@@ -500,7 +501,7 @@ const char* GraphBuilder::Impl::DataOfNode(std::uint32_t label) const noexcept {
 void GraphBuilder::Impl::InsertNode(const PendingNode& node) {
   const std::uint32_t id = hnsw_->addPoint(node.data, node.label, node.level);
   id_of_[node.label].store(id, std::memory_order_release);
-  const std::lock_guard<std::mutex> lock(hnsw_->cur_element_count_guard_);
+  const std::lock_guard<std::mutex> lock(LabelLookupLock(*hnsw_, 0));
   hnsw_->label_lookup_.erase(node.label);
 }
 
@@ -543,9 +544,8 @@ void GraphBuilder::Impl::LayOut() {
   // What only inserting needs is given back first, so that laying out is not the peak.
   table_.reset();
   std::vector<std::mutex>().swap(hnsw_->link_list_locks_);
-  std::vector<std::mutex>().swap(hnsw_->link_list_update_locks_);
-  delete hnsw_->visited_list_pool_;
-  hnsw_->visited_list_pool_ = nullptr;
+  std::vector<std::mutex>().swap(UpdateLocks(*hnsw_, 0));
+  FreePool(hnsw_->visited_list_pool_);
 
   BuiltGraph graph;
   graph.memory = Memory();

@@ -17,6 +17,7 @@ extern "C" {
 #include "commands/vacuum.h"
 #include "funcapi.h"
 #include "pgstat.h"
+#include "postmaster/autovacuum.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "nodes/tidbitmap.h"
@@ -24,6 +25,9 @@ extern "C" {
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/read_stream.h"
+#endif
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
@@ -43,6 +47,10 @@ extern "C" {
 #endif
 }
 
+#if PG_VERSION_NUM < 170000
+struct ReadStream;
+#endif
+
 namespace tandem::pg {
 
 /// Sleeps as cost-based vacuum delay asks; a cancellation point. No buffer lock may be held.
@@ -51,6 +59,15 @@ inline void VacuumDelayPoint() {
   vacuum_delay_point(false);
 #else
   vacuum_delay_point();
+#endif
+}
+
+/// True in a process of autovacuum that vacuums tables.
+[[nodiscard]] inline bool IsAutovacuumWorker() {
+#if PG_VERSION_NUM >= 170000
+  return AmAutoVacuumWorkerProcess();
+#else
+  return IsAutoVacuumWorkerProcess();
 #endif
 }
 
@@ -72,6 +89,39 @@ inline void VacuumDelayPoint() {
   pgstat_count_buffer_read(relation);
   pgstat_count_buffer_hit(relation);
   return true;
+}
+
+/// Tells the next block of a stream; InvalidBlockNumber after the last. Must not wait for anything, nor start another stream.
+using NextBlock = BlockNumber (*)(ReadStream* stream, void* state, void* unused);
+
+/// Blocks of the main fork that all will be asked for: the server reads several at a time, and ahead. nullptr before 17, which has no
+/// streams. Buffers come pinned; an error lets go of those that were read ahead.
+[[nodiscard]] inline ReadStream* BeginBlockStream(Relation relation, BufferAccessStrategy strategy,
+                                                  NextBlock next, void* state) {
+#if PG_VERSION_NUM >= 180000
+  return read_stream_begin_relation(READ_STREAM_FULL | READ_STREAM_USE_BATCHING, strategy, relation,
+                                    MAIN_FORKNUM, next, state, 0);
+#elif PG_VERSION_NUM >= 170000
+  return read_stream_begin_relation(READ_STREAM_FULL, strategy, relation, MAIN_FORKNUM, next, state, 0);
+#else
+  (void)relation, (void)strategy, (void)next, (void)state;
+  return nullptr;
+#endif
+}
+[[nodiscard]] inline Buffer NextOfStream(ReadStream* stream) {
+#if PG_VERSION_NUM >= 170000
+  return read_stream_next_buffer(stream, nullptr);
+#else
+  (void)stream;
+  return InvalidBuffer;
+#endif
+}
+inline void EndBlockStream(ReadStream* stream) {
+#if PG_VERSION_NUM >= 170000
+  read_stream_end(stream);
+#else
+  (void)stream;
+#endif
 }
 
 /// Where a relation's file is: unlike its OID, another one after every rewrite.
@@ -117,11 +167,20 @@ inline void CheckSnapshotAge(Snapshot snapshot, Relation relation, Page page) {
 #endif
 }
 
-/// Begins an index scan with one ORDER BY key and no other.
-[[nodiscard]] inline IndexScanDesc BeginOrderedIndexScan(Relation table, Relation index, Snapshot snapshot) {
+/// What a node that scans an index counts for EXPLAIN ANALYZE: nothing before 18. Zeroed memory is right to begin with.
+struct IndexScanCounts {
 #if PG_VERSION_NUM >= 180000
-  return index_beginscan(table, index, snapshot, nullptr, 0, 1);
+  IndexScanInstrumentation searches;
+#endif
+};
+
+/// Begins an index scan with one ORDER BY key and no other. `counts` must outlive it.
+[[nodiscard]] inline IndexScanDesc BeginOrderedIndexScan(Relation table, Relation index, Snapshot snapshot,
+                                                         IndexScanCounts* counts) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan(table, index, snapshot, &counts->searches, 0, 1);
 #else
+  (void)counts;
   return index_beginscan(table, index, snapshot, 0, 1);
 #endif
 }
@@ -131,6 +190,15 @@ inline void CountIndexSearch(IndexScanDesc scan) {
   pgstat_count_index_scan(scan->indexRelation);
 #if PG_VERSION_NUM >= 180000
   if (scan->instrument != nullptr) scan->instrument->nsearches++;
+#endif
+}
+
+/// As EXPLAIN ANALYZE shows it for the server's own index scans, from 18 on.
+inline void ShowIndexSearches(const IndexScanCounts& counts, ExplainState* state) {
+#if PG_VERSION_NUM >= 180000
+  if (state->analyze) ExplainPropertyUInteger("Index Searches", nullptr, counts.searches.nsearches, state);
+#else
+  (void)counts, (void)state;
 #endif
 }
 
@@ -160,6 +228,14 @@ inline void ExtendRelationTo(Relation relation, BlockNumber blocks) {
 inline void DisablePath(Path* path) {
 #if PG_VERSION_NUM >= 180000
   path->disabled_nodes = 2;
+#endif
+}
+
+/// Takes back what a setting like enable_indexscan = off speaks against, in a path made from one whose cost is not its own. Before
+/// 18 that is in the cost.
+inline void EnablePath(Path* path) {
+#if PG_VERSION_NUM >= 180000
+  path->disabled_nodes = 0;
 #endif
 }
 

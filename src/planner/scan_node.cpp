@@ -47,6 +47,7 @@ struct ScanNode {
   ScanPlan plan;
   Relation index;  ///< nullptr under EXPLAIN without ANALYZE
   IndexScanDesc scan;
+  pg::IndexScanCounts counts;
   AttrNumber column;  ///< of the table, that distances are from; 0: they are from an expression
   FmgrInfo function;  ///< the distance's
   ExprState* query;   ///< the distance's second argument
@@ -141,8 +142,8 @@ void SetFilter(ScanNode* node) {
 
 void BeginIndexScan(ScanNode* node) {
   const EState* estate = node->custom.ss.ps.state;
-  node->scan =
-      pg::BeginOrderedIndexScan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot);
+  node->scan = pg::BeginOrderedIndexScan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot,
+                                         &node->counts);
 }
 
 /// Computes the distance of the row in the slot. Nothing that a user wrote is evaluated for it: conditions of row security may not
@@ -326,6 +327,7 @@ void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* expl
   ExplainPropertyText(
       "Order By",
       deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false), explain);
+  pg::ShowIndexSearches(NodeOf(state)->counts, explain);
   if (explain->analyze) ShowSearches(NodeOf(state), explain);
 }
 

@@ -105,6 +105,8 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   path->path.parallel_safe = relation->consider_parallel;
   path->path.startup_cost = startup_cost;
   path->path.total_cost = startup_cost + run_cost;
+  // The costs are ours then, and with them no setting of the server's scans counts.
+  if (filter != nullptr) pg::EnablePath(&path->path);
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
   path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
   path->custom_private = list_make2(const_cast<IndexPath*>(index_path),

@@ -150,11 +150,15 @@ static void RunPass(FlatScan* scan) {
   BufferAccessStrategy strategy = nullptr;
   if (pages_to_read > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
   OpenVectors(scan, strategy);
+  // A few ranges of many rows would be read ahead of for nothing.
+  if (strategy != nullptr && scan->ranges.size() == 1)
+    BeginSweep(&scan->vectors, scan->ranges[0].first, scan->ranges[0].end);
 
   policy::TopCandidates top(scan->batch, scan->keep);
   scan->next_excluded = 0;
   ScanRanges(scan, &top);
   CloseRows(&scan->vectors);
+  EndSweep(&scan->vectors);
   if (strategy != nullptr) FreeAccessStrategy(strategy);
 
   scan->batch_size = top.Finish();

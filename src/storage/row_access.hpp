@@ -9,6 +9,8 @@ extern "C" {
 #include "utils/snapshot.h"
 }
 
+struct ReadStream;  // the server's, from 17 on
+
 namespace tandem::storage {
 
 /// Pages that the vectors of `rows` rows take.
@@ -32,10 +34,14 @@ struct RowReader {
   uint32 page;
   bool read_ahead;  ///< rows are asked for in ascending order: prefetch what follows. OpenRows() says so
   const char* payload;
-  const char* ahead;      ///< payload of a page that will be needed soon, as a hint; nullptr if not known
-  float* scratch;         ///< one row, for rows that cross a page boundary
-  bool takes_detour;      ///< there are packed ranges, or nothing keeps the pages
-  bool unprotected;       ///< nothing keeps the pages: in recovery, or in a transaction that began there
+  const char* ahead;  ///< payload of a page that will be needed soon, as a hint; nullptr if not known
+  float* scratch;     ///< one row, for rows that cross a page boundary
+  bool takes_detour;  ///< there are packed ranges, or nothing keeps the pages
+  bool unprotected;   ///< nothing keeps the pages: in recovery, or in a transaction that began there
+  ReadStream* sweep;  ///< of the vector pages up to sweep_end; nullptr if none
+  uint32 sweep_told;  ///< the next page that it will be told of
+  uint32 sweep_next;  ///< the next page that it will bring
+  uint32 sweep_end;
   MemoryContext context;  ///< for newer manifests
   PackedReader packed;    ///< if takes_detour
 };
@@ -46,6 +52,10 @@ void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, cons
               float* scratch, BufferAccessStrategy strategy);
 /// Valid until the next call. Checks for interrupts at every page. nullptr: the row is dead to everybody, and its vector is gone.
 [[nodiscard]] const float* ReadVector(RowReader* reader, uint64 row);
+/// All rows of [first, end) will be read, in ascending order and mostly from disk: where the server has a way to read ahead, it
+/// does so. Until EndSweep(). Does nothing for a reader that takes detours.
+void BeginSweep(RowReader* reader, uint64 first, uint64 end);
+void EndSweep(RowReader* reader);
 /// Asks for a row's vector, and what has to be looked at to pin it, in memory: a hint, for rows that are read soon and in no
 /// order. Does nothing for a page whose buffer is not remembered.
 void PrefetchRow(const RowReader& reader, uint64 row);

@@ -42,7 +42,7 @@ DECLARE
   duplicates int;
 BEGIN
   SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on;
-  EXECUTE 'SELECT array_agg(d), count(*) - count(DISTINCT ctid) FROM
+  EXECUTE 'SELECT array_agg(d), (SELECT count(*) - count(DISTINCT c) FROM unnest(array_agg(ctid)) AS c) FROM
     (SELECT ctid, embedding <-> \$1 AS d FROM t ORDER BY embedding <-> \$1 LIMIT 200) s' INTO by_index, duplicates USING query;
   SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off;
   EXECUTE 'SELECT array_agg(d) FROM
