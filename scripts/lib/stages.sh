@@ -45,7 +45,7 @@ stage_lint() {
   local scripts=() python=()
   mapfile -t scripts < <(grep -rlE '^#!.*\b(bash|sh)$' scripts tools bench .ci examples 2>/dev/null | sort)
   one_check shell shellcheck -x -P SCRIPTDIR scripts/lib/*.sh "${scripts[@]}"
-  mapfile -t python < <(grep -rlE '^#!.*python' bench examples 2>/dev/null; find bench examples -name '*.py' 2>/dev/null)
+  mapfile -t python < <(grep -rlE '^#!.*python' bench examples test 2>/dev/null; find bench examples test -name '*.py' 2>/dev/null)
   if ((${#python[@]} > 0)); then one_check python pyflakes3 "${python[@]}"; fi
   one_check build-gcc tandem__compile release
   one_check exports tools/check-exports "$TANDEM_WORK/build/release/tandem.so" extension/tandem--*.sql
