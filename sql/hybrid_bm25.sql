@@ -47,7 +47,7 @@ BEGIN
   INTO found USING query, depth, syntax, k1, b, filter, coalesce(wanted, lexemes(query)), mandatory, forbidden;
   RETURN found;
 END $$;
-SELECT depth, k1, b, count(*) AS queries, sum(differences(words, depth, 'any', k1, b)) AS differences
+SELECT depth, k1, b, count(*) > 15 AS enough, sum(differences(words, depth, 'any', k1, b)) AS differences
 FROM (VALUES (5, 1.2, 0.75), (100, 1.2, 0.75), (10000, 1.2, 0.75), (20, 0.1, 0.75), (20, 2, 0), (20, 0.9, 1)) AS v(depth, k1, b),
   (SELECT regexp_replace(words, '[^A-Za-z]+', ' ', 'g') AS words FROM texts WHERE id % 211 = 7 AND id < 100000 UNION ALL
    VALUES ('function'), ('index access method'), ('type of the index for a table of text'), ('nowhere'), ('of the')) AS q
