@@ -364,8 +364,8 @@ stage_bench() {
 
 # --- other versions of the server -----------------------------------------------------------------------------
 
-# The TAP files of crashes, recovery and standbys, which other versions' WAL, buffers and processes could break.
-version_tap_files=(001 002 003 004 011 012)
+# The TAP files of crashes, recovery, standbys and everything at once, which other versions' WAL, buffers and processes could break.
+version_tap_files=(001 002 003 004 007 011 012)
 
 # This script again, in a root folder that has the version; what it says and counts becomes this stage's.
 stage_pg() {

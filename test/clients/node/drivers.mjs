@@ -23,16 +23,10 @@ await client.query(`
   )`);
 
 /** The one row of a query, as an array. */
-async function row(text, values, options = {}) {
-  const result = await client.query({ text, values, rowMode: 'array', ...options });
+async function row(text, values) {
+  const result = await client.query({ text, values, rowMode: 'array' });
   assert.equal(result.rows.length, 1);
   return result.rows[0];
-}
-
-/** The ids that a query returns. */
-async function ids(text, values, options = {}) {
-  const result = await client.query({ text, values, ...options });
-  return result.rows.map((found) => found.id);
 }
 
 /** The binary form of vector: dimensions and a zero as int16, then float4, all big endian. */
@@ -75,25 +69,22 @@ await test('an array of vectors', async () => {
   assert.deepEqual(await row('SELECT ($1::vector[])[2]', [['[1,2]', '[3,4]']]), [[3, 4]]);
 });
 
+// Results in binary form cannot be asked for: the driver reads them as UTF-8 first. What the server would send is looked at there.
 await test('vector in binary form, both ways', async () => {
   const wire = wireVector([1.5, -2, 0.1]);
-  const [back] = await row('SELECT $1::vector', [wire], { binary: true, types: { getTypeParser: () => (bytes) => bytes } });
-  assert.ok(Buffer.isBuffer(back));
-  assert.equal(back.toString('hex'), wire.toString('hex'));
+  assert.deepEqual(await row(`SELECT encode(vector_send($1), 'hex')`, [wire]), [wire.toString('hex')]);
   assert.deepEqual(await row('SELECT $1::vector', [wire]), [[1.5, -2, 0.1]]);
 });
 
 await test('halfvec in binary form, both ways', async () => {
   const wire = Buffer.from('000300003e00c0003400', 'hex');    // 1.5, -2, 0.25
-  const [back] = await row('SELECT $1::halfvec', [wire], { binary: true, types: { getTypeParser: () => (bytes) => bytes } });
-  assert.equal(back.toString('hex'), wire.toString('hex'));
+  assert.deepEqual(await row(`SELECT encode(halfvec_send($1), 'hex')`, [wire]), [wire.toString('hex')]);
   assert.deepEqual(await row('SELECT $1::halfvec', [wire]), [[1.5, -2, 0.25]]);
 });
 
 await test('sparsevec in binary form, both ways', async () => {
   const wire = wireSparse(5, [[0, 1.5], [3, -2]]);
-  const [back] = await row('SELECT $1::sparsevec', [wire], { binary: true, types: { getTypeParser: () => (bytes) => bytes } });
-  assert.equal(back.toString('hex'), wire.toString('hex'));
+  assert.deepEqual(await row(`SELECT encode(sparsevec_send($1), 'hex')`, [wire]), [wire.toString('hex')]);
   assert.deepEqual(await row('SELECT $1::sparsevec::text', [wire]), ['{1:1.5,4:-2}/5']);
 });
 

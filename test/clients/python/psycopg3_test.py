@@ -21,12 +21,15 @@ db.execute("SET search_path = psycopg3_test, public")
 db.execute("CREATE TABLE items (id serial PRIMARY KEY, embedding vector(3), half halfvec(3), bits bit(3), sparse sparsevec(3))")
 
 
-class Vector(list):
-    """A list that is sent as vector."""
+class Vector:
+    """Numbers that are sent as vector. No list: a list of lists is an array of two dimensions to the driver."""
+
+    def __init__(self, values):
+        self.values = list(values)
 
 
-class Half(list):
-    """A list that is sent as halfvec."""
+class Half(Vector):
+    """Numbers that are sent as halfvec."""
 
 
 def text_of(values):
@@ -43,14 +46,14 @@ def register(name, of, write, read):
         oid = info.oid
 
         def dump(self, obj):
-            return text_of(obj)
+            return text_of(obj.values)
 
     class Binary(Dumper):
         oid = info.oid
         format = Format.BINARY
 
         def dump(self, obj):
-            return write(obj)
+            return write(obj.values)
 
     class TextLoader(Loader):
         def load(self, data):
@@ -149,7 +152,7 @@ def _():
         format = Format.BINARY
 
         def dump(self, obj):
-            return wire.vector(obj)[:-2]
+            return wire.vector(obj.values)[:-2]
 
     db.adapters.register_dumper(Cut, CutDumper)
     try:
