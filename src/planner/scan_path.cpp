@@ -151,6 +151,16 @@ bool AddFilteredScan(const PlannerInfo* root, RelOptInfo* relation, const IndexP
   return RowsUntilEnough(root, relation) > search.first_rows;
 }
 
+/// Takes the server's own scans in order of distance away from what the relation can be scanned by.
+void RemoveOrderedScans(RelOptInfo* relation) {
+  ListCell* cell;
+  foreach (cell, relation->pathlist) {
+    const auto* path = static_cast<const Path*>(lfirst(cell));
+    if (IsOrderedByDistance(path) && am::IsTandemIndex(reinterpret_cast<const IndexPath*>(path)->indexinfo))
+      relation->pathlist = foreach_delete_current(relation->pathlist, cell);
+  }
+}
+
 bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
   return entry->rtekind == RTE_RELATION && !entry->inh && entry->tablesample == nullptr &&
          !IS_DUMMY_REL(relation) && root->query_pathkeys != NIL && bms_is_empty(relation->lateral_relids);
@@ -165,7 +175,10 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
   const Selectivity share = ShareWithinBounds(root, relation, path);
   const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter, share);
-  if (!is_needed) AddPlainScan(relation, path, share);
+  if (is_needed)
+    RemoveOrderedScans(relation);
+  else
+    AddPlainScan(relation, path, share);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
