@@ -3,8 +3,7 @@ CREATE EXTENSION IF NOT EXISTS tandem;
 CREATE SCHEMA hybrid_bm25;
 SET search_path = hybrid_bm25, public;
 
--- BM25 against a plain computation from the words of every document. Seen to fail with: lengths in lexemes; frequencies of other rows;
--- the second pass left out; a threshold twice as high.
+-- BM25 against a plain computation from the words of every document.
 
 -- Real text: what the server says of its own objects, one by one, and in heaps, where words come again.
 CREATE TABLE texts (id int PRIMARY KEY, words text, doc tsvector);

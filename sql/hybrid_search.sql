@@ -3,8 +3,7 @@ CREATE EXTENSION IF NOT EXISTS tandem;
 CREATE SCHEMA hybrid_search;
 SET search_path = hybrid_search, public;
 
--- Hybrid search against the same query written by hand. Seen to fail with: ranks of equals in the order of arrival; rows without direction
--- among the neighbours; a filter put between parentheses unseen; the text leg without the filter; statistics that ignore row security.
+-- Hybrid search against the same query written by hand.
 
 -- Documents of words with Zipf-like frequencies, each with a vector near those with the same words.
 CREATE TABLE docs (id int PRIMARY KEY, category int, title text, body tsvector, embedding vector(4));

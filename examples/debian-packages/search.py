@@ -122,7 +122,7 @@ def describe_plan(node, methods):
         return f"{name} ({methods.get(name, 'unknown')})"
 
     if kind in ("Sort", "Incremental Sort"):
-        return below[0] + ", then sort by distance"
+        return below[0] + ", then sort by " + ("score" if "tandem_hybrid_search" in below[0] else "distance")
     filtered = node.get("Rows Removed by Filter", 0)
     filtered = f", {filtered} rows filtered out" if filtered else ""
     if kind in ("Index Scan", "Index Only Scan"):

@@ -30,6 +30,8 @@ struct Corpus {
   const char* document;
   List* relations;
   TimestampTz made_at;
+  TransactionId
+      made_in;  ///< a transaction that had written, for which alone this is; invalid: for all that have not
   bool is_stale;
   int users;
   HTAB* frequencies;
@@ -78,7 +80,9 @@ void RegisterOnce() {
 }
 
 bool IsOutdated(const Corpus* corpus) {
-  return corpus->is_stale ||
+  const bool was_for_another =
+      TransactionIdIsValid(corpus->made_in) && corpus->made_in != GetTopTransactionIdIfAny();
+  return was_for_another || corpus->is_stale ||
          TimestampDifferenceExceeds(corpus->made_at, GetCurrentStatementStartTimestamp(), kKeptMs);
 }
 
@@ -224,7 +228,7 @@ CorpusStatistics ReadView(const Target& target) {
 double CountInIndex(Oid index_oid, TSQuery query) {
   const Relation index = index_open(index_oid, AccessShareLock);
   double count = -1;
-  if (index->rd_index->indisvalid && !index->rd_index->indcheckxmin) {
+  if (index->rd_index->indisvalid) {
     ScanKeyData key;
     ScanKeyEntryInitialize(&key, 0, 1, 1, TSQUERYOID, index->rd_indcollation[0], F_TS_MATCH_VQ,
                            TSQueryGetDatum(query));
@@ -274,8 +278,9 @@ double CountDocuments(const Target& target, const QueryTerm& term) {
 
 Corpus* FindCorpus(const Target& target) {
   for (Corpus* corpus : corpora) {
-    if (corpus != nullptr && !IsOutdated(corpus) && corpus->relation == target.relation &&
-        corpus->user == GetUserId() && strcmp(corpus->document, target.document) == 0)
+    if (corpus != nullptr && !IsOutdated(corpus) && corpus->made_in == GetTopTransactionIdIfAny() &&
+        corpus->relation == target.relation && corpus->user == GetUserId() &&
+        strcmp(corpus->document, target.document) == 0)
       return corpus;
   }
   return nullptr;
@@ -303,15 +308,15 @@ Corpus* MakeCorpus(const Target& target) {
   corpus->document = pstrdup(target.document);
   corpus->relations = list_copy(target.relations);
   corpus->made_at = GetCurrentStatementStartTimestamp();
+  corpus->made_in = GetTopTransactionIdIfAny();
   corpus->context = context;
   MakeFrequencies(corpus);
   MemoryContextSwitchTo(before);
   return corpus;
 }
 
-/// In place of the oldest, if that is possible. What a transaction has seen of its own changes is not for later ones.
+/// In place of the oldest, if that is possible.
 bool Keep(Corpus* corpus) {
-  if (TransactionIdIsValid(GetCurrentTransactionIdIfAny())) return false;
   int place = -1;
   for (int i = 0; i < kMostCorpora; i++) {
     if (corpora[i] == nullptr) {
@@ -332,7 +337,7 @@ bool Keep(Corpus* corpus) {
 TextStatistics::TextStatistics(const Target& target) : target_(target), corpus_(nullptr) {
   RegisterOnce();
   ForgetOutdated();
-  if (!TransactionIdIsValid(GetCurrentTransactionIdIfAny())) corpus_ = FindCorpus(target);
+  corpus_ = FindCorpus(target);
   if (corpus_ == nullptr) {
     corpus_ = MakeCorpus(target);
     // Of this call alone, and gone with it.

@@ -11,9 +11,6 @@
 namespace tandem::policy {
 namespace {
 
-// Each of these mistakes in bm25.cpp makes a test here fail: idf without the 1 in the logarithm; length not divided by its average; a
-// condition that drops documents at the threshold; one term too few in what a full condition is cut to.
-
 bool Fulfils(const TermCondition& condition, std::uint32_t document) {
   std::vector<bool> value(condition.nodes.size());
   for (std::size_t i = 0; i < condition.nodes.size(); i++) {

@@ -8,9 +8,6 @@
 namespace tandem::policy {
 namespace {
 
-// Each of these mistakes in fusion.cpp makes a test here fail: ranks from 0; a leg that lacks a row counted with its last rank; a leg
-// not asked counted as one that found nothing; equals in the order of their numbers; scores of unsorted legs normalised by their ends.
-
 using Entries = std::vector<LegEntry>;
 
 std::vector<FusedRow> Fuse(Fusion fusion, const Entries& by_vector, const Entries& by_text, std::size_t rows,
