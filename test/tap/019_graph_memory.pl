@@ -20,7 +20,8 @@ my $rows = 8000;
 my $index_options = 'WITH (strategy = hnsw_batch, m = 16, ef_construction = 40)';
 
 # No workers: what is loaded is what sessions load.
-my $node = make_node('memory', preload => 1, conf => <<'CONF');
+# From 18 on pages have checksums unless a cluster is made without; this file changes a page behind the server's back.
+my $node = make_node('memory', preload => 1, init => [ no_data_checksums => 1 ], conf => <<'CONF');
 max_worker_processes = 0
 tandem.memory_budget = 0
 allow_in_place_tablespaces = on
