@@ -1165,17 +1165,30 @@ CREATE FUNCTION tandem_build_info(index regclass,
 
 COMMENT ON FUNCTION tandem_build_info(regclass) IS 'one row of view tandem_build_progress';
 
+CREATE FUNCTION tandem_search_counts(
+		OUT datid oid, OUT indexrelid oid, OUT searches bigint, OUT filtered_searches bigint, OUT filters_asked bigint,
+		OUT codes bigint, OUT codes_from_pages bigint, OUT mean_search_ms double precision, OUT p99_search_ms double precision)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
+
+COMMENT ON FUNCTION tandem_search_counts() IS
+	'how indexes were searched since the server started or tandem_reset_stats(): one''s own, or all for members of pg_read_all_stats';
+
 CREATE VIEW tandem_index_stats AS
 	SELECT n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
 		i.strategy, i.metric, i.dimensions, i.rows, i.null_rows, i.dead_rows,
 		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments, i.codec, i.codec_reason,
 		i.head_bytes, i.vector_bytes, i.segment_bytes, i.packed_bytes, i.retired_bytes, i.free_bytes,
-		i.total_bytes, i.memory_bytes
+		i.total_bytes, i.memory_bytes,
+		s.searches, s.filtered_searches, 1 - s.codes_from_pages / nullif(s.codes, 0)::double precision AS hit_rate,
+		s.mean_search_ms, s.p99_search_ms
 	FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_am a ON a.oid = c.relam
 		JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
 		JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
-		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN tandem_search_counts() s ON s.indexrelid = c.oid
+			AND s.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),
 		LATERAL tandem_index_info(c.oid) i
 	WHERE a.amname = 'tandem' AND c.relkind = 'i';
 
@@ -1203,6 +1216,12 @@ COMMENT ON COLUMN tandem_index_stats.free_bytes IS 'room that the next rows and 
 COMMENT ON COLUMN tandem_index_stats.total_bytes IS 'the file';
 COMMENT ON COLUMN tandem_index_stats.memory_bytes IS
 	'what tandem.memory_budget holds of the graphs; NULL without that, and for temporary indexes';
+COMMENT ON COLUMN tandem_index_stats.searches IS
+	'since the server started or tandem_reset_stats(); this and what follows is shown to the owner of the index and to members of pg_read_all_stats';
+COMMENT ON COLUMN tandem_index_stats.filtered_searches IS 'those that conditions on other columns steered';
+COMMENT ON COLUMN tandem_index_stats.hit_rate IS 'the part of the codes compared that were in shared memory';
+COMMENT ON COLUMN tandem_index_stats.mean_search_ms IS 'without what the rest of the query takes; of a sample of the searches';
+COMMENT ON COLUMN tandem_index_stats.p99_search_ms IS 'the time that one in a hundred of these takes longer than, within an eighth';
 
 CREATE VIEW tandem_build_progress AS
 	SELECT b.pid, n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
@@ -1257,7 +1276,7 @@ COMMENT ON FUNCTION tandem_prewarm(regclass) IS
 CREATE FUNCTION tandem_cached_segments(
 		OUT kind text, OUT datid oid, OUT reltablespace oid, OUT relfilenode oid, OUT segment_id bigint,
 		OUT chunks bigint, OUT cached_chunks bigint, OUT wanted_bytes bigint, OUT cached_bytes bigint,
-		OUT loads bigint, OUT evictions bigint, OUT idle_seconds bigint)
+		OUT loads bigint, OUT evictions bigint, OUT idle_seconds bigint, OUT load_us double precision, OUT uses double precision)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 100;
 
@@ -1270,27 +1289,74 @@ CREATE FUNCTION tandem_memory_status(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION tandem_memory_status() IS
-	'the part of tandem.memory_budget that is for graphs: used, free, or retired, that is waiting for running searches; zeros without it';
+	'tandem.memory_budget: used by graphs and sets of rows, free, or retired, that is waiting for running searches; zeros without it';
 
 CREATE FUNCTION tandem_filter_cache_status(
 		OUT bytes_total bigint, OUT bytes_used bigint, OUT keys bigint, OUT sets bigint, OUT pinned bigint,
-		OUT hits bigint, OUT misses bigint, OUT evictions bigint)
+		OUT hits bigint, OUT misses bigint, OUT evictions bigint, OUT make_us double precision)
 	RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION tandem_filter_cache_status() IS
-	'the part of tandem.memory_budget that is for sets of rows of filters; zeros without it';
+	'sets of rows of filters in tandem.memory_budget; zeros without it';
+
+CREATE FUNCTION tandem_reset_stats(index regclass DEFAULT NULL) RETURNS void
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+REVOKE ALL ON FUNCTION tandem_reset_stats(regclass) FROM PUBLIC;
+
+COMMENT ON FUNCTION tandem_reset_stats(regclass) IS
+	'forgets how an index was searched, or all indexes of this database and what tandem_filter_cache counts';
+
+CREATE FUNCTION tandem_coordination_status(
+		OUT mode text, OUT auto_balance boolean, OUT graph_share double precision, OUT goal_share double precision,
+		OUT pattern text, OUT vector_only double precision, OUT hybrid double precision, OUT metadata_only double precision,
+		OUT rebalances bigint, OUT moves bigint, OUT rebalanced_at timestamp with time zone,
+		OUT moved_at timestamp with time zone, OUT moved_from double precision, OUT moved_for text,
+		OUT budget_bytes bigint, OUT graph_bytes bigint, OUT graph_target_bytes bigint, OUT filter_bytes bigint,
+		OUT filter_target_bytes bigint)
+	RETURNS record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION tandem_coordination_status() IS 'the row of view tandem_coordination';
+
+CREATE VIEW tandem_coordination AS
+	SELECT s.mode, s.auto_balance, s.graph_share, s.goal_share, s.pattern, s.vector_only, s.hybrid, s.metadata_only,
+		s.rebalances, s.moves, s.rebalanced_at, s.moved_at, s.moved_from, s.moved_for,
+		s.budget_bytes, s.graph_bytes, s.graph_target_bytes, s.filter_bytes, s.filter_target_bytes,
+		(s.graph_bytes + s.filter_bytes) / nullif(s.budget_bytes, 0)::double precision AS utilisation
+	FROM tandem_coordination_status() s;
+
+COMMENT ON VIEW tandem_coordination IS
+	'how tandem.memory_budget is shared between graphs and sets of rows of filters, and why; needs shared_preload_libraries';
+COMMENT ON COLUMN tandem_coordination.graph_share IS 'the part of the budget that graphs should have now';
+COMMENT ON COLUMN tandem_coordination.goal_share IS 'where it goes, some of the way in each tandem.rebalance_interval';
+COMMENT ON COLUMN tandem_coordination.pattern IS
+	'vector_heavy, hybrid or metadata_heavy, by what most queries of late are; unknown while there are few';
+COMMENT ON COLUMN tandem_coordination.vector_only IS 'part of the queries: searches without a filter';
+COMMENT ON COLUMN tandem_coordination.hybrid IS 'part of the queries: searches with a filter';
+COMMENT ON COLUMN tandem_coordination.metadata_only IS 'part of the queries: scans of other indexes on the same tables';
+COMMENT ON COLUMN tandem_coordination.rebalances IS 'how often the shares were thought over since the server started';
+COMMENT ON COLUMN tandem_coordination.moves IS 'how often they were changed';
+COMMENT ON COLUMN tandem_coordination.moved_from IS 'graph_share before the last change';
+COMMENT ON COLUMN tandem_coordination.moved_for IS 'the pattern that it was made for';
+COMMENT ON COLUMN tandem_coordination.utilisation IS 'the part of the budget that is in use';
 
 CREATE VIEW tandem_memory AS
 	SELECT m.kind, d.datname, n.nspname AS schemaname, t.relname AS tablename, c.relname AS indexname, c.oid AS indexrelid,
 		m.datid, m.relfilenode, m.segments, m.chunks, m.cached_chunks, m.wanted_bytes, m.cached_bytes,
-		m.loads, m.evictions, m.idle_seconds
+		m.loads, m.evictions, m.idle_seconds,
+		(SELECT b.graph_target_bytes FROM tandem_coordination_status() b) AS target_bytes,
+		CASE WHEN m.kind = 'graph' THEN s.codes - s.codes_from_pages END AS hits,
+		CASE WHEN m.kind = 'graph' THEN s.codes_from_pages END AS misses,
+		m.reload_us
 	FROM (SELECT s.kind, s.datid, s.reltablespace, s.relfilenode, pg_catalog.count(*) AS segments,
 				pg_catalog.sum(s.chunks)::bigint AS chunks, pg_catalog.sum(s.cached_chunks)::bigint AS cached_chunks,
 				pg_catalog.sum(s.wanted_bytes)::bigint AS wanted_bytes,
 				pg_catalog.sum(s.cached_bytes)::bigint AS cached_bytes,
 				pg_catalog.sum(s.loads)::bigint AS loads, pg_catalog.sum(s.evictions)::bigint AS evictions,
-				pg_catalog.min(s.idle_seconds) AS idle_seconds
+				pg_catalog.min(s.idle_seconds) AS idle_seconds,
+				pg_catalog.sum(s.load_us * s.chunks) / nullif(pg_catalog.sum(s.chunks), 0) AS reload_us
 			FROM tandem_cached_segments() s
 			GROUP BY s.kind, s.datid, s.reltablespace, s.relfilenode) m
 		LEFT JOIN pg_catalog.pg_database d ON d.oid = m.datid
@@ -1298,11 +1364,18 @@ CREATE VIEW tandem_memory AS
 			AND c.oid = pg_catalog.pg_filenode_relation(m.reltablespace, m.relfilenode)
 		LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid
-		LEFT JOIN pg_catalog.pg_class t ON t.oid = x.indrelid;
+		LEFT JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+		LEFT JOIN tandem_search_counts() s ON s.datid = m.datid AND s.indexrelid = c.oid
+	UNION ALL
+	SELECT 'filters', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, b.filter_bytes,
+		NULL, f.evictions, NULL, b.filter_target_bytes, f.hits, f.misses, f.make_us
+	FROM tandem_coordination_status() b, tandem_filter_cache_status() f
+	WHERE b.filter_bytes > 0;
 
 COMMENT ON VIEW tandem_memory IS
-	'what indexes of all databases have in shared memory; needs shared_preload_libraries';
-COMMENT ON COLUMN tandem_memory.kind IS 'graph, or tail: codes of rows that are in no graph yet';
+	'what indexes of all databases have in shared memory, and sets of rows of filters; needs shared_preload_libraries';
+COMMENT ON COLUMN tandem_memory.kind IS
+	'graph; tail: codes of rows that are in no graph yet; filters: sets of rows, of all databases together';
 COMMENT ON COLUMN tandem_memory.indexrelid IS
 	'NULL, like the names, for indexes of other databases and files that are no longer any index''s';
 COMMENT ON COLUMN tandem_memory.segments IS 'graphs that have a place in memory';
@@ -1312,23 +1385,28 @@ COMMENT ON COLUMN tandem_memory.cached_bytes IS 'what is in memory';
 COMMENT ON COLUMN tandem_memory.loads IS 'chunks loaded since the graphs came into memory';
 COMMENT ON COLUMN tandem_memory.evictions IS 'chunks given up for other graphs since then';
 COMMENT ON COLUMN tandem_memory.idle_seconds IS 'since the last search or load';
+COMMENT ON COLUMN tandem_memory.target_bytes IS 'what the cache should have, in all: of graphs and tails, or of filters';
+COMMENT ON COLUMN tandem_memory.hits IS 'codes that searches found in memory, or sets; see tandem_index_stats for whose they are shown';
+COMMENT ON COLUMN tandem_memory.misses IS 'codes that were read from pages, or sets looked for in vain';
+COMMENT ON COLUMN tandem_memory.reload_us IS 'microseconds that a chunk, or a set, took to bring into memory, on average';
 
 CREATE VIEW tandem_filter_cache AS
-	SELECT s.bytes_total, s.bytes_used, s.keys, s.sets, s.pinned, s.hits, s.misses, s.evictions
+	SELECT s.bytes_total, s.bytes_used, s.keys, s.sets, s.pinned, s.hits, s.misses, s.evictions, s.make_us
 	FROM tandem_filter_cache_status() s;
 
 COMMENT ON VIEW tandem_filter_cache IS
 	'sets of rows that filters admit, kept in shared memory for all databases; zeros without shared_preload_libraries';
-COMMENT ON COLUMN tandem_filter_cache.bytes_total IS 'the part of tandem.memory_budget that is for them';
-COMMENT ON COLUMN tandem_filter_cache.bytes_used IS 'what sets and conditions take of it, without the allocator''s own needs';
+COMMENT ON COLUMN tandem_filter_cache.bytes_total IS 'the part of tandem.memory_budget that they should have now';
+COMMENT ON COLUMN tandem_filter_cache.bytes_used IS 'what sets and conditions take, without the room between them';
 COMMENT ON COLUMN tandem_filter_cache.keys IS 'conditions of which there are sets';
 COMMENT ON COLUMN tandem_filter_cache.sets IS 'sets, of which each graph has its own';
 COMMENT ON COLUMN tandem_filter_cache.pinned IS 'sets in use by running searches; one that several use counts for each';
 COMMENT ON COLUMN tandem_filter_cache.hits IS 'sets found since the server started';
 COMMENT ON COLUMN tandem_filter_cache.misses IS 'sets looked for in vain since then';
 COMMENT ON COLUMN tandem_filter_cache.evictions IS 'sets given up for others since then';
+COMMENT ON COLUMN tandem_filter_cache.make_us IS 'microseconds that one of the sets took to make, on average';
 
-GRANT SELECT ON tandem_memory, tandem_filter_cache TO PUBLIC;
+GRANT SELECT ON tandem_memory, tandem_filter_cache, tandem_coordination TO PUBLIC;
 
 -- Section 11: hybrid search ------------------------------------------------------------------------------------------
 

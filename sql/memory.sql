@@ -23,6 +23,11 @@ SELECT * FROM tandem_memory;
 SELECT * FROM tandem_cached_segments();
 SELECT * FROM tandem_memory_status();
 SELECT * FROM tandem_filter_cache;
+SELECT * FROM tandem_search_counts();
+\x on
+SELECT * FROM tandem_coordination;
+\x off
+SELECT tandem_reset_stats(), tandem_reset_stats('items_v');
 
 -- The budget belongs to the server's start: there is no such setting here.
 \set VERBOSITY sqlstate
@@ -36,6 +41,9 @@ SET ROLE regress_tandem_stranger;
 SELECT count(*) FROM tandem_memory;
 SELECT budget_bytes FROM tandem_memory_status();
 SELECT sets FROM tandem_filter_cache;
+SELECT mode FROM tandem_coordination;
+SELECT count(*) FROM tandem_search_counts();
+SELECT tandem_reset_stats();
 RESET ROLE;
 DROP ROLE regress_tandem_stranger;
 SELECT column_name, data_type FROM information_schema.columns

@@ -7,10 +7,7 @@
 #include "pg/stop_point.hpp"
 #include "planner/explain.hpp"
 #include "planner/scan_path.hpp"
-#include "shmem/filter_cache.hpp"
-#include "shmem/frame_pool.hpp"
-#include "shmem/graph_cache.hpp"
-#include "shmem/mailbox.hpp"
+#include "shmem/parts.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
 
@@ -32,10 +29,7 @@ void _PG_init(void) {
   planner::RegisterExplain();
   planner::RegisterScanPaths();
   if (!process_shared_preload_libraries_in_progress) return;
-  shmem::RegisterMailbox();
-  shmem::RegisterFramePool();
-  shmem::RegisterGraphCache();
-  shmem::RegisterFilterCache();
+  shmem::RegisterParts();
   worker::RegisterLauncher();
   worker::InstallUtilityHook();
 }

@@ -86,7 +86,7 @@ static SegmentLoad LoadMissing(const shmem::SegmentKey& key, storage::ChunkFille
   const uint32 chunks = filler->head->layout.chunks;
   shmem::CachedSegmentRef ref = {};
   for (uint32 refused = 0; refused < kMostRefused;) {
-    if (is_shy && shmem::ReadFramePoolStatus().free == 0) return SegmentLoad::kNoMemory;
+    if (is_shy && !shmem::GraphsMayGrow()) return SegmentLoad::kNoMemory;
     if (!FindMissing(key, chunks, &ref, &load->chunk)) return SegmentLoad::kNoMemory;
     if (load->chunk >= chunks) return SegmentLoad::kDone;
     if (until != 0 && GetCurrentTimestamp() >= until) return SegmentLoad::kOutOfTime;

@@ -34,6 +34,7 @@ struct FilterMap {
   bool found;            ///< something in the cache since EnterFilterMap()
   const base::TidSet* tids;
   uint64 settled_rows;  ///< before `tids` were found
+  float evaluate_us;    ///< what finding them took
 };
 
 namespace {
@@ -102,13 +103,23 @@ bool IsSettled(const FilterMap& map, uint64 end_row) {
 
 // ---- Terms ----
 
+float MicrosecondsSince(const instr_time& start) {
+  instr_time now;
+  INSTR_TIME_SET_CURRENT(now);
+  INSTR_TIME_SUBTRACT(now, start);
+  return static_cast<float>(INSTR_TIME_GET_DOUBLE(now) * 1e6);
+}
+
 const base::TidSet& TidsOf(FilterMap* map) {
   if (map->tids == nullptr) {
     const FilterView& view = map->view;
     if (map->may_keep)
       map->settled_rows = storage::CountSettledRows(view.index, *view.directory, view.rows, view.snapshot);
     pg::StopPoint("filter-prefix-measured");
+    instr_time start;
+    INSTR_TIME_SET_CURRENT(start);
     map->tids = map->filter->term.evaluate(map->filter->term.arg);
+    map->evaluate_us = MicrosecondsSince(start);
     map->counts->evaluated++;
     map->counts->tids += map->tids->size();
   }
@@ -138,6 +149,8 @@ FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
     return part;
   }
   const base::TidSet& tids = TidsOf(map);
+  instr_time start;
+  INSTR_TIME_SET_CURRENT(start);
   FilterPart* part;
   if (kind == PartKind::kGraph) {
     SegmentScan* scan = map->view.open_segment(map->view.arg, i);
@@ -145,7 +158,9 @@ FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
   } else {
     part = MapRows(map->parts, map->view, segment.id, segment.first_row, segment.end_row, tids);
   }
-  if (part != nullptr) map->counts->mapped += part->rows.size();
+  if (part == nullptr) return nullptr;
+  part->map_us = MicrosecondsSince(start);
+  map->counts->mapped += part->rows.size();
   return part;
 }
 
@@ -314,7 +329,7 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
 /// Of two tails, that of the later view of the index is of more use, even if it ends earlier.
 void Keep(const FilterMap& map, const FilterPart& part, SetKind kind, const base::OrdinalSet& set) {
   shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), {map.view.manifest->root.version, part.end_row},
-                          set);
+                          set, map.evaluate_us + part.map_us);
 }
 
 /// Of a tail, the rows that are settled.

@@ -50,6 +50,7 @@ struct FilterPart {
   base::OrdinalSet nodes;  ///< of the segment, at which such rows are; once MapNodes() has made it
   bool is_kept;            ///< `rows` was put into the cache, or came from there
   bool nodes_are_kept;
+  float map_us;    ///< what looking `rows` up took; 0: not known
   SetPin row_pin;  ///< if `rows` is the cache's
   SetPin node_pin;
 

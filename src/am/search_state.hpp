@@ -1,6 +1,6 @@
 #pragma once
 // What the parts of a search share; private to them: search.cpp (starting, turning exact, ending), search_streams.cpp,
-// search_merge.cpp, filtered_search.cpp and search_report.cpp.
+// search_merge.cpp, filtered_search.cpp, search_report.cpp and search_statistics.cpp.
 
 #include <algorithm>
 
@@ -143,6 +143,7 @@ struct Search {
   uint64 taken_nearer;  ///< of these, nearer than last_key; in strict order
 
   bool is_running;  ///< started, and not reported yet
+  bool is_timed;    ///< report.time is kept
   SearchReport report;
   SearchReport totals;  ///< of those before
 };
@@ -241,5 +242,10 @@ void ScanRest(Search* search);
 extern SearchReports* active_reports;
 /// Adds the search's report to them.
 void AddReport(Search* search);
+
+// ---- search_statistics.cpp ----
+
+/// Counts the search for tandem_index_stats and the balance of the caches.
+void CountForStatistics(const Search& search);
 
 }  // namespace tandem::am

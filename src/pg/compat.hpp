@@ -35,6 +35,7 @@ extern "C" {
 #else
 #include "utils/relfilenodemap.h"
 #endif
+#include "utils/pgstat_internal.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/wait_event.h"
@@ -52,6 +53,13 @@ struct ReadStream;
 #endif
 
 namespace tandem::pg {
+
+/// How often an index of any database was scanned, as far as the server's statistics know.
+[[nodiscard]] inline uint64 IndexScansOf(Oid database, Oid index) {
+  const auto* entry =
+      static_cast<const PgStat_StatTabEntry*>(pgstat_fetch_entry(PGSTAT_KIND_RELATION, database, index));
+  return entry == nullptr ? 0 : static_cast<uint64>(entry->numscans);
+}
 
 /// Sleeps as cost-based vacuum delay asks; a cancellation point. No buffer lock may be held.
 inline void VacuumDelayPoint() {

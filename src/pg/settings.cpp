@@ -21,6 +21,12 @@ constexpr int kMinBuildMemoryKb = 16 * 1024;
 // tandem.build_threads. hnswlib's locks leave little to gain beyond.
 constexpr int kMaxBuildThreads = 64;
 
+// tandem.graph_share. Graphs are some hundred bytes a row, sets of rows bits: graphs get more until it is known what is asked for. Neither
+// cache can be switched off by it.
+constexpr double kDefaultGraphShare = 0.6;
+constexpr double kLeastGraphShare = 0.1;
+constexpr double kMostGraphShare = 0.9;
+
 // tandem.ef_search: the bound that the users of pgvector have in their scripts.
 constexpr int kMaxEfSearch = 1000;
 
@@ -31,6 +37,13 @@ constexpr int kDefaultMemoryBudgetKb = 256 * 1024;
 constexpr int kDefaultNaptimeMs = 10 * 1000;
 constexpr int kMinNaptimeMs = 10;
 constexpr int kMaxNaptimeMs = 24 * 60 * 60 * 1000;
+
+// tandem.rebalance_interval. Long enough to see what a load is like, short against a working day.
+constexpr int kDefaultRebalanceSeconds = 5 * 60;
+constexpr int kMostIntervalSeconds = 24 * 60 * 60;
+
+// tandem.persistence_interval. What was hot a minute ago is hot after a restart.
+constexpr int kDefaultPersistenceSeconds = 60;
 
 // tandem.seal_rows. 10,000 rows take about a second to build, and an exact scan of them about as long as a graph search
 // of a million.
@@ -46,7 +59,21 @@ const config_enum_entry kIterativeScanValues[] = {
     {nullptr, 0, false},
 };
 
-/// One row of the table: a whole number, a word if `values` is given, on or off if `toggle` is.
+const config_enum_entry kModeValues[] = {
+    {"coordinated", static_cast<int>(CacheMode::kCoordinated), false},
+    {"independent", static_cast<int>(CacheMode::kIndependent), false},
+    {nullptr, 0, false},
+};
+
+/// Between 0 and 1.
+struct Share {
+  double* variable;
+  double boot_value;
+  double least;
+  double most;
+};
+
+/// One row of the table: a whole number, a word if `values` is given, on or off if `toggle` is, a share if that is.
 struct Setting {
   const char* name;
   const char* summary;
@@ -59,11 +86,16 @@ struct Setting {
   int flags;
   const config_enum_entry* values;
   bool* toggle = nullptr;
+  Share share = {};
 };
 
-static_assert(sizeof(IterativeScan) == sizeof(int), "the server stores enumerations as int");
+static_assert(sizeof(IterativeScan) == sizeof(int) && sizeof(CacheMode) == sizeof(int),
+              "the server stores enumerations as int");
 
 const Setting kSettings[] = {
+    {"tandem.auto_balance", "Moves memory between the caches of graphs and of filters as the load changes.",
+     "Off, each has its share by tandem.graph_share, and what the other does not need.", nullptr, 1, 0, 1,
+     PGC_SIGHUP, 0, nullptr, &settings.auto_balance},
     {"tandem.build_memory", "Sets the private memory that one build of a graph may use.",
      "A table whose graph would take more gets several graphs. Shared memory is never used for builds.",
      &settings.build_memory_kb, kDefaultBuildMemoryKb, kMinBuildMemoryKb, MAX_KILOBYTES, PGC_USERSET,
@@ -83,6 +115,18 @@ const Setting kSettings[] = {
     {"tandem.enable_filtered_scan", "Enables the planner's use of native indexes to steer searches.",
      "Off, rows that do not fulfil the query's conditions are found first and dropped then.", nullptr, 1, 0,
      1, PGC_USERSET, GUC_EXPLAIN, nullptr, &settings.enable_filtered_scan},
+    {"tandem.graph_share",
+     "Sets the part of tandem.memory_budget that graphs get, sets of rows of filters the rest.",
+     "With tandem.auto_balance this is where it begins.",
+     nullptr,
+     0,
+     0,
+     0,
+     PGC_SIGHUP,
+     0,
+     nullptr,
+     nullptr,
+     {&settings.graph_share, kDefaultGraphShare, kLeastGraphShare, kMostGraphShare}},
     {"tandem.iterative_scan",
      "Chooses what a scan does when more rows are asked for than its candidates hold.",
      "\"strict_order\" goes on and drops rows that would break the order, \"relaxed_order\" goes on and "
@@ -97,12 +141,31 @@ const Setting kSettings[] = {
      "Reserved when the server starts. 0 keeps none: searches then read the pages of the index.",
      &settings.memory_budget_kb, kDefaultMemoryBudgetKb, 0, MAX_KILOBYTES, PGC_POSTMASTER, GUC_UNIT_KB,
      nullptr},
+    {"tandem.mode", "Chooses whether the caches of graphs and of filters take memory from each other.",
+     "\"coordinated\" gives memory to what it is worth most for, \"independent\" each its share by "
+     "tandem.graph_share.",
+     reinterpret_cast<int*>(&settings.mode), static_cast<int>(CacheMode::kCoordinated), 0, 0, PGC_SIGHUP, 0,
+     kModeValues},
     {"tandem.naptime", "Sets how long the background worker waits for more rows before it folds few of them.",
      "Rows that wait are searched exactly.", &settings.naptime_ms, kDefaultNaptimeMs, kMinNaptimeMs,
      kMaxNaptimeMs, PGC_SIGHUP, GUC_UNIT_MS, nullptr},
+    {"tandem.optimize_for_patterns",
+     "Moves memory to what suits searches, filtered searches or conditions alone.",
+     "Needs tandem.auto_balance and tandem.track_query_patterns.", nullptr, 1, 0, 1, PGC_SIGHUP, 0, nullptr,
+     &settings.optimize_for_patterns},
+    {"tandem.persistence_interval",
+     "Sets how often is written down what the caches hold, for the next start.", "0 writes nothing.",
+     &settings.persistence_interval_s, kDefaultPersistenceSeconds, 0, kMostIntervalSeconds, PGC_SIGHUP,
+     GUC_UNIT_S, nullptr},
+    {"tandem.rebalance_interval", "Sets how often the shares of the caches are thought over.",
+     "What queries need is counted in between.", &settings.rebalance_interval_s, kDefaultRebalanceSeconds, 1,
+     kMostIntervalSeconds, PGC_SIGHUP, GUC_UNIT_S, nullptr},
     {"tandem.seal_rows", "Sets the number of waiting rows that the background worker folds at once.",
      "Smaller numbers keep searches fast while rows arrive, and merge graphs more often.",
      &settings.seal_rows, kDefaultSealRows, kMinSealRows, INT_MAX, PGC_SIGHUP, 0, nullptr},
+    {"tandem.track_query_patterns", "Counts searches, with and without filters, and how long they take.",
+     "For tandem_index_stats, tandem_coordination and tandem.optimize_for_patterns.", nullptr, 1, 0, 1,
+     PGC_SUSET, 0, nullptr, &settings.track_query_patterns},
 };
 
 }  // namespace
@@ -121,7 +184,11 @@ void RegisterSettings() {
   for (const Setting& setting : kSettings) {
     // The server refuses to define these later; their variables are then 0.
     if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress) continue;
-    if (setting.toggle != nullptr)
+    if (setting.share.variable != nullptr)
+      DefineCustomRealVariable(setting.name, setting.summary, setting.details, setting.share.variable,
+                               setting.share.boot_value, setting.share.least, setting.share.most,
+                               setting.context, setting.flags, nullptr, nullptr, nullptr);
+    else if (setting.toggle != nullptr)
       DefineCustomBoolVariable(setting.name, setting.summary, setting.details, setting.toggle,
                                setting.boot_value != 0, setting.context, setting.flags, nullptr, nullptr,
                                nullptr);

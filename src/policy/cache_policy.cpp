@@ -33,13 +33,17 @@ double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now
          static_cast<double>(std::max<std::uint64_t>(cost.bytes, 1));
 }
 
-std::uint64_t MostFrames(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept {
-  const std::uint64_t all = own.target + other.target;
-  return mode == BudgetMode::kIndependent ? own.target : all - std::min(all, other.floor);
+std::uint64_t MostFrames(BudgetMode mode, CacheSide side, const CacheShare& graph,
+                         const CacheShare& filter) noexcept {
+  if (mode == BudgetMode::kIndependent) return side == CacheSide::kGraph ? graph.target : filter.target;
+  const std::uint64_t all = graph.target + filter.target;
+  return side == CacheSide::kGraph ? all : all - std::min(all, graph.floor);
 }
 
 bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept {
-  if (mode == BudgetMode::kIndependent || other.frames <= other.floor) return false;
+  if (other.frames <= other.floor) return false;
+  // What one has above its share is from before the mode, or the share, was changed.
+  if (mode == BudgetMode::kIndependent) return own.frames < own.target && other.frames > other.target;
   // Both branches are each other's opposite, so that nobody takes back what was just taken.
   if (own.frames < own.target)
     return other.frames > other.target &&

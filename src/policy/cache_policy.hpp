@@ -45,9 +45,9 @@ struct CacheShare {
   double least_utility = 0;  ///< of what it would give up first
 };
 
-/// Of the frames that the requester's side may have in all.
-[[nodiscard]] std::uint64_t MostFrames(BudgetMode mode, const CacheShare& own,
-                                       const CacheShare& other) noexcept;
+/// How many frames one side may have in all. Sets of filters that are in use cannot be taken back, so the floor of graphs is kept free.
+[[nodiscard]] std::uint64_t MostFrames(BudgetMode mode, CacheSide side, const CacheShare& graph,
+                                       const CacheShare& filter) noexcept;
 
 /// Who gives memory up for `requester` when none is free: the other cache, or it itself. The one that is below its target takes from
 /// the one above; but a fifth of a target is lent to what is worth far more than what its owner would give up.

@@ -9,10 +9,13 @@
 //              when the segment    └ retired       when the chunk is evicted,
 //              goes                  after it      then the frame is retired
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
+#include "policy/cache_policy.hpp"
 #include "shmem/budget.hpp"
 #include "shmem/frame_lists.hpp"
 
@@ -77,10 +80,13 @@ struct CachedSegmentStatus {
   std::uint32_t idle_seconds;  ///< since the last search or load
   std::uint64_t loads;         ///< of chunks
   std::uint64_t evictions;
+  float load_us;  ///< of one chunk, of late; 0: not known
+  float uses;     ///< decayed, see policy::UseCount
 };
 
-/// The directory in memory that all processes share, zeroed at first. Pool: Address(frame), Take(), Keep(frame),
-/// GiveBack(frame), AnyRetired() and Retire(frames, count), as in frame_pool.hpp. Times are seconds of a clock that never goes
+/// The directory in memory that all processes share, zeroed at first. Pool: Address(frame), Take(), TakeInExchange(), Keep(frame),
+/// GiveBack(frame), AnyRetired(), Retire(frames, count), SetOwner(frame, owner), OwnerOf(frame) and FindMovableRun(count), as
+/// in frame_pool.hpp. Times are seconds of a clock that never goes
 /// back, greater than 0.
 ///
 /// A reader calls Attach() between Epochs::Enter() and Leave(), without a lock; IsFull() and MayHaveRoom() need none either.
@@ -103,6 +109,7 @@ class ChunkDirectory {
   struct alignas(64) Slot {
     std::atomic<std::uint64_t> generation;    ///< A: of the segment here, never used before; 0: none
     std::atomic<std::uint32_t> used_at;       ///< A: written when it changes, that is once a second
+    std::atomic<float> uses;                  ///< A: as of used_at
     std::atomic<std::uint32_t> table_frames;  ///< A
     std::atomic<std::uint32_t> tables[ChunkTable::kFrames];  ///< A: frames
     SegmentKey key;
@@ -111,6 +118,7 @@ class ChunkDirectory {
     std::uint32_t chunks_end;  ///< no chunk from here on is cached
     std::uint64_t loads;
     std::uint64_t evictions;
+    float load_us;  ///< of one chunk, of late
   };
 
   struct Shared {
@@ -125,9 +133,10 @@ class ChunkDirectory {
   ChunkDirectory() = default;
   ChunkDirectory(Shared* shared, Pool pool) noexcept : shared_(shared), pool_(pool) {}
 
-  /// What is in memory of the segment that `ref` was given for; false if it has gone. Marks it as used.
-  [[nodiscard]] bool Attach(const CachedSegmentRef& ref, std::uint32_t now,
-                            ChunkTable* table) const noexcept {
+  /// What is in memory of the segment that `ref` was given for; false if it has gone. Marks it as used, and counts `uses` more:
+  /// mostly 0, now and then what was not counted before, so that searches do not write to the same line all the time.
+  [[nodiscard]] bool Attach(const CachedSegmentRef& ref, std::uint32_t now, ChunkTable* table,
+                            float uses = 0) const noexcept {
     if (ref.generation == 0) return false;
     Slot& slot = shared_->slots[ref.slot];
     if (slot.generation.load(std::memory_order_acquire) != ref.generation) return false;
@@ -137,7 +146,7 @@ class ChunkDirectory {
       table->frame_of[i] = Entries(slot.tables[i].load(std::memory_order_acquire));
     // Whoever gave the slot to another segment set the generation before the tables: none of those was read.
     if (slot.generation.load(std::memory_order_relaxed) != ref.generation) return false;
-    MarkUsed(&slot, now);
+    MarkUsed(&slot, now, uses);
     return true;
   }
 
@@ -187,7 +196,7 @@ class ChunkDirectory {
                                         std::uint32_t now) const noexcept {
     Slot* slot = Held(ref);
     if (slot == nullptr || chunk >= slot->chunks) return kNoFrame;
-    MarkUsed(slot, now);
+    MarkUsed(slot, now, 0);
     std::atomic<std::uint32_t>& entry = EntryOf(*slot, chunk);
     if (entry.load(std::memory_order_relaxed) != kNoFrame || IsFull(now)) return kNoFrame;
     const std::uint32_t frame = TakeFrame(ref.slot, now);
@@ -195,11 +204,13 @@ class ChunkDirectory {
     return frame;
   }
 
-  /// The chunk can be seen from now on. False if the segment has gone: the frame is still the caller's.
-  [[nodiscard]] bool FinishLoad(const CachedSegmentRef& ref, std::uint32_t chunk,
-                                std::uint32_t frame) const noexcept {
+  /// The chunk can be seen from now on. False if the segment has gone: the frame is still the caller's. load_us: what it took.
+  [[nodiscard]] bool FinishLoad(const CachedSegmentRef& ref, std::uint32_t chunk, std::uint32_t frame,
+                                float load_us = 0) const noexcept {
     Slot* slot = Held(ref);
     if (slot == nullptr) return false;
+    slot->load_us = slot->load_us == 0 ? load_us : slot->load_us + (load_us - slot->load_us) / kLoadsAveraged;
+    pool_.SetOwner(frame, {ref.slot, chunk});
     // Release: whoever reads the frame's number sees what was loaded into it.
     EntryOf(*slot, chunk).store(frame, std::memory_order_release);
     slot->cached_chunks++;
@@ -224,6 +235,40 @@ class ChunkDirectory {
     shared_->crowded_at.store(0, std::memory_order_relaxed);
   }
 
+  // ---- For another cache ----
+
+  /// Of what GiveUp() would take first; 0 if there is nothing.
+  [[nodiscard]] double LeastUtility(std::uint32_t now) const noexcept {
+    const std::uint32_t victim = LeastUseful(kNoSlot, 0, now);
+    return victim == kNoSlot ? 0 : UtilityOfChunk(shared_->slots[victim], now);
+  }
+
+  /// Takes about `count` frames away from what is worth least, in use or not. They can be had once readers have left.
+  void GiveUp(std::uint32_t count, std::uint32_t now) const noexcept {
+    while (count > 0) {
+      const std::uint32_t victim = LeastUseful(kNoSlot, 0, now);
+      if (victim == kNoSlot) return;
+      const std::uint32_t batch = std::min(count, kBatch);
+      if (Evict(victim, batch) < batch) Drop(victim);
+      count -= batch;
+    }
+  }
+
+  /// Makes `count` neighbouring frames free, once readers have left: what is in them goes to other frames, or, where there is none,
+  /// is given up. False if that cannot be done anywhere.
+  bool ClearRun(std::uint32_t count) const noexcept {
+    const std::uint32_t first = pool_.FindMovableRun(count);
+    if (first == kNoFrame) return false;
+    for (std::uint32_t frame = first; frame < first + count; frame++) {
+      const FrameOwner owner = pool_.OwnerOf(frame);
+      if (owner.slot != FrameOwner::kNobody) Vacate(frame, owner, first);
+    }
+    return true;
+  }
+
+  /// Somebody has made room: who was refused may try again.
+  void SayRoom() const noexcept { shared_->full_at.store(0, std::memory_order_relaxed); }
+
   /// Copies at most `room`; returns how many there are.
   [[nodiscard]] std::uint32_t ReadStatus(CachedSegmentStatus* to, std::uint32_t room,
                                          std::uint32_t now) const noexcept {
@@ -238,7 +283,9 @@ class ChunkDirectory {
                      slot.table_frames.load(std::memory_order_relaxed),
                      IdleSeconds(slot, now),
                      slot.loads,
-                     slot.evictions};
+                     slot.evictions,
+                     slot.load_us,
+                     policy::UsesAt(CountOf(slot), now)};
       count++;
     }
     return count;
@@ -266,10 +313,24 @@ class ChunkDirectory {
     return static_cast<std::uint32_t>(mixed >> 32) | 1;
   }
 
-  static void MarkUsed(Slot* slot, std::uint32_t now) noexcept {
+  static constexpr float kLoadsAveraged = 16;
+
+  [[nodiscard]] static policy::UseCount CountOf(const Slot& slot) noexcept {
+    return {slot.uses.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};
+  }
+
+  /// Of two at once one may be lost.
+  static void MarkUsed(Slot* slot, std::uint32_t now, float uses) noexcept {
     // Most calls write nothing, so that searches share the line.
-    if (slot->used_at.load(std::memory_order_relaxed) != now)
-      slot->used_at.store(now, std::memory_order_relaxed);
+    const bool is_later = slot->used_at.load(std::memory_order_relaxed) != now;
+    if (!is_later && uses == 0) return;
+    const policy::UseCount count = policy::WithUses(CountOf(*slot), is_later ? uses + 1 : uses, now);
+    slot->uses.store(count.uses, std::memory_order_relaxed);
+    if (is_later) slot->used_at.store(now, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] static double UtilityOfChunk(const Slot& slot, std::uint32_t now) noexcept {
+    return policy::UtilityOf(CountOf(slot), {slot.load_us, kFrameBytes}, now);
   }
 
   /// 0 also for one that was marked after `now` was read.
@@ -284,27 +345,33 @@ class ChunkDirectory {
     return slot->generation.load(std::memory_order_relaxed) == ref.generation ? slot : nullptr;
   }
 
-  /// A slot without a segment, if need be after the longest unused one has gone from it.
+  /// A slot without a segment, if need be after one that was not used for a while has gone from it.
   [[nodiscard]] std::uint32_t FreeSlot(std::uint32_t now) const noexcept {
     for (std::uint32_t i = 0; i < kSlots; i++)
       if (shared_->hashes[i] == 0) return i;
-    const std::uint32_t victim = IdlestSlot(kNoSlot, now);
+    const std::uint32_t victim = LeastUseful(kNoSlot, kIdleSeconds, now);
     if (victim != kNoSlot) Drop(victim);
     return victim;
   }
 
-  /// kNoSlot if all but `asker` are in use.
-  [[nodiscard]] std::uint32_t IdlestSlot(std::uint32_t asker, std::uint32_t now) const noexcept {
-    std::uint32_t idlest = kNoSlot;
-    std::uint32_t most = kIdleSeconds - 1;
+  /// Of those that were not used for so long the one whose chunks are worth least, of several the longest unused; not `asker`.
+  /// kNoSlot: there is none.
+  [[nodiscard]] std::uint32_t LeastUseful(std::uint32_t asker, std::uint32_t idle_seconds,
+                                          std::uint32_t now) const noexcept {
+    std::uint32_t found = kNoSlot;
+    double least = 0;
+    std::uint32_t longest = 0;
     for (std::uint32_t i = 0; i < kSlots; i++) {
       if (shared_->hashes[i] == 0 || i == asker) continue;
       const std::uint32_t idle = IdleSeconds(shared_->slots[i], now);
-      if (idle <= most) continue;
-      idlest = i;
-      most = idle;
+      if (idle < idle_seconds) continue;
+      const double utility = UtilityOfChunk(shared_->slots[i], now);
+      if (found != kNoSlot && (utility > least || (utility == least && idle <= longest))) continue;
+      found = i;
+      least = utility;
+      longest = idle;
     }
-    return idlest;
+    return found;
   }
 
   /// A free frame, if need be one of a segment that is not in use.
@@ -313,7 +380,7 @@ class ChunkDirectory {
     if (frame != kNoFrame) return frame;
     // Frames that wait for a reader to leave come back by themselves; taking more away would only empty the cache.
     if (pool_.AnyRetired()) return kNoFrame;
-    const std::uint32_t victim = IdlestSlot(asker, now);
+    const std::uint32_t victim = LeastUseful(asker, kIdleSeconds, now);
     if (victim == kNoSlot) {
       shared_->full_at.store(now, std::memory_order_relaxed);
       return kNoFrame;
@@ -332,12 +399,36 @@ class ChunkDirectory {
       const std::uint32_t frame = entry.load(std::memory_order_relaxed);
       if (frame >= kLoadingFrame) continue;
       entry.store(kNoFrame, std::memory_order_relaxed);
+      pool_.SetOwner(frame, {});
       frames[count++] = frame;
     }
     slot.cached_chunks -= count;
     slot.evictions += count;
     if (count > 0) pool_.Retire(frames, count);
     return count;
+  }
+
+  /// The chunk's content goes to a frame below `below`, or is given up. A tail's chunk is: somebody may be adding to it.
+  void Vacate(std::uint32_t frame, const FrameOwner& owner, std::uint32_t below) const noexcept {
+    Slot& slot = shared_->slots[owner.slot];
+    std::uint32_t to = slot.key.part == SegmentPart::kGraph ? pool_.TakeInExchange() : kNoFrame;
+    if (to != kNoFrame) pool_.Keep(to);
+    if (to != kNoFrame && to >= below) {
+      pool_.GiveBack(to);
+      to = kNoFrame;
+    }
+    if (to != kNoFrame) {
+      // Nobody writes to a graph's chunk, and nobody has seen the new frame.
+      std::memcpy(pool_.Address(to), pool_.Address(frame), kFrameBytes);
+      pool_.SetOwner(to, owner);
+    } else {
+      slot.cached_chunks--;
+      slot.evictions++;
+    }
+    pool_.SetOwner(frame, {});
+    // Release: whoever reads the frame's number sees what was copied.
+    EntryOf(slot, owner.chunk).store(to, std::memory_order_release);
+    pool_.Retire(&frame, 1);
   }
 
   void Drop(std::uint32_t index) const noexcept {
@@ -380,6 +471,8 @@ class ChunkDirectory {
     slot.chunks_end = 0;
     slot.loads = 0;
     slot.evictions = 0;
+    slot.load_us = 0;
+    slot.uses.store(0, std::memory_order_relaxed);
     slot.used_at.store(now, std::memory_order_relaxed);
     shared_->hashes[index] = HashOf(key);
     const std::uint64_t generation = ++shared_->last_generation;

@@ -6,6 +6,11 @@
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
 #include "shmem/budget.hpp"
+#include "shmem/clock.hpp"
+#include "shmem/filter_memory.hpp"
+#include "shmem/frame_pool.hpp"
+#include "shmem/graph_cache.hpp"
+#include "shmem/parts.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -13,7 +18,6 @@ extern "C" {
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
-#include "utils/dsa.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 }
@@ -24,71 +28,61 @@ namespace {
 
 constexpr char kName[] = "tandem filter cache";
 
-// Set once, when the memory is attached. lock: nullptr: no cache. The same name serves the allocator's locks.
+// Set once, when the memory is attached. nullptr: no cache.
 LWLock* lock = nullptr;
-char* area_place = nullptr;
-dsa_area* area = nullptr;  ///< of this process; nullptr: not used yet
 
-/// The server's as FilterDirectory wants it. Of its allocator, the variants that return when there is no memory: what else may be
-/// raised there says that memory is damaged. Its locks are taken under ours, and nothing is taken under them.
+// The heads of its buckets take half a percent of a quarter of the budget.
+constexpr uint64 kPartForBuckets = 4;
+
+uint64 AllocateOrAsk(std::size_t bytes);
+
+/// The server's as FilterDirectory wants it. The pool's lock is taken under ours, or without it, and nothing is taken under that.
 struct ServerHost {
   static void LockShared() { LWLockAcquire(lock, LW_SHARED); }
   static void LockExclusive() { LWLockAcquire(lock, LW_EXCLUSIVE); }
   static void Unlock() { LWLockRelease(lock); }
-  static uint64 Allocate(std::size_t bytes) {
-    return dsa_allocate_extended(area, bytes, DSA_ALLOC_HUGE | DSA_ALLOC_NO_OOM);
-  }
-  static void Free(uint64 at) { dsa_free(area, at); }
-  static char* Address(uint64 at) { return static_cast<char*>(dsa_get_address(area, at)); }
+  static uint64 Allocate(std::size_t bytes) { return AllocateOrAsk(bytes); }
+  static void Free(uint64 at) { FreePiece(at); }
+  static char* Address(uint64 at) { return PieceAddress(at); }
+  static bool AreTogether(uint64 a, uint64 b) { return FilterMemory::AreInOneFrame(a, b); }
+  static uint64 BytesTotal() { return ReadShares().filter.target * kFrameBytes; }
+  static uint32 Now() { return shmem::Now(); }
 };
 
 using Directory = FilterDirectory<ServerHost>;
 
 Directory directory;
 
-shmem_request_hook_type next_request_hook;
-shmem_startup_hook_type next_startup_hook;
-
-// ---- The memory: the directory, then the allocator's area ----
-
-uint64 CacheBytes() {
-  return FilterCacheBytes(static_cast<uint64>(pg::CurrentSettings().memory_budget_kb) * 1024);
+/// Without our lock: graphs may have to be asked, under theirs.
+uint64 AllocateOrAsk(std::size_t bytes) {
+  const uint64 at = AllocatePiece(bytes);
+  if (at != 0 || !GraphsGiveWay(bytes, directory.LeastUtility())) return at;
+  return AllocatePiece(bytes);
 }
 
-Size AreaOffset() {
-  return TYPEALIGN(PG_CACHE_LINE_SIZE, Directory::SharedBytes(Directory::BucketsFor(CacheBytes())));
+// ---- The memory: the directory; what it holds lies in frames ----
+
+uint64 BudgetBytes() {
+  return static_cast<uint64>(pg::CurrentSettings().memory_budget_kb) * 1024;
 }
 
-void RequestMemory() {
-  if (next_request_hook != nullptr) next_request_hook();
-  if (CacheBytes() == 0) return;
-  RequestAddinShmemSpace(CacheBytes());
+Size DirectoryBytes() {
+  return Directory::SharedBytes(Directory::BucketsFor(BudgetBytes() / kPartForBuckets));
+}
+
+void Request() {
+  if (!HasFilterCache(BudgetBytes())) return;
+  RequestAddinShmemSpace(DirectoryBytes());
   RequestNamedLWLockTranche(kName, 1);
 }
 
-/// In the postmaster, which uses it no further. The area is as large as it may ever become: the allocator never asks the
-/// operating system for more.
-void MakeArea() {
-  const Size bytes = CacheBytes() - AreaOffset();
-  dsa_area* made = dsa_create_in_place(area_place, bytes, lock->tranche, nullptr);
-  dsa_pin(made);
-  dsa_set_size_limit(made, bytes);
-  dsa_detach(made);
-  directory.Init(Directory::BucketsFor(CacheBytes()), CacheBytes());
-}
-
-/// Also after a crash, in a postmaster that goes on: the memory is then new.
-void AttachMemory() {
-  if (next_startup_hook != nullptr) next_startup_hook();
-  if (CacheBytes() == 0) return;
+void Attach() {
+  if (!HasFilterCache(BudgetBytes())) return;
   bool found;
-  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-  auto* memory = static_cast<char*>(ShmemInitStruct(kName, CacheBytes(), &found));
+  void* memory = ShmemInitStruct(kName, DirectoryBytes(), &found);
   lock = &GetNamedLWLockTranche(kName)->lock;
-  area_place = memory + AreaOffset();
-  directory = Directory(reinterpret_cast<Directory::Shared*>(memory), ServerHost());
-  if (!found) MakeArea();
-  LWLockRelease(AddinShmemInitLock);
+  directory = Directory(static_cast<Directory::Shared*>(memory), ServerHost());
+  if (!found) directory.Init(Directory::BucketsFor(BudgetBytes() / kPartForBuckets));
 }
 
 // ---- What this process has pinned ----
@@ -131,13 +125,9 @@ constexpr pg::Holder kHolder = {LetGo};
 
 /// Before the first use in a process.
 void Prepare() {
-  if (area != nullptr) return;
-  const MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-  area = dsa_attach_in_place(area_place, nullptr);
-  MemoryContextSwitchTo(caller);
-  dsa_pin_mapping(area);
-  // Pins are given back before: callbacks of this kind come after those of before_shmem_exit.
-  on_shmem_exit(dsa_on_shmem_exit_release_in_place, PointerGetDatum(area_place));
+  static bool prepared = false;
+  if (prepared) return;
+  prepared = true;
   RegisterResourceReleaseCallback(AtRelease, nullptr);
   pg::WatchEnds(kHolder);
 }
@@ -154,12 +144,7 @@ void MakeRoomForPin() {
 
 }  // namespace
 
-void RegisterFilterCache() {
-  next_request_hook = shmem_request_hook;
-  shmem_request_hook = RequestMemory;
-  next_startup_hook = shmem_startup_hook;
-  shmem_startup_hook = AttachMemory;
-}
+const Part kFilterCachePart = {Request, Attach};
 
 bool FilterCacheExists() {
   return lock != nullptr;
@@ -192,17 +177,32 @@ void UnpinFilterSet(uint64 pin) {
 }
 
 void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
-                      const base::OrdinalSet& set) {
+                      const base::OrdinalSet& set, float cost_us) {
   if (!FilterCacheExists() || key.size > kLargestFilterKey) return;
-  Prepare();
   pg::StopPoint("filter-set-publishing");
-  directory.Publish(key, id, age, set);
+  directory.Publish(key, id, age, set, cost_us);
 }
 
 void ForgetFilterSetsOf(Oid database) {
   if (!FilterCacheExists()) return;
-  Prepare();
   directory.Forget(database);
+}
+
+bool FiltersGiveWay(double graph_utility) {
+  if (!FilterCacheExists()) return false;
+  BudgetShares shares = ReadShares();
+  shares.graph.least_utility = graph_utility;
+  shares.filter.least_utility = directory.LeastUtility();
+  if (!policy::TakesFromOther(shares.mode, shares.graph, shares.filter)) return false;
+  // Sets share frames, with some that are pinned, or not found beside the others.
+  constexpr int kMostTurns = 4;
+  for (int turn = 0; turn < kMostTurns && ReadFramePoolStatus().free == 0; turn++)
+    if (directory.GiveUp() == 0) break;
+  return ReadFramePoolStatus().free > 0;
+}
+
+void ResetFilterCacheCounts() {
+  if (FilterCacheExists()) directory.ResetCounts();
 }
 
 FilterCacheStatus ReadFilterCacheStatus() {

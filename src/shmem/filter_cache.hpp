@@ -2,8 +2,7 @@
 // Sets of rows that filters admit, shared by all sessions. What they are of, and when they are right, is the caller's business;
 // here they are ordinals that belong to a key and an id.
 //
-// A part of tandem.memory_budget (budget.hpp), managed by the server's own allocator of shared memory (utils/dsa.h). Losing any
-// of it costs time only. Exists only if the library was preloaded, and the budget is large enough.
+// In frames of tandem.memory_budget (frame_pool.hpp). Losing any of it costs time only. Exists only if the library was preloaded, and the budget is large enough.
 
 #include "pg/pg.hpp"
 
@@ -11,8 +10,6 @@
 
 namespace tandem::shmem {
 
-/// Requests and attaches the memory; from _PG_init during preload only, after RegisterSettings().
-void RegisterFilterCache();
 [[nodiscard]] bool FilterCacheExists();
 
 /// Longer keys are looked up in vain, and nothing is kept for them.
@@ -40,12 +37,18 @@ struct PinnedSet {
 void UnpinFilterSet(uint64 pin);
 
 /// Keeps a copy of a frozen set. It takes the place of an older one of the same key and id, which those who have pinned it keep. Does
-/// nothing if there is one as new, or no memory can be had, which is never an error.
+/// nothing if there is one as new, or no memory can be had, which is never an error. cost_us: what it took to make it; 0: not known.
 void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
-                      const base::OrdinalSet& set);
+                      const base::OrdinalSet& set, float cost_us = 0);
+
+/// For graphs, which have found no frame: gives frames up, if what graphs would give up themselves is worth more. True if one is free.
+[[nodiscard]] bool FiltersGiveWay(double graph_utility);
 
 /// All sets of a database.
 void ForgetFilterSetsOf(Oid database);
+
+/// Of hits, misses and evictions.
+void ResetFilterCacheCounts();
 
 /// Zeros if there is no cache.
 [[nodiscard]] FilterCacheStatus ReadFilterCacheStatus();

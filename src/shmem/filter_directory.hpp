@@ -4,7 +4,7 @@
 //
 //   hash of the key's bytes ──► FilterKeyEntry: the bytes
 //                                     ▲ key
-//   hash of entry and id ─────► CachedSet: what it is of, pins │ its ordinals         ring of the clock
+//   hash of entry and id ─────► CachedSet: what it is of, pins │ its ordinals         ring of a clock
 //
 // All of it lies in pieces of one piece of memory, which name each other by their offsets.
 
@@ -16,6 +16,7 @@
 #include <new>
 
 #include "base/ordinal_set.hpp"
+#include "policy/cache_policy.hpp"
 
 namespace tandem::shmem {
 
@@ -74,11 +75,13 @@ struct CachedSet : FilterPiece {
   std::uint64_t size;  ///< in ordinals
   std::uint32_t bound;
   std::uint32_t is_bitmap;
-  std::atomic<std::uint32_t> pins;  ///< A: how many; kUnlinked is added when nobody can find it any more
-  std::atomic<std::uint32_t> uses;  ///< A: what the clock counts down
-  std::uint64_t key;                ///< L: while it can be found
-  std::uint64_t ring_next;          ///< L
-  std::uint64_t ring_previous;      ///< L
+  std::atomic<std::uint32_t> pins;     ///< A: how many; kUnlinked is added when nobody can find it any more
+  std::atomic<std::uint32_t> used_at;  ///< A: a second of the host's clock
+  std::atomic<float> uses;             ///< A: as of used_at
+  float cost_us;                       ///< of making it
+  std::uint64_t key;                   ///< L: while it can be found
+  std::uint64_t ring_next;             ///< L
+  std::uint64_t ring_previous;         ///< L
 
   /// For as long as it is pinned.
   [[nodiscard]] base::OrdinalSet Ordinals() const noexcept {
@@ -101,10 +104,12 @@ struct FilterCacheStatus {
   std::uint64_t hits;
   std::uint64_t misses;
   std::uint64_t evictions;  ///< of sets
+  std::uint64_t cost_us;    ///< of making the sets that can be found
 };
 
-/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, Free(at)
-/// and Address(at), which are called with and without the lock. None of them fails or waits for anybody who waits for the lock.
+/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, which is
+/// called without the lock, Free(at) and Address(at), which are called with and without it; AreTogether(a, b), whether pieces go
+/// back as one; BytesTotal(), how much memory it should have; Now(), in seconds. None of them fails or waits for anybody who waits for the lock.
 /// What is allocated is aligned to 8.
 ///
 /// The life of a set: made and filled by its publisher, without the lock; linked; unlinked, because a newer one takes its
@@ -113,16 +118,19 @@ struct FilterCacheStatus {
 /// `pins` to exactly kUnlinked, the last to unpin it or the one who unlinks it, frees it: both do so by one atomic
 /// operation, so it is one of them.
 ///
-/// Who gives way: a clock (Corbató 1968) over the sets. Each use adds one to a set's count, up to kMostUses; the hand takes one off
-/// as it passes, and takes sets that have none left and are not pinned. New sets begin without any, behind the hand:
-/// filters that are used once pass through without pushing out those that are used again and again.
+/// Who gives way: of kSample sets that a hand comes to, as that of a clock, the one of least utility (policy/cache_policy.hpp)
+/// that is not pinned. New sets come behind the hand: they have a turn to be used again, and what is used once gives way before what
+/// is used again and again.
 template <typename Host>
 class FilterDirectory {
  public:
-  static constexpr std::uint32_t kMostUses = 3;
+  /// As many as make the worst of them bad enough; each is a cache line or two to look at.
+  static constexpr std::uint32_t kSample = 64;
   /// A turn of the hand: a millisecond at the most, which others wait for. The next one goes on from there.
   static constexpr std::uint32_t kMostSteps = 4096;
-  /// Taken away at a time at least: room for a block of the allocator's.
+  /// So far to both sides are sets looked for that lie beside one.
+  static constexpr std::uint32_t kNeighbours = 1024;
+  /// Taken away at a time at least: two frames.
   static constexpr std::uint64_t kLeastEvicted = std::uint64_t{128} << 10;
   /// Memory may be in too small pieces: who has taken away so many times what they need goes without.
   static constexpr std::uint64_t kMostEvicted = 4;
@@ -132,12 +140,12 @@ class FilterDirectory {
   /// At the start of the memory that processes share; the heads of the buckets follow. L: guarded by the lock, A: without it, the
   /// others never change.
   struct Shared {
-    std::uint64_t bytes_total;
     std::uint32_t buckets;  ///< of keys and of sets each; a power of two
     std::uint32_t most_keys;
     std::uint64_t keys;                             ///< L
     std::uint64_t sets;                             ///< L
     std::uint64_t evictions;                        ///< L
+    std::uint64_t cost_us;                          ///< L: of all sets
     std::uint64_t hand;                             ///< L: the set that is looked at next; 0: there is none
     std::atomic<std::uint64_t> bytes_used;          ///< A
     alignas(64) std::atomic<std::uint64_t> pinned;  ///< A
@@ -160,10 +168,9 @@ class FilterDirectory {
   FilterDirectory(Shared* shared, Host host) noexcept
       : shared_(shared), heads_(reinterpret_cast<std::uint64_t*>(shared + 1)), host_(host) {}
 
-  /// Once, before anybody else looks. bytes_total: of which Allocate() gives the most.
-  void Init(std::uint32_t buckets, std::uint64_t bytes_total) const noexcept {
+  /// Once, before anybody else looks.
+  void Init(std::uint32_t buckets) const noexcept {
     std::memset(static_cast<void*>(shared_), 0, SharedBytes(buckets));
-    shared_->bytes_total = bytes_total;
     shared_->buckets = buckets;
     shared_->most_keys = buckets * kKeysPerBucket;
   }
@@ -174,7 +181,7 @@ class FilterDirectory {
     CachedSet* set = FindSet(FindKey(key), id);
     if (set != nullptr) {
       set->pins.fetch_add(1, std::memory_order_relaxed);  // the lock orders it before an unlinking
-      MarkUsed(set);
+      MarkUsed(set, host_.Now());
     }
     host_.Unlock();
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
@@ -189,10 +196,11 @@ class FilterDirectory {
     if (before == (CachedSet::kUnlinked | 1)) Free(set);
   }
 
-  /// Keeps a copy of a frozen set, in place of an older one. Does nothing if there is one as new, or no memory.
+  /// Keeps a copy of a frozen set, in place of an older one. Does nothing if there is one as new, or no memory. cost_us: what it took
+  /// to make it.
   void Publish(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
-               const base::OrdinalSet& ordinals) const noexcept {
-    if (sizeof(CachedSet) + ordinals.DataBytes() > shared_->bytes_total / kMostPart) return;
+               const base::OrdinalSet& ordinals, float cost_us = 0) const noexcept {
+    if (sizeof(CachedSet) + ordinals.DataBytes() > host_.BytesTotal() / kMostPart) return;
     host_.LockShared();
     const FilterKeyEntry* known = FindKey(key);
     const CachedSet* present = FindSet(known, id);
@@ -201,6 +209,7 @@ class FilterDirectory {
     host_.Unlock();
     if (!is_new) return;
     CachedSet* set = MakeSet(id, age, ordinals);
+    if (set != nullptr) set->cost_us = cost_us;
     // Made beside the lock, too. If a known one goes meanwhile the set is not kept.
     FilterKeyEntry* entry = set == nullptr || is_known ? nullptr : MakeKey(key);
     if (set == nullptr || (entry == nullptr && !is_known)) {
@@ -212,6 +221,31 @@ class FilterDirectory {
     Link(key, set, entry, &doomed);
     host_.Unlock();
     FreeAll(&doomed);
+  }
+
+  /// Of what GiveUp() would take; 0 if there is nothing.
+  [[nodiscard]] double LeastUtility() const noexcept {
+    host_.LockShared();
+    std::uint64_t at = shared_->hand;
+    const CachedSet* victim = LeastUseful(&at, host_.Now());
+    const double utility = victim == nullptr ? 0 : UtilityOfSet(*victim, host_.Now());
+    host_.Unlock();
+    return utility;
+  }
+
+  /// Takes sets away for another use of their memory: the one that is worth least, and those beside it. Returns their bytes.
+  std::uint64_t GiveUp() const noexcept {
+    Doomed doomed;
+    std::uint64_t taken = 0;
+    host_.LockExclusive();
+    CachedSet* victim = LeastUseful(&shared_->hand, host_.Now());
+    if (victim != nullptr) {
+      taken = EvictBeside(victim, &doomed);
+      taken += EvictOne(victim, &doomed);
+    }
+    host_.Unlock();
+    FreeAll(&doomed);
+    return taken;
   }
 
   /// Nobody finds the sets of this database any more.
@@ -228,16 +262,26 @@ class FilterDirectory {
     FreeAll(&doomed);
   }
 
+  /// Of hits, misses and evictions.
+  void ResetCounts() const noexcept {
+    host_.LockExclusive();
+    shared_->hits.store(0, std::memory_order_relaxed);
+    shared_->misses.store(0, std::memory_order_relaxed);
+    shared_->evictions = 0;
+    host_.Unlock();
+  }
+
   [[nodiscard]] FilterCacheStatus ReadStatus() const noexcept {
     host_.LockShared();
-    const FilterCacheStatus status = {shared_->bytes_total,
+    const FilterCacheStatus status = {host_.BytesTotal(),
                                       shared_->bytes_used.load(std::memory_order_relaxed),
                                       shared_->keys,
                                       shared_->sets,
                                       shared_->pinned.load(std::memory_order_relaxed),
                                       shared_->hits.load(std::memory_order_relaxed),
                                       shared_->misses.load(std::memory_order_relaxed),
-                                      shared_->evictions};
+                                      shared_->evictions,
+                                      shared_->cost_us};
     host_.Unlock();
     return status;
   }
@@ -247,6 +291,8 @@ class FilterDirectory {
   static constexpr std::uint32_t kMostBuckets = 65'536;
   static constexpr std::uint64_t kBytesPerBucket = 4096;  ///< half a percent for the heads
   static constexpr std::uint32_t kKeysPerBucket = 2;
+  /// A set that costs less, or of which that is not known, costs a look-up.
+  static constexpr float kLeastCostUs = 20;
 
   /// Pieces that nobody can find, to be freed without the lock.
   struct Doomed {
@@ -338,6 +384,7 @@ class FilterDirectory {
     std::uint64_t* head = SetHead(key->at, set->id);
     set->next = *head;
     *head = set->at;
+    shared_->cost_us += static_cast<std::uint64_t>(set->cost_us);
     // Behind the hand: it comes there last.
     if (shared_->hand == 0) {
       set->ring_next = set->ring_previous = set->at;
@@ -359,6 +406,7 @@ class FilterDirectory {
     SetAt(set->ring_previous)->ring_next = set->ring_next;
     SetAt(set->ring_next)->ring_previous = set->ring_previous;
     shared_->sets--;
+    shared_->cost_us -= static_cast<std::uint64_t>(set->cost_us);
     FilterKeyEntry* key = KeyAt(set->key);
     if (--key->sets == 0) {
       TakeOut(KeyHead(key->hash), key);
@@ -376,28 +424,71 @@ class FilterDirectory {
 
   // ---- Who gives way ----
 
-  static void MarkUsed(CachedSet* set) noexcept {
-    const std::uint32_t uses = set->uses.load(std::memory_order_relaxed);
-    // Two at once count as one.
-    if (uses < kMostUses) set->uses.store(uses + 1, std::memory_order_relaxed);
+  [[nodiscard]] static policy::UseCount CountOf(const CachedSet& set) noexcept {
+    return {set.uses.load(std::memory_order_relaxed), set.used_at.load(std::memory_order_relaxed)};
+  }
+
+  /// Two at once count as one.
+  static void MarkUsed(CachedSet* set, std::uint32_t now) noexcept {
+    const policy::UseCount count = policy::WithUses(CountOf(*set), 1, now);
+    set->uses.store(count.uses, std::memory_order_relaxed);
+    if (set->used_at.load(std::memory_order_relaxed) != count.at)
+      set->used_at.store(count.at, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] static double UtilityOfSet(const CachedSet& set, std::uint32_t now) noexcept {
+    return policy::UtilityOf(CountOf(set), {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
+  }
+
+  /// Of the next sets from *at on, which goes behind them; nullptr if all of them are pinned.
+  [[nodiscard]] CachedSet* LeastUseful(std::uint64_t* at, std::uint32_t now) const noexcept {
+    CachedSet* victim = nullptr;
+    double least = 0;
+    for (std::uint32_t i = 0; i < kSample && i < shared_->sets && *at != 0; i++) {
+      CachedSet* set = SetAt(*at);
+      *at = set->ring_next;
+      if (set->pins.load(std::memory_order_relaxed) != 0) continue;
+      const double utility = UtilityOfSet(*set, now);
+      if (victim != nullptr && utility >= least) continue;
+      victim = set;
+      least = utility;
+    }
+    return victim;
   }
 
   /// Lets the hand go on until `bytes` were taken away, and there are no more than `most_keys`. Returns the bytes.
   std::uint64_t Evict(std::uint64_t bytes, std::uint64_t most_keys, Doomed* doomed) const noexcept {
+    const std::uint32_t now = host_.Now();
     std::uint64_t taken = 0;
-    for (std::uint32_t step = 0; step < kMostSteps && shared_->hand != 0; step++) {
+    for (std::uint32_t step = 0; step < kMostSteps && shared_->hand != 0; step += kSample) {
       if (taken >= bytes && shared_->keys <= most_keys) break;
-      CachedSet* set = SetAt(shared_->hand);
-      shared_->hand = set->ring_next;
-      if (set->pins.load(std::memory_order_relaxed) != 0) continue;
-      const std::uint32_t uses = set->uses.load(std::memory_order_relaxed);
-      if (uses > 0) {
-        set->uses.store(uses - 1, std::memory_order_relaxed);
-        continue;
+      CachedSet* victim = LeastUseful(&shared_->hand, now);
+      if (victim == nullptr) continue;
+      taken += EvictOne(victim, doomed);
+    }
+    return taken;
+  }
+
+  std::uint64_t EvictOne(CachedSet* victim, Doomed* doomed) const noexcept {
+    const std::uint64_t bytes = victim->bytes;
+    Unlink(victim, doomed);
+    shared_->evictions++;
+    return bytes;
+  }
+
+  /// Small sets share pieces of memory that are of use to others only as a whole. Sets that were made at about the same time are near
+  /// each other in the ring, too.
+  std::uint64_t EvictBeside(const CachedSet* victim, Doomed* doomed) const noexcept {
+    std::uint64_t taken = 0;
+    for (const bool forward : {true, false}) {
+      std::uint64_t at = forward ? victim->ring_next : victim->ring_previous;
+      for (std::uint32_t i = 0; i < kNeighbours && at != victim->at; i++) {
+        CachedSet* set = SetAt(at);
+        at = forward ? set->ring_next : set->ring_previous;
+        if (!host_.AreTogether(set->at, victim->at) || set->pins.load(std::memory_order_relaxed) != 0)
+          continue;
+        taken += EvictOne(set, doomed);
       }
-      taken += set->bytes;
-      Unlink(set, doomed);
-      shared_->evictions++;
     }
     return taken;
   }
@@ -419,6 +510,8 @@ class FilterDirectory {
     set->size = ordinals.size();
     set->bound = ordinals.bound();
     set->is_bitmap = ordinals.is_bitmap() ? 1 : 0;
+    set->uses.store(1, std::memory_order_relaxed);
+    set->used_at.store(host_.Now(), std::memory_order_relaxed);
     if (data_bytes > 0) std::memcpy(static_cast<void*>(set + 1), ordinals.data(), data_bytes);
     return set;
   }

@@ -1,18 +1,17 @@
 #pragma once
-// The memory of graphs: their part of tandem.memory_budget (budget.hpp), reserved at server start and cut into frames of equal
-// size. Exists only if the library was preloaded.
+// tandem.memory_budget (budget.hpp), reserved at server start and cut into frames of equal size, for graphs and for sets of rows. Exists
+// only if the library was preloaded.
 //
 // Readers hold no lock. They enter an epoch, and a frame that is taken away from its use is given to another one only after
 // every reader that had entered before has left (epochs.hpp).
 
 #include "pg/pg.hpp"
 
+#include "shmem/balance.hpp"
 #include "shmem/chunk_directory.hpp"
 
 namespace tandem::shmem {
 
-/// Requests and attaches the memory; from _PG_init during preload only, after RegisterSettings().
-void RegisterFramePool();
 /// False without preload and with tandem.memory_budget = 0.
 [[nodiscard]] bool FramesExist();
 
@@ -23,6 +22,7 @@ struct FramePoolStatus {
   uint64 frames;
   uint64 free;
   uint64 retired;  ///< waiting for readers to leave
+  uint64 filter;   ///< of the filter cache
 };
 [[nodiscard]] FramePoolStatus ReadFramePoolStatus();
 
@@ -31,11 +31,17 @@ struct FramePoolStatus {
 void EnterFrames();
 void LeaveFrames();
 
-// For the caches that live in frames:
+/// What each cache has and should have; all 0 without frames.
+[[nodiscard]] BudgetShares ReadShares();
+/// True if there may be memory for graphs that none in use must give up: free, or what filters have above their target.
+[[nodiscard]] bool GraphsMayGrow();
 
-/// A frame for the caller's own use, contents undefined; kNoFrame if none is free. Until KeepFrame() it belongs to this
+// For graphs:
+
+/// A frame for the caller's own use, contents undefined; kNoFrame if none is free, or graphs have as much as they may. Until KeepFrame() it belongs to this
 /// backend, and goes back at the end of the (sub)transaction or of the process. Not many at a time: kMostTakenFrames.
-[[nodiscard]] uint32 TakeFrame();
+/// in_exchange: another one is about to be retired for it.
+[[nodiscard]] uint32 TakeFrame(bool in_exchange = false);
 constexpr uint32 kMostTakenFrames = 16;
 /// The frame belongs to a cache from now on.
 void KeepFrame(uint32 frame);
@@ -45,5 +51,19 @@ void GiveFrameBack(uint32 frame);
 void RetireFrames(const uint32* frames, uint32 count);
 /// True if frames wait for readers to leave.
 [[nodiscard]] bool AnyFrameRetired();
+/// Which chunk is in a frame; under the chunk directory's lock.
+void SetFrameOwner(uint32 frame, const FrameOwner& owner);
+[[nodiscard]] FrameOwner OwnerOfFrame(uint32 frame);
+/// The first of `count` neighbouring frames that are free or have an owner; kNoFrame if there are none.
+[[nodiscard]] uint32 FindMovableFrames(uint32 count);
+
+// For sets of rows:
+
+/// Memory in one piece, for others to see, too; 0 if there is none free, or sets have as much as they may. Never fails.
+[[nodiscard]] uint64 AllocatePiece(Size bytes);
+void FreePiece(uint64 at);
+[[nodiscard]] char* PieceAddress(uint64 at);
+/// For a second or two, frames that come free are not for graphs that have their share.
+void SayFiltersWant();
 
 }  // namespace tandem::shmem

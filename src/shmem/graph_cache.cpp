@@ -2,14 +2,16 @@
 
 #include "shmem/graph_cache.hpp"
 
-#include <ctime>
-
 #include "pg/let_go.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
+#include "shmem/clock.hpp"
+#include "shmem/filter_cache.hpp"
+#include "shmem/parts.hpp"
 
 extern "C" {
 #include "access/xact.h"
+#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -23,10 +25,14 @@ namespace {
 struct ServerPool {
   static char* Address(uint32 frame) { return FrameBase() + static_cast<Size>(frame) * kFrameBytes; }
   static uint32 Take() { return TakeFrame(); }
+  static uint32 TakeInExchange() { return TakeFrame(true); }
   static void Keep(uint32 frame) { KeepFrame(frame); }
   static void GiveBack(uint32 frame) { GiveFrameBack(frame); }
   static void Retire(const uint32* frames, uint32 count) { RetireFrames(frames, count); }
   static bool AnyRetired() { return AnyFrameRetired(); }
+  static void SetOwner(uint32 frame, const FrameOwner& owner) { SetFrameOwner(frame, owner); }
+  static FrameOwner OwnerOf(uint32 frame) { return OwnerOfFrame(frame); }
+  static uint32 FindMovableRun(uint32 count) { return FindMovableFrames(count); }
 };
 
 using Directory = ChunkDirectory<ServerPool>;
@@ -38,43 +44,26 @@ constexpr char kName[] = "tandem graph cache";
 LWLock* lock = nullptr;
 Directory directory;
 
-shmem_request_hook_type next_request_hook;
-shmem_startup_hook_type next_startup_hook;
+// Every search of a segment is a use; so many are counted at once, so that searches seldom write to what others read.
+constexpr uint32 kUsesCounted = 16;
 
-/// Frames are there or not by the time of the hooks: RegisterFramePool() came first, but hooks run in any order.
 bool FramesAreWanted() {
   return pg::CurrentSettings().memory_budget_kb >= static_cast<int>(kFrameBytes / 1024);
 }
 
-void RequestMemory() {
-  if (next_request_hook != nullptr) next_request_hook();
+void Request() {
   if (!FramesAreWanted()) return;
   RequestAddinShmemSpace(sizeof(Directory::Shared));
   RequestNamedLWLockTranche(kName, 1);
 }
 
-void AttachMemory() {
-  if (next_startup_hook != nullptr) next_startup_hook();
+void Attach() {
   if (!FramesAreWanted()) return;
   bool found;
-  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
   auto* shared = static_cast<Directory::Shared*>(ShmemInitStruct(kName, sizeof(Directory::Shared), &found));
   if (!found) std::memset(static_cast<void*>(shared), 0, sizeof *shared);
   directory = Directory(shared, ServerPool());
   lock = &GetNamedLWLockTranche(kName)->lock;
-  LWLockRelease(AddinShmemInitLock);
-}
-
-/// Seconds of a clock that all processes share and nobody sets; never 0. The coarse one costs a few nanoseconds.
-uint32 Now() {
-#ifdef CLOCK_MONOTONIC_COARSE
-  constexpr clockid_t kClock = CLOCK_MONOTONIC_COARSE;
-#else
-  constexpr clockid_t kClock = CLOCK_MONOTONIC;
-#endif
-  timespec now;
-  clock_gettime(kClock, &now);
-  return static_cast<uint32>(now.tv_sec) + 1;
 }
 
 // ---- The chunk that this process loads ----
@@ -84,9 +73,10 @@ struct Load {
   uint32 chunk;
   CachedSegmentRef ref;
   SubTransactionId begun_in;
+  instr_time begun_at;
 };
 
-Load my_load = {kNoFrame, 0, {0, 0}, InvalidSubTransactionId};
+Load my_load = {kNoFrame, 0, {0, 0}, InvalidSubTransactionId, {}};
 bool watching_my_end = false;
 
 /// Lets others load the chunk. The frame goes back by the pool's own callbacks.
@@ -118,18 +108,57 @@ CachedSegmentRef FindWhole(const SegmentKey& key, uint32 chunks, bool* is_anothe
   return *is_another ? CachedSegmentRef{0, 0} : ref;
 }
 
+CachedSegmentRef MakeSegment(const SegmentKey& key, uint32 chunks, uint32 now) {
+  bool is_another;
+  LWLockAcquire(lock, LW_EXCLUSIVE);
+  CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
+  if (is_another) directory.Forget([&key](const SegmentKey& other) { return other == key; });
+  if (ref.generation == 0) ref = directory.Make(key, chunks, now);
+  LWLockRelease(lock);
+  return ref;
+}
+
+/// After a request for memory was refused: true if filters have made room since.
+bool AskFilters(uint32 now) {
+  if (!directory.IsFull(now)) return false;
+  LWLockAcquire(lock, LW_SHARED);
+  const double utility = directory.LeastUtility(now);
+  LWLockRelease(lock);
+  if (!FiltersGiveWay(utility)) return false;
+  directory.SayRoom();
+  return true;
+}
+
 CachedSegmentRef FindOrMake(const SegmentKey& key, uint32 chunks, uint32 now) {
   bool is_another;
   LWLockAcquire(lock, LW_SHARED);
   CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
   LWLockRelease(lock);
   if (ref.generation != 0 || !directory.MayHaveRoom(now)) return ref;
-  LWLockAcquire(lock, LW_EXCLUSIVE);
-  ref = FindWhole(key, chunks, &is_another);
-  if (is_another) directory.Forget([&key](const SegmentKey& other) { return other == key; });
-  if (ref.generation == 0) ref = directory.Make(key, chunks, now);
-  LWLockRelease(lock);
+  ref = MakeSegment(key, chunks, now);
+  if (ref.generation == 0 && AskFilters(now)) ref = MakeSegment(key, chunks, now);
   return ref;
+}
+
+uint32 BeginLoad(const CachedSegmentRef& ref, uint32 chunk, uint32 now) {
+  LWLockAcquire(lock, LW_EXCLUSIVE);
+  const uint32 frame = directory.BeginLoad(ref, chunk, now);
+  if (frame != kNoFrame) my_load = {frame, chunk, ref, GetCurrentSubTransactionId(), {}};
+  LWLockRelease(lock);
+  return frame;
+}
+
+float MicrosecondsSince(const instr_time& start) {
+  instr_time now;
+  INSTR_TIME_SET_CURRENT(now);
+  INSTR_TIME_SUBTRACT(now, start);
+  return static_cast<float>(INSTR_TIME_GET_DOUBLE(now) * 1e6);
+}
+
+/// How many uses to count now.
+float UsesToCount() {
+  static uint32 uses;
+  return ++uses % kUsesCounted == 0 ? kUsesCounted : 0;
 }
 
 template <typename Predicate>
@@ -142,17 +171,12 @@ void Forget(Predicate matches) {
 
 }  // namespace
 
-void RegisterGraphCache() {
-  next_request_hook = shmem_request_hook;
-  shmem_request_hook = RequestMemory;
-  next_startup_hook = shmem_startup_hook;
-  shmem_startup_hook = AttachMemory;
-}
+const Part kGraphCachePart = {Request, Attach};
 
 bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref, ChunkTable* table) {
   if (lock == nullptr) return false;
   const uint32 now = Now();
-  if (directory.Attach(*ref, now, table)) return true;
+  if (directory.Attach(*ref, now, table, UsesToCount())) return true;
   *ref = FindOrMake(key, chunks, now);
   return directory.Attach(*ref, now, table);
 }
@@ -163,11 +187,10 @@ char* BeginChunk(const CachedSegmentRef& ref, uint32 chunk) {
   if (directory.IsFull(now)) return nullptr;
   WatchMyEnd();
   Assert(my_load.frame == kNoFrame);
-  LWLockAcquire(lock, LW_EXCLUSIVE);
-  const uint32 frame = directory.BeginLoad(ref, chunk, now);
-  if (frame != kNoFrame) my_load = {frame, chunk, ref, GetCurrentSubTransactionId()};
-  LWLockRelease(lock);
+  uint32 frame = BeginLoad(ref, chunk, now);
+  if (frame == kNoFrame && AskFilters(now)) frame = BeginLoad(ref, chunk, now);
   if (frame == kNoFrame) return nullptr;
+  INSTR_TIME_SET_CURRENT(my_load.begun_at);
   pg::StopPoint("chunk-begun");
   return ServerPool::Address(frame);
 }
@@ -175,8 +198,9 @@ char* BeginChunk(const CachedSegmentRef& ref, uint32 chunk) {
 void FinishChunk(const CachedSegmentRef& ref, uint32 chunk) {
   Assert(my_load.frame != kNoFrame && my_load.chunk == chunk && my_load.ref.generation == ref.generation);
   const uint32 frame = my_load.frame;
+  const float load_us = MicrosecondsSince(my_load.begun_at);
   LWLockAcquire(lock, LW_EXCLUSIVE);
-  const bool kept = directory.FinishLoad(ref, chunk, frame);
+  const bool kept = directory.FinishLoad(ref, chunk, frame, load_us);
   if (kept) KeepFrame(frame);
   my_load.frame = kNoFrame;
   LWLockRelease(lock);
@@ -196,6 +220,26 @@ void ForgetSegment(const SegmentKey& key) {
 
 void ForgetSegmentsOf(Oid database) {
   Forget([database](const SegmentKey& key) { return key.database == database; });
+}
+
+bool GraphsGiveWay(Size bytes, double filter_utility) {
+  if (lock == nullptr) return false;
+  BudgetShares shares = ReadShares();
+  const FramePoolStatus status = ReadFramePoolStatus();
+  const auto count = static_cast<uint32>((bytes + kFrameBytes - 1) / kFrameBytes);
+  const uint32 now = Now();
+  // Those come free by themselves.
+  if (status.retired >= count) return false;
+  LWLockAcquire(lock, LW_EXCLUSIVE);
+  shares.graph.least_utility = directory.LeastUtility(now);
+  shares.filter.least_utility = filter_utility;
+  const bool has_enough = status.free >= count;
+  const bool takes = !has_enough && policy::TakesFromOther(shares.mode, shares.filter, shares.graph);
+  if (takes) directory.GiveUp(count, now);
+  const bool clears = (has_enough || takes) && count > 1 && directory.ClearRun(count);
+  LWLockRelease(lock);
+  if (takes) SayFiltersWant();
+  return takes || clears;
 }
 
 uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room) {

@@ -10,9 +10,6 @@
 
 namespace tandem::shmem {
 
-/// Requests and attaches the memory that the cache needs beside its frames; like RegisterFramePool(), and after it.
-void RegisterGraphCache();
-
 /// Finds the segment's place, or makes one; marks it as used. Takes a lock only if `ref` no longer holds. False if there are no
 /// frames, or none can be had for its table. Between EnterFrames() and LeaveFrames().
 [[nodiscard]] bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref,
@@ -31,6 +28,10 @@ void AbandonChunk();
 void ForgetSegment(const SegmentKey& key);
 /// All segments of a database.
 void ForgetSegmentsOf(Oid database);
+
+/// For the filter cache, which has found no piece of so many bytes: gives frames up, if what filters would give up themselves is worth
+/// more, or puts free ones together. False if it is not worth while to ask for the piece again.
+[[nodiscard]] bool GraphsGiveWay(Size bytes, double filter_utility);
 
 /// Copies at most `room`; returns how many there are, kMostCachedSegments at most.
 [[nodiscard]] uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room);

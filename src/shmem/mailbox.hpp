@@ -11,8 +11,6 @@ extern "C" {
 
 namespace tandem::shmem {
 
-/// Requests and attaches the memory; from _PG_init during preload only.
-void RegisterMailbox();
 /// False without preload: every other function here is then a no-op or says no.
 [[nodiscard]] bool MailboxExists();
 

@@ -2,6 +2,8 @@
 
 #include "shmem/tables.hpp"
 
+#include "shmem/parts.hpp"
+
 extern "C" {
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -16,11 +18,7 @@ namespace {
 
 constexpr char kName[] = "tandem mailbox";
 
-shmem_request_hook_type next_request_hook;
-shmem_startup_hook_type next_startup_hook;
-
-void RequestMemory() {
-  if (next_request_hook != nullptr) next_request_hook();
+void Request() {
   RequestAddinShmemSpace(MAXALIGN(sizeof(Mailbox)));
   RequestNamedLWLockTranche(kName, 1);
 }
@@ -36,14 +34,10 @@ void InitMailbox() {
   }
 }
 
-/// Also after a crash, in a postmaster that goes on: the memory is then new.
-void AttachMemory() {
-  if (next_startup_hook != nullptr) next_startup_hook();
+void Attach() {
   bool found;
-  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
   mailbox = static_cast<Mailbox*>(ShmemInitStruct(kName, sizeof(Mailbox), &found));
   if (!found) InitMailbox();
-  LWLockRelease(AddinShmemInitLock);
 }
 
 /// One entry for each remainder of an OID: an index that meets another's entry looks itself up again.
@@ -77,12 +71,7 @@ void GiveUpIndex(IndexSlot* slot) {
 
 }  // namespace
 
-void RegisterMailbox() {
-  next_request_hook = shmem_request_hook;
-  shmem_request_hook = RequestMemory;
-  next_startup_hook = shmem_startup_hook;
-  shmem_startup_hook = AttachMemory;
-}
+const Part kMailboxPart = {Request, Attach};
 
 bool MailboxExists() {
   return mailbox != nullptr;

@@ -3,7 +3,10 @@
 
 #include "pg/compat.hpp"
 
+#include <algorithm>
+
 #include "pg/settings.hpp"
+#include "shmem/balance.hpp"
 #include "shmem/databases.hpp"
 #include "worker/database_worker.hpp"
 #include "worker/index_care.hpp"
@@ -41,22 +44,26 @@ TimestampTz Naptimes(TimestampTz from, int naptimes) {
   return TimestampTzPlusMilliseconds(from, naptimes * static_cast<int64>(pg::CurrentSettings().naptime_ms));
 }
 
-/// Calls body(WatchedIndex*) for each; it may remove that one. OIDs are collected first: a scan of a hash table must not
-/// outlive a transaction, and looking after an index takes many.
+/// Calls body(WatchedIndex*) for each; it may remove that one. Those that were hottest before the server started come first, as their
+/// graphs are then loaded first. Collected first: a scan of a hash table must not outlive a transaction, and looking after an
+/// index takes many.
 template <typename Body>
 void ForEach(HTAB* watched, Body body) {
-  auto* oids = static_cast<Oid*>(palloc(sizeof(Oid) * (hash_get_num_entries(watched) + 1)));
+  auto* listed = static_cast<ListedIndex*>(palloc(sizeof(ListedIndex) * (hash_get_num_entries(watched) + 1)));
   int count = 0;
   HASH_SEQ_STATUS sequence;
   hash_seq_init(&sequence, watched);
   for (;;) {
     const auto* index = static_cast<WatchedIndex*>(hash_seq_search(&sequence));
     if (index == nullptr) break;
-    oids[count++] = index->index;
+    listed[count++] = {index->index, index->past_heat};
   }
+  std::sort(listed, listed + count, [](const ListedIndex& a, const ListedIndex& b) {
+    return a.past_heat != b.past_heat ? a.past_heat > b.past_heat : a.index < b.index;
+  });
   for (int i = 0; i < count; i++)
-    body(static_cast<WatchedIndex*>(hash_search(watched, &oids[i], HASH_FIND, nullptr)));
-  pfree(oids);
+    body(static_cast<WatchedIndex*>(hash_search(watched, &listed[i].index, HASH_FIND, nullptr)));
+  pfree(listed);
 }
 
 void Forget(Worker* worker, const WatchedIndex& index) {
@@ -64,12 +71,13 @@ void Forget(Worker* worker, const WatchedIndex& index) {
   hash_search(worker->watched, &oid, HASH_REMOVE, nullptr);
 }
 
-void Watch(Worker* worker, Oid oid) {
+void Watch(Worker* worker, const ListedIndex& listed) {
   bool found;
-  auto* index = static_cast<WatchedIndex*>(hash_search(worker->watched, &oid, HASH_ENTER, &found));
+  auto* index = static_cast<WatchedIndex*>(hash_search(worker->watched, &listed.index, HASH_ENTER, &found));
   if (!found) {
     *index = {};
-    index->index = oid;
+    index->index = listed.index;
+    index->past_heat = listed.past_heat;
     index->changed_at = index->folded_at = GetCurrentTimestamp();
   }
   index->listed = true;
@@ -87,6 +95,18 @@ void Refresh(Worker* worker) {
   if (list.indexes != nullptr) pfree(list.indexes);
 }
 
+/// Graphs have gained memory: they are to be loaded into it.
+void NoticeWishes(Worker* worker) {
+  static uint32 seen = shmem::WishesForGraphs();
+  if (seen == shmem::WishesForGraphs()) return;
+  seen = shmem::WishesForGraphs();
+  ForEach(worker->watched, [](WatchedIndex* index) {
+    index->loaded = false;
+    index->settled = false;
+    index->look_at = 0;
+  });
+}
+
 /// Takes notice of what happened since the last round.
 void NoticeWork(Worker* worker) {
   static bool first = true;
@@ -95,6 +115,7 @@ void NoticeWork(Worker* worker) {
   if (first) shmem::SayLooked();
   first = false;
   if (work.some) worker->active_at = GetCurrentTimestamp();
+  NoticeWishes(worker);
   ForEach(worker->watched, [&work](WatchedIndex* index) {
     NoticeFlags(index);
     if (!work.all) return;

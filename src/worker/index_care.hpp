@@ -14,6 +14,7 @@ struct WatchedIndex {
   bool settled;  ///< nothing is left to do until somebody flags the index
   bool gone;
   bool surveyed;
+  float past_heat;           ///< see ListedIndex
   bool loaded;               ///< its graphs were copied into shared memory, as far as there was room
   uint64 row_bound;          ///< row ids seen at the last look
   uint64 dead_rows;          ///< as the meta page said at the last look …

@@ -2,6 +2,7 @@
 
 #include "am/chunk_load.hpp"
 #include "am/options.hpp"
+#include "shmem/heat.hpp"
 #include "worker/index_list.hpp"
 
 extern "C" {
@@ -17,6 +18,7 @@ extern "C" {
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/syscache.h"
 }
@@ -66,6 +68,10 @@ AccessMethods OurAccessMethods() {
   return methods;
 }
 
+Oid TablespaceOf(const FormData_pg_class& relation) {
+  return OidIsValid(relation.reltablespace) ? relation.reltablespace : MyDatabaseTableSpace;
+}
+
 /// True if somebody holds the lock of a command like CREATE INDEX CONCURRENTLY on the table.
 bool TableIsWorkedOn(Oid table) {
   if (!ConditionalLockRelationOid(table, ShareUpdateExclusiveLock)) return true;
@@ -75,7 +81,8 @@ bool TableIsWorkedOn(Oid table) {
 
 /// Takes the index onto the list if it is finished. One that is not may be CREATE INDEX CONCURRENTLY's, which tells nobody
 /// when it is done, or what is left of a failed one.
-void Consider(IndexList* list, Oid index) {
+void Consider(IndexList* list, const FormData_pg_class& relation) {
+  const Oid index = relation.oid;
   const HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
   if (!HeapTupleIsValid(tuple)) return;
   const auto* row = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
@@ -83,7 +90,7 @@ void Consider(IndexList* list, Oid index) {
   const Oid table = row->indrelid;
   ReleaseSysCache(tuple);
   if (finished)
-    list->indexes[list->count++] = index;
+    list->indexes[list->count++] = {index, shmem::PastHeatOf(TablespaceOf(relation), relation.relfilenode)};
   else if (TableIsWorkedOn(table))
     list->more_soon = true;
 }
@@ -92,7 +99,7 @@ void Consider(IndexList* list, Oid index) {
 IndexList ScanIndexes(const AccessMethods& methods, MemoryContext result) {
   IndexList list = {};
   int capacity = 64;
-  list.indexes = static_cast<Oid*>(MemoryContextAlloc(result, sizeof(Oid) * capacity));
+  list.indexes = static_cast<ListedIndex*>(MemoryContextAlloc(result, sizeof(ListedIndex) * capacity));
   const Relation relation = table_open(RelationRelationId, AccessShareLock);
   const TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
   for (;;) {
@@ -104,9 +111,9 @@ IndexList ScanIndexes(const AccessMethods& methods, MemoryContext result) {
       continue;
     if (list.count == capacity) {
       capacity *= 2;
-      list.indexes = static_cast<Oid*>(repalloc(list.indexes, sizeof(Oid) * capacity));
+      list.indexes = static_cast<ListedIndex*>(repalloc(list.indexes, sizeof(ListedIndex) * capacity));
     }
-    Consider(&list, row->oid);
+    Consider(&list, *row);
   }
   table_endscan(scan);
   table_close(relation, AccessShareLock);

@@ -5,8 +5,13 @@
 
 namespace tandem::worker {
 
+struct ListedIndex {
+  Oid index;
+  float past_heat;  ///< what it was worth in memory before the server started
+};
+
 struct IndexList {
-  Oid* indexes;  ///< palloc'd
+  ListedIndex* indexes;  ///< palloc'd
   int count;
   bool more_soon;  ///< some index is being made by a command that is still at work
 };

@@ -7,8 +7,10 @@
 #include "pg/stop_point.hpp"
 #include "shmem/databases.hpp"
 #include "worker/database_worker.hpp"
+#include "worker/heat_file.hpp"
 #include "worker/launcher.hpp"
 #include "worker/process.hpp"
+#include "worker/rebalance.hpp"
 
 #include <csignal>
 
@@ -238,12 +240,16 @@ TimestampTz StartWorkers(Launcher* launcher) {
   launcher->context = TopMemoryContext;
   const MemoryContext round =
       AllocSetContextCreate(TopMemoryContext, "tandem launcher", ALLOCSET_SMALL_SIZES);
+  // Before any worker asks what was hot.
+  BeginHeatFile();
   PlanTour(launcher);
   for (;;) {
     MemoryContextSwitchTo(round);
     ClearLeftSeats(launcher);
     if (shmem::TakeTourWish()) PlanTour(launcher);
-    const TimestampTz next = StartWorkers(launcher);
+    const TimestampTz balance_at = RebalanceIfDue();
+    const TimestampTz write_at = WriteHeatFileIfDue();
+    const TimestampTz next = Min(StartWorkers(launcher), Min(balance_at, write_at));
     MemoryContextReset(round);
     SleepUntil(next, pg::WaitEvent("TandemLauncherIdle"));
   }

@@ -4,6 +4,7 @@
 #include "shmem/filter_cache.hpp"
 #include "shmem/graph_cache.hpp"
 #include "shmem/mailbox.hpp"
+#include "shmem/search_counts.hpp"
 #include "worker/utility_hook.hpp"
 
 extern "C" {
@@ -163,6 +164,7 @@ void OnUtility(PlannedStmt* statement, const char* text, bool read_only_tree, Pr
   if (OidIsValid(to_forget)) {
     shmem::ForgetSegmentsOf(to_forget);
     shmem::ForgetFilterSetsOf(to_forget);
+    shmem::ForgetSearchCounts(to_forget);
   }
 }
 

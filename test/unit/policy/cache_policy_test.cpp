@@ -187,7 +187,9 @@ TEST(CacheSides, WhoIsBelowItsTargetTakesFromWhoIsAbove) {
   poor.frames = 50;
   rich.frames = 50;
   EXPECT_FALSE(TakesFromOther(kCoordinated, poor, rich)) << "a fifth is lent to what is worth far more";
-  EXPECT_FALSE(TakesFromOther(kIndependent, poor, rich));
+  EXPECT_TRUE(TakesFromOther(kIndependent, poor, rich)) << "after a change of the mode";
+  EXPECT_FALSE(TakesFromOther(kIndependent, {50, 60, 5, 1000}, {40, 40, 5, 0}));
+  EXPECT_FALSE(TakesFromOther(kIndependent, {60, 60, 5, 1000}, {41, 40, 5, 0}));
 }
 
 TEST(CacheSides, AtTheirTargetsWorthDecidesWithinBounds) {
@@ -222,9 +224,13 @@ TEST(CacheSides, NobodyTakesBackWhatWasJustTaken) {
       }
 }
 
-TEST(CacheSides, TogetherTheyNeverMayHaveMoreThanThereIs) {
-  EXPECT_EQ(MostFrames(kIndependent, {0, 60, 5, 0}, {0, 40, 8, 0}), 60U);
-  EXPECT_EQ(MostFrames(kCoordinated, {0, 60, 5, 0}, {0, 40, 8, 0}), 92U);
+TEST(CacheSides, NeitherMayHaveMoreThanThereIs) {
+  const CacheShare graph = {0, 60, 5, 0};
+  const CacheShare filter = {0, 40, 8, 0};
+  EXPECT_EQ(MostFrames(kIndependent, CacheSide::kGraph, graph, filter), 60U);
+  EXPECT_EQ(MostFrames(kIndependent, CacheSide::kFilter, graph, filter), 40U);
+  EXPECT_EQ(MostFrames(kCoordinated, CacheSide::kGraph, graph, filter), 100U);
+  EXPECT_EQ(MostFrames(kCoordinated, CacheSide::kFilter, graph, filter), 95U);
 }
 
 }  // namespace

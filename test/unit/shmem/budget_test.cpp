@@ -9,19 +9,25 @@ constexpr std::uint64_t kMegabyte = std::uint64_t{1} << 20;
 
 TEST(Budget, IsSharedOutInWholeFramesAndNotExceeded) {
   for (std::uint64_t budget = 0; budget < 40 * kMegabyte; budget += 1024) {
-    const std::uint64_t filters = FilterCacheBytes(budget);
-    const std::uint64_t graphs = GraphFrames(budget) * kFrameBytes;
-    ASSERT_EQ(filters % kFrameBytes, 0U);
-    ASSERT_LE(filters + graphs, budget);
-    ASSERT_GT(filters + graphs + kFrameBytes, budget);
+    const std::uint64_t frames = BudgetFrames(budget);
+    ASSERT_LE(frames * kFrameBytes, budget);
+    ASSERT_GT((frames + 1) * kFrameBytes, budget);
+    for (const double share : {0.1, 0.6, 0.875, 0.9}) {
+      const std::uint64_t graph = GraphTarget(budget, share);
+      ASSERT_LE(graph, frames);
+      ASSERT_GE(graph, FloorFrames(budget));
+      if (HasFilterCache(budget)) {
+        ASSERT_GE(frames - graph, FloorFrames(budget));
+      }
+    }
   }
-  EXPECT_EQ(FilterCacheBytes(256 * kMegabyte), 32 * kMegabyte);
+  EXPECT_EQ(GraphTarget(8 * kMegabyte, 0.875), 112U);
 }
 
 TEST(Budget, IsAllForGraphsIfItIsSmall) {
-  EXPECT_EQ(FilterCacheBytes(8 * kMegabyte - 1), 0U);
-  EXPECT_EQ(GraphFrames(kMegabyte), 16U);
-  EXPECT_EQ(FilterCacheBytes(8 * kMegabyte), kMegabyte);
+  EXPECT_FALSE(HasFilterCache(8 * kMegabyte - 1));
+  EXPECT_EQ(GraphTarget(kMegabyte, 0.2), 16U);
+  EXPECT_TRUE(HasFilterCache(8 * kMegabyte));
 }
 
 }  // namespace

@@ -277,6 +277,89 @@ TEST_F(ChunkDirectoryTest, LooksForMemoryOnceASecondWhenThereIsNone) {
   EXPECT_NE(directory_.Make(KeyOf(2), 10, kStart).generation, 0U);
 }
 
+// ---- Ways of giving memory up to filters ----
+
+TEST_F(ChunkDirectoryTest, GivesUpWhatIsWorthLeastAlsoInUse) {
+  const CachedSegmentRef busy = directory_.Make(KeyOf(1), 19, kStart);
+  const CachedSegmentRef calm = directory_.Make(KeyOf(2), 19, kStart);
+  ChunkTable table;
+  for (const CachedSegmentRef& ref : {busy, calm})
+    for (std::uint32_t i = 0; i < 19; i++)
+      ASSERT_TRUE(directory_.FinishLoad(ref, i, directory_.BeginLoad(ref, i, kStart), 50));
+  ASSERT_TRUE(directory_.Attach(busy, kStart, &table, 100));
+  ASSERT_TRUE(directory_.Attach(calm, kStart, &table, 2));
+  EXPECT_GT(directory_.LeastUtility(kStart), 0);
+  directory_.GiveUp(10, kStart);
+  EXPECT_EQ(CountChunks(busy, 19, kStart), 1U + 19);
+  EXPECT_EQ(CountChunks(calm, 19, kStart), 1U + 9);
+  // More than there is: nothing is left, and nothing fails.
+  directory_.GiveUp(100, kStart);
+  cache_.frames.Reclaim();
+  EXPECT_EQ(cache_.frames.Status().free, 40U);
+  EXPECT_EQ(directory_.LeastUtility(kStart), 0);
+}
+
+TEST_F(ChunkDirectoryTest, ClearsARunByMovingChunks) {
+  // Ten small segments and one that stays, in turns, so that the small ones leave holes everywhere.
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 19, kStart);
+  for (std::uint32_t i = 0; i < 19; i++) {
+    ASSERT_TRUE(Load(ref, i, kStart));
+    if (i % 2 == 0) {
+      ASSERT_TRUE(Load(directory_.Make(KeyOf(100 + i), 1, kStart), 0, kStart));
+    }
+  }
+  ChunkTable table;
+  ASSERT_TRUE(directory_.Attach(ref, kStart, &table));
+  for (std::uint32_t i = 0; i < 19; i++)
+    std::memset(const_cast<char*>(table.Chunk(i)), static_cast<int>(i), kFrameBytes);
+  directory_.Forget([](const SegmentKey& key) { return key.segment >= 100; });
+  cache_.frames.Reclaim();
+  ASSERT_EQ(cache_.frames.Status().free, 20U);
+  ASSERT_EQ(cache_.frames.Allocate(6 * kFrameBytes), 0U) << "free, but not beside each other";
+  cache_.frames.epochs.Enter(1);
+  EXPECT_TRUE(directory_.ClearRun(6));
+  EXPECT_EQ(cache_.frames.Allocate(6 * kFrameBytes), 0U) << "a reader may still look at what was moved";
+  cache_.frames.epochs.Leave(1);
+  const std::uint64_t at = cache_.frames.Allocate(6 * kFrameBytes);
+  ASSERT_NE(at, 0U);
+  std::memset(cache_.frames.PieceAt(at), 0xEE, std::size_t{6} * kFrameBytes);
+  EXPECT_EQ(CountChunks(ref, 19, kStart), 1U + 19) << "none was given up";
+  for (std::uint32_t i = 0; i < 19; i++)
+    for (const std::size_t offset : {std::size_t{0}, std::size_t{kFrameBytes} - 1})
+      EXPECT_EQ(static_cast<unsigned char>(table.Chunk(i)[offset]), i);
+  cache_.frames.Free(at);
+  directory_.Forget([](const SegmentKey&) { return true; });
+  cache_.frames.Reclaim();
+  EXPECT_EQ(cache_.frames.Status().free, 40U);
+}
+
+// Somebody may be adding to a tail's chunk: it is given up, and its frame waits for them.
+TEST_F(ChunkDirectoryTest, ClearsARunOfATailsChunksByGivingThemUp) {
+  EXPECT_EQ(LoadAll(directory_.Make(KeyOf(9), 5, kStart), 5, kStart), 5U);
+  SegmentKey tail = KeyOf(1);
+  tail.part = SegmentPart::kTail;
+  const CachedSegmentRef ref = directory_.Make(tail, 39, kStart);
+  EXPECT_EQ(LoadAll(ref, 30, kStart), 30U);
+  directory_.Forget([](const SegmentKey& key) { return key == KeyOf(9); });
+  cache_.frames.Reclaim();
+  EXPECT_EQ(cache_.frames.Status().free, 9U) << "six below, three above";
+  EXPECT_TRUE(directory_.ClearRun(7));
+  EXPECT_EQ(CountChunks(ref, 39, kStart), 1U + 26);
+  EXPECT_NE(cache_.frames.Allocate(7 * kFrameBytes), 0U);
+}
+
+TEST_F(ChunkDirectoryTest, ClearsNoRunWithATableOrALoadInIt) {
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), 39, kStart);
+  EXPECT_EQ(LoadAll(ref, 20, kStart), 20U);
+  const std::uint32_t loading = directory_.BeginLoad(ref, 25, kStart);
+  ASSERT_EQ(loading, 21U);
+  EXPECT_TRUE(directory_.ClearRun(18));
+  EXPECT_FALSE(directory_.ClearRun(21)) << "the load is at 21, the table at 0";
+  EXPECT_TRUE(directory_.FinishLoad(ref, 25, loading));
+  EXPECT_TRUE(directory_.ClearRun(39));
+  EXPECT_FALSE(directory_.ClearRun(40));
+}
+
 class ManySegmentsTest : public ChunkDirectoryTest {
  protected:
   ManySegmentsTest() : ChunkDirectoryTest(3000) {}

@@ -171,14 +171,24 @@ TEST(FrameLists, RetiredFramesComeBackInTheirOrderWhenReadersHaveLeft) {
   EXPECT_EQ(frames.Take(), kNoFrame);
 }
 
-TEST(FrameLists, FramesNeverUsedAreNotTouched) {
+TEST(FrameLists, RunsAreTakenFromTheOtherEnd) {
+  constexpr std::uint32_t kFrames = 200;
   FrameLists::Shared shared;
-  // No link is there to be written to.
-  const FrameLists lists(&shared, nullptr);
-  lists.Init(1'000'000);
+  std::vector<FrameLists::Link> links(kFrames);
+  std::vector<std::uint64_t> map(FrameLists::MapWords(kFrames));
+  const FrameLists lists(&shared, links.data(), map.data());
+  lists.Init(kFrames);
   EXPECT_EQ(lists.Take(), 0U);
-  EXPECT_EQ(lists.Take(), 1U);
-  EXPECT_EQ(lists.Status().free, 999'998U);
+  EXPECT_EQ(lists.TakeRun(130), 70U);
+  EXPECT_EQ(lists.TakeRun(70), kNoFrame);
+  EXPECT_EQ(lists.TakeRun(69), 1U);
+  EXPECT_EQ(lists.Take(), kNoFrame);
+  EXPECT_EQ(lists.Status().filter, 199U);
+  lists.GiveRunBack(70, 130);
+  EXPECT_EQ(lists.TakeRun(1), 199U);
+  EXPECT_EQ(lists.Take(), 70U);
+  EXPECT_EQ(lists.TakeRun(128), 71U);
+  EXPECT_EQ(lists.Status().free, 0U);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // The filter cache by itself: what is found, what takes whose place, who gives way, and that no memory is lost.
 //
 // Seen to fail with: keys compared by their hash alone; the older set taking the place of the newer; a pinned set freed when it is
-// replaced; the key freed before its last set; pinned sets evicted; the hand not counting down.
+// replaced; the key freed before its last set; pinned sets evicted; uses that do not decay; what a set costs left out.
 
 #include "shmem/filter_directory.hpp"
 
@@ -187,12 +187,56 @@ TEST(FilterDirectory, GivesUpWhatIsUsedLeast) {
   EXPECT_GT(filters.directory.ReadStatus().evictions, 600U);
   EXPECT_GT(filters.directory.ReadStatus().bytes_used, 800'000U);
   // What was often used does not stay for ever.
+  filters.arena.now += 10 * policy::kUseHalfLifeSeconds;
   for (int i = 0; i < 300; ++i) {
     const std::string bytes = NumberedKey(5'000 + i);
     filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(1, 5'000, 10'000'000));
   }
   const std::string bytes = NumberedKey(3);
   EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), -1);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+TEST(FilterDirectory, KeepsWhatTookLongToMake) {
+  TestFilters filters(1 << 20);
+  for (int i = 0; i < 200; ++i) {
+    const std::string bytes = NumberedKey(i);
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1},
+                              SetOf(static_cast<std::uint32_t>(i), 5'000, 10'000'000),
+                              i < 20 ? 50'000.F : 100.F);
+    EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), i);
+  }
+  EXPECT_GT(filters.directory.ReadStatus().evictions, 100U);
+  for (int i = 0; i < 20; ++i) {
+    const std::string bytes = NumberedKey(i);
+    EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), i);
+  }
+  EXPECT_GE(filters.directory.ReadStatus().cost_us, 20U * 50'000);
+  EXPECT_GT(filters.directory.LeastUtility(), 0);
+  filters.directory.Forget(1);
+  EXPECT_EQ(filters.directory.ReadStatus().cost_us, 0U);
+  EXPECT_EQ(filters.directory.LeastUtility(), 0);
+}
+
+// What others want is a whole frame.
+TEST(FilterDirectory, GivesUpWhatLiesBesideTheLeastUseful) {
+  TestFilters filters(1 << 20);
+  for (int i = 0; i < 400; ++i) {
+    const std::string bytes = NumberedKey(i);
+    // One after the other, some 700 bytes each with its key; 90 in 64 kB.
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(static_cast<std::uint32_t>(i), 100));
+  }
+  const std::string last = NumberedKey(399);
+  CachedSet* pinned = filters.directory.Pin(KeyOf(last), kId);
+  const std::uint64_t sets = filters.directory.ReadStatus().sets;
+  int turns = 0;
+  while (filters.directory.GiveUp() > 0) turns++;
+  EXPECT_GT(turns, 2);
+  EXPECT_LT(turns, 12) << "of " << sets << " sets";
+  EXPECT_EQ(filters.directory.ReadStatus().sets, 1U) << "all but the one that is pinned";
+  EXPECT_TRUE(pinned->Ordinals().Contains(399));
+  filters.directory.Unpin(pinned);
   filters.directory.Forget(1);
   EXPECT_TRUE(filters.IsEmpty());
 }

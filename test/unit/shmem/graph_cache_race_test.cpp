@@ -1,9 +1,10 @@
-// Readers, loaders and evictors at once, on too few frames: whatever a reader finds belongs to the chunk that it looked up,
+// Readers, loaders, evictors, and filters that want runs of the same frames, at once, on too few of them: whatever a reader finds belongs to the chunk that it looked up,
 // and stays so until it leaves. Best under the thread sanitizer, which also sees whether the content was there before the
 // number of its frame, and gone only after the last look.
 //
 // Seen to fail with: frames reused without asking the epochs; a load finished in another segment's table; a frame's number
-// stored without release (sanitizer); Leave() without release (sanitizer). What is too short to be met by chance is staged in
+// stored without release (sanitizer); Leave() without release (sanitizer); a chunk moved without waiting for readers; a chunk
+// moved while it is loaded; a run that is given to filters without waiting for readers. What is too short to be met by chance is staged in
 // chunk_directory_test.cpp.
 
 #include <gtest/gtest.h>
@@ -50,6 +51,7 @@ class GraphCacheRace {
     for (std::uint32_t i = 0; i < kReaders; i++) threads.emplace_back([this, i] { Read(i); });
     for (std::uint32_t i = 0; i < kLoaders; i++) threads.emplace_back([this, i] { Load(kReaders + i); });
     threads.emplace_back([this] { Evict(); });
+    threads.emplace_back([this] { Filter(); });
     std::this_thread::sleep_for(time);
     done_ = true;
     for (std::thread& thread : threads) thread.join();
@@ -66,6 +68,8 @@ class GraphCacheRace {
   std::atomic<std::uint64_t> wrong{0};
   std::atomic<std::uint64_t> loaded{0};
   std::atomic<std::uint64_t> forgotten{0};
+  std::atomic<std::uint64_t> runs{0};
+  std::atomic<std::uint64_t> runs_wrong{0};
 
  private:
   /// As FindSegment() does it.
@@ -168,6 +172,54 @@ class GraphCacheRace {
     }
   }
 
+  struct FilterRun {
+    std::uint64_t at = 0;
+    std::uint32_t frames = 0;
+    std::uint64_t content = 0;
+  };
+
+  /// Some runs at a time, each written whole when it is had and looked at when it is given back. Nobody else writes there meanwhile.
+  void Filter() {
+    Random random(77);
+    FilterRun held[5];
+    while (!done_) {
+      FilterRun& run = held[random.Below(5)];
+      GiveBack(&run);
+      run.frames = 1 + random.Below(6);
+      MakeRoom(run.frames, &random);
+      run.at = cache_.frames.Allocate(std::size_t{run.frames} * kFrameBytes);
+      run.content = random.Below(~0U);
+      if (run.at != 0)
+        ForEachWord(run, [&run](char* word) { std::memcpy(word, &run.content, sizeof run.content); });
+      Hesitate();
+    }
+    for (FilterRun& run : held) GiveBack(&run);
+  }
+
+  void MakeRoom(std::uint32_t frames, Random* random) {
+    const std::lock_guard<std::mutex> guard(cache_.lock);
+    if (random->Below(2) == 0)
+      cache_.directory.GiveUp(frames, now_);
+    else
+      cache_.directory.ClearRun(frames);
+  }
+
+  template <typename Body>
+  void ForEachWord(const FilterRun& run, Body body) {
+    for (std::size_t at = 0; at < std::size_t{run.frames} * kFrameBytes; at += kStride)
+      body(cache_.frames.PieceAt(run.at) + at);
+  }
+
+  void GiveBack(FilterRun* run) {
+    if (run->at == 0) return;
+    ForEachWord(*run, [this, run](const char* word) {
+      if (std::memcmp(word, &run->content, sizeof run->content) != 0) runs_wrong++;
+    });
+    runs++;
+    cache_.frames.Free(run->at);
+    run->at = 0;
+  }
+
   TestCache cache_;
   std::atomic<std::uint32_t> now_{1000};
   std::atomic<bool> done_{false};
@@ -181,6 +233,8 @@ TEST(GraphCache, AReaderFindsTheChunkItLookedUpOrNone) {
   EXPECT_GT(race.found, 1000U);
   EXPECT_GT(race.loaded, 1000U);
   EXPECT_GT(race.forgotten, 100U);
+  EXPECT_GT(race.runs, 100U);
+  EXPECT_EQ(race.runs_wrong, 0U);
   EXPECT_EQ(race.FramesAfterAll(), kFrameCount);
 }
 

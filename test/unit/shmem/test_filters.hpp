@@ -2,6 +2,7 @@
 // A filter cache in ordinary memory, with threads for processes.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -23,6 +24,8 @@ class Arena {
 
   /// Called once, by the next allocation: what others do between a publisher's look and its linking.
   std::function<void()> meanwhile;
+
+  std::atomic<std::uint32_t> now{1000};  ///< seconds
 
   [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) {
     if (meanwhile) std::exchange(meanwhile, nullptr)();
@@ -98,6 +101,10 @@ struct TestFilterHost {
   [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) const { return arena->Allocate(bytes); }
   void Free(std::uint64_t at) const { arena->Free(at); }
   [[nodiscard]] char* Address(std::uint64_t at) const { return arena->Address(at); }
+  /// As if the arena had frames.
+  [[nodiscard]] bool AreTogether(std::uint64_t a, std::uint64_t b) const { return a >> 16 == b >> 16; }
+  [[nodiscard]] std::uint64_t BytesTotal() const { return arena->bytes(); }
+  [[nodiscard]] std::uint32_t Now() const { return arena->now; }
 };
 
 using TestFilterDirectory = FilterDirectory<TestFilterHost>;
@@ -109,7 +116,7 @@ class TestFilters {
     shared_.resize(TestFilterDirectory::SharedBytes(buckets) / sizeof(Line) + 1);
     directory = TestFilterDirectory(reinterpret_cast<TestFilterDirectory::Shared*>(shared_.data()),
                                     {&arena, &mutex_});
-    directory.Init(buckets, bytes);
+    directory.Init(buckets);
   }
 
   /// Nothing can be found, and all memory was given back, once.

@@ -13,6 +13,7 @@
 
 #include "shmem/chunk_directory.hpp"
 #include "shmem/epochs.hpp"
+#include "shmem/filter_memory.hpp"
 #include "shmem/frame_lists.hpp"
 
 namespace tandem::shmem {
@@ -31,13 +32,19 @@ inline void Hesitate() {
 class TestFrames {
  public:
   TestFrames(std::uint32_t frames, std::uint32_t readers)
-      : memory_((std::size_t{frames} + 1) * kFrameBytes), links_(frames), readers_(readers) {
+      : memory_((std::size_t{frames} + 1) * kFrameBytes),
+        links_(frames),
+        map_(FrameLists::MapWords(frames)),
+        filter_frames_(frames),
+        readers_(readers) {
     const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
     base_ = memory_.data() + (kFrameBytes - address % kFrameBytes);
     epochs = Epochs(&epochs_shared_, readers_.data(), readers);
     epochs.Init();
-    lists_ = FrameLists(&lists_shared_, links_.data());
+    lists_ = FrameLists(&lists_shared_, links_.data(), map_.data());
     lists_.Init(frames);
+    filters_ = FilterMemory(&filters_shared_, filter_frames_.data(), base_, lists_);
+    filters_.Init();
   }
 
   [[nodiscard]] char* Address(std::uint32_t frame) { return base_ + std::size_t{frame} * kFrameBytes; }
@@ -58,6 +65,27 @@ class TestFrames {
     const std::uint64_t stamp = epochs.Stamp();
     for (std::uint32_t i = 0; i < count; i++) lists_.Retire(frames[i], stamp);
   }
+
+  void SetOwner(std::uint32_t frame, const FrameOwner& owner) { lists_.SetOwner(frame, owner); }
+  [[nodiscard]] FrameOwner OwnerOf(std::uint32_t frame) { return lists_.OwnerOf(frame); }
+
+  [[nodiscard]] std::uint32_t FindMovableRun(std::uint32_t count) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    return lists_.FindMovableRun(count);
+  }
+
+  // What the filter cache does with them.
+
+  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes, std::uint64_t most_frames = ~std::uint64_t{0}) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    if (lists_.Status().retired > 0) lists_.Reclaim(epochs.OldestInside());
+    return filters_.Allocate(bytes, most_frames);
+  }
+  void Free(std::uint64_t at) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    filters_.Free(at);
+  }
+  [[nodiscard]] char* PieceAt(std::uint64_t at) const { return filters_.Address(at); }
 
   [[nodiscard]] FrameLists::Shared Status() {
     const std::lock_guard<std::mutex> guard(lock_);
@@ -83,7 +111,11 @@ class TestFrames {
   Epochs::Shared epochs_shared_;
   FrameLists::Shared lists_shared_;
   FrameLists lists_;
+  FilterMemory::Shared filters_shared_;
+  FilterMemory filters_;
   std::vector<FrameLists::Link> links_;
+  std::vector<std::uint64_t> map_;
+  std::vector<FilterMemory::Frame> filter_frames_;
   std::vector<Epochs::Reader> readers_;
 };
 
@@ -97,6 +129,7 @@ struct TestPool {
     return frames->Address(frame);
   }
   [[nodiscard]] std::uint32_t Take() const { return frames->Take(); }
+  [[nodiscard]] std::uint32_t TakeInExchange() const { return frames->Take(); }
   void Keep(std::uint32_t /*frame*/) const {}
   void GiveBack(std::uint32_t frame) const { frames->GiveBack(frame); }
   void Retire(const std::uint32_t* retired, std::uint32_t count) const {
@@ -105,6 +138,11 @@ struct TestPool {
     Hesitate();
   }
   [[nodiscard]] bool AnyRetired() const { return frames->Status().retired > 0; }
+  void SetOwner(std::uint32_t frame, const FrameOwner& owner) const { frames->SetOwner(frame, owner); }
+  [[nodiscard]] FrameOwner OwnerOf(std::uint32_t frame) const { return frames->OwnerOf(frame); }
+  [[nodiscard]] std::uint32_t FindMovableRun(std::uint32_t count) const {
+    return frames->FindMovableRun(count);
+  }
 };
 
 using TestDirectory = ChunkDirectory<TestPool>;

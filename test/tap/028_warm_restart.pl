@@ -1,0 +1,115 @@
+# What was hot before a restart is in memory first after it: a file that is written from time to time and at the end, whole or not at all, and
+# that is not believed if it is damaged or another server's. HAZARDS H34: it holds no names and no values.
+#
+# Seen to fail with: indexes loaded in the order of their names; a checksum that is not looked at; nothing written at a shutdown.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TandemTest;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $dimensions = 16;
+my $rows = 8000;
+my @tables = qw(a b c d);
+
+# Room for two of the four graphs, or less.
+my $node = make_node('warm', preload => 1, conf => <<'CONF');
+tandem.memory_budget = '4MB'
+tandem.persistence_interval = '1s'
+CONF
+my $file = $node->data_dir . '/pg_stat/tandem.heat';
+make_tables();
+for my $hot (qw(c b)) {
+  make_hot($hot);
+  $node->restart;
+  is_loaded_first($hot, "$hot was searched most");
+}
+make_hot('b');
+await_written();
+$node->stop('immediate');
+$node->start;
+is_loaded_first('b', 'after a crash');
+secrets();
+unbelievable();
+$node->stop;
+done_testing();
+
+sub sql {
+  my ($sql) = @_;
+  return $node->safe_psql('postgres', $sql);
+}
+
+sub make_tables {
+  for my $table (@tables) {
+    sql("CREATE TABLE $table (id bigint, secret text, embedding vector($dimensions)) WITH (autovacuum_enabled = off);"
+        . "INSERT INTO $table SELECT i, 'diagnosis ' || i, spread_vector(i, $dimensions) FROM generate_series(1, $rows) i;"
+        . "CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch)");
+  }
+  sql("CALL tandem_wait('${_}_index')") for @tables;
+}
+
+# The others have not been used for so long that they are worth little.
+sub make_hot {
+  my ($table) = @_;
+  sql("SELECT tandem_prewarm('${table}_index')");
+  sql("SET enable_seqscan = off; SET enable_sort = off;\n"
+      . join '', map { "SELECT id FROM $table ORDER BY embedding <-> spread_vector($_, $dimensions) LIMIT 10;\n" } 1 .. 400);
+}
+
+sub cached {
+  my ($table) = @_;
+  return sql("SELECT coalesce(sum(cached_chunks), 0) FROM tandem_memory WHERE indexname = '${table}_index' AND kind = 'graph'");
+}
+
+sub is_loaded_first {
+  my ($table, $label) = @_;
+  await_condition("$table in memory", sub { sql("SELECT cached_chunks = chunks FROM tandem_memory WHERE indexname = '${table}_index'") eq 't' });
+  pass("$label: it is loaded, by nobody's search");
+  my @less = grep { $_ ne $table && cached($_) < cached($table) } @tables;
+  cmp_ok(scalar @less, '>=', 2, '... and others are not, for which there is no room');
+}
+
+# After a write of the file that knows of what was searched.
+sub await_written {
+  my $written = (stat $file)[9];
+  await_condition('the file to be written', sub { (stat $file)[9] > $written + 1 });
+}
+
+sub secrets {
+  my $content = slurp_file($file);
+  unlike($content, qr/diagnosis|_index|secret/, 'no names, no values');
+  is((stat $file)[2] & 07777, (stat $node->data_dir . '/global/pg_control')[2] & 07777, 'read by whom the server lets read its files');
+}
+
+sub unbelievable {
+  $node->stop;
+  my $content = slurp_file($file);
+  my %files = (
+    'a flipped bit' => substr($content, 0, -3) . chr(ord(substr $content, -3, 1) ^ 4) . substr($content, -2),
+    'a short one' => substr($content, 0, -5),
+    'another server\'s' => substr($content, 0, 8) . chr(ord(substr $content, 8, 1) ^ 1) . substr($content, 9),
+    'an empty one' => '',
+    'anything' => 'x' x 5000,
+  );
+  for my $kind (sort keys %files) {
+    open my $handle, '>:raw', $file or die "$file: $!";
+    print $handle $files{$kind};
+    close $handle;
+    my $log_end = -s $node->logfile;
+    $node->start;
+    $node->wait_for_log(qr/ignoring file "pg_stat\/tandem.heat"/, $log_end);
+    pass("$kind is not believed");
+    $node->stop('immediate');
+  }
+  unlink $file;
+  my $log_end = -s $node->logfile;
+  $node->start;
+  await_condition('graphs to be loaded', sub { sql('SELECT count(*) FROM tandem_memory WHERE cached_chunks > 0') > 0 });
+  unlike(slurp_file($node->logfile, $log_end), qr/tandem\.heat/, 'none is no news');
+}
