@@ -1096,6 +1096,36 @@ CREATE FUNCTION tandem_vector_l1_metric(internal) RETURNS internal
 
 COMMENT ON FUNCTION tandem_vector_l1_metric(internal) IS 'operator class support: taxicab distance';
 
+CREATE FUNCTION tandem_halfvec_l2_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_halfvec_l2_metric(internal) IS 'operator class support: Euclidean distance of halfvec';
+
+CREATE FUNCTION tandem_halfvec_ip_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_halfvec_ip_metric(internal) IS 'operator class support: negative inner product of halfvec';
+
+CREATE FUNCTION tandem_halfvec_cosine_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_halfvec_cosine_metric(internal) IS 'operator class support: cosine distance of halfvec';
+
+CREATE FUNCTION tandem_halfvec_l1_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_halfvec_l1_metric(internal) IS 'operator class support: taxicab distance of halfvec';
+
+CREATE FUNCTION tandem_bit_hamming_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_bit_hamming_metric(internal) IS 'operator class support: Hamming distance';
+
+CREATE FUNCTION tandem_bit_jaccard_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_bit_jaccard_metric(internal) IS 'operator class support: Jaccard distance';
+
 CREATE OPERATOR CLASS vector_l2_ops
 	FOR TYPE vector USING tandem AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
@@ -1115,6 +1145,36 @@ CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING tandem AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
 	FUNCTION 1 tandem_vector_l1_metric(internal);
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING tandem AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_halfvec_l2_metric(internal);
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING tandem AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_halfvec_ip_metric(internal);
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING tandem AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_halfvec_cosine_metric(internal);
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+	FOR TYPE halfvec USING tandem AS
+	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_halfvec_l1_metric(internal);
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING tandem AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_bit_hamming_metric(internal);
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+	FOR TYPE bit USING tandem AS
+	OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_bit_jaccard_metric(internal);
 
 -- Section 11: looking at an index -------------------------------------------------------------------------------------
 
@@ -1408,7 +1468,7 @@ COMMENT ON COLUMN tandem_filter_cache.make_us IS 'microseconds that one of the s
 
 GRANT SELECT ON tandem_memory, tandem_filter_cache, tandem_coordination TO PUBLIC;
 
--- Section 11: hybrid search ------------------------------------------------------------------------------------------
+-- Section 14: hybrid search ------------------------------------------------------------------------------------------
 
 -- PARALLEL UNSAFE: the filter may call anything, and ef_search is set for the time of the call.
 

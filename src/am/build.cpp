@@ -6,8 +6,8 @@
 #include "am/callbacks.hpp"
 #include "am/fold_now.hpp"
 #include "am/options.hpp"
+#include "pg/indexed_value.hpp"
 #include "pg/settings.hpp"
-#include "pg/vector_datum.hpp"
 #include "shmem/mailbox.hpp"
 #include "storage/flat_relation.hpp"
 
@@ -15,6 +15,7 @@ extern "C" {
 #include "access/tableam.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
+#include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "utils/backend_progress.h"
 #include "utils/lsyscache.h"
@@ -32,28 +33,38 @@ constexpr int64 kPhaseGraph = 4;
 struct BuildState {
   storage::FlatBuilder* builder;
   MemoryContext row_context;
-  int dimensions;
+  storage::IndexShape shape;
   int64 rows;
 };
 
 storage::IndexShape ShapeOf(Relation index) {
+  // Bits count for eight dimensions to a byte in the flat relation, but graphs are built of a byte each.
+  constexpr int kMaxIndexedBits = 16000;
+  if (TupleDescAttr(RelationGetDescr(index), 0)->atttypid == VARBITOID)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("access method \"tandem\" does not index type bit varying"),
+                    errhint("Index an expression that casts to bit(n).")));
   const int dimensions = ColumnDimensions(index);
   if (dimensions == 0)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("column does not have dimensions"),
                     errhint("Give the column's type its number of dimensions, as in vector(3), or index an "
                             "expression that casts to one.")));
-  const vec::Metric metric = MetricOf(index);
-  CheckOptionsWithMetric(index, metric);
-  return {metric, static_cast<uint32>(dimensions)};
+  const Distance distance = DistanceOf(index);
+  if (distance.element == vec::Element::kBit && dimensions > kMaxIndexedBits)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("an index cannot have more than %d bits", kMaxIndexedBits)));
+  CheckOptionsWithMetric(index, distance.metric);
+  return {distance.metric, distance.element, static_cast<uint32>(dimensions)};
 }
 
 void AddHeapRow(Relation index, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/,
                 void* state) {
   auto* build = static_cast<BuildState*>(state);
   const MemoryContext old_context = MemoryContextSwitchTo(build->row_context);
-  const float* vector = nullptr;
-  if (!isnull[0]) vector = pg::DetoastIndexedVector(values[0], build->dimensions)->values;
-  storage::AddToFlatBuild(build->builder, *tid, vector);
+  const storage::IndexShape& shape = build->shape;
+  const void* row = nullptr;
+  if (!isnull[0]) row = pg::DetoastIndexedValue(values[0], shape.element, shape.dimensions).row;
+  storage::AddToFlatBuild(build->builder, *tid, row);
   build->rows++;
   pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, build->rows);
   MemoryContextSwitchTo(old_context);
@@ -132,7 +143,7 @@ IndexBuildResult* Build(Relation heap, Relation index, IndexInfo* info) {
   const storage::IndexShape shape = ShapeOf(index);
   BuildState build = {};
   build.builder = storage::BeginFlatBuild(index, shape);
-  build.dimensions = static_cast<int>(shape.dimensions);
+  build.shape = shape;
   build.row_context = AllocSetContextCreate(CurrentMemoryContext, "tandem build row", ALLOCSET_DEFAULT_SIZES);
 
   pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseLoad);

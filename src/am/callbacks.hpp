@@ -10,16 +10,23 @@ extern "C" {
 #include "nodes/pathnodes.h"
 }
 
+#include "vec/element.hpp"
 #include "vec/metric.hpp"
 
 namespace tandem::am {
 
-/// The amgetprocs number of the function that names an operator class's metric: takes and returns internal,
-/// the result is a `const vec::Metric*`.
+/// What an operator class is about.
+struct Distance {
+  vec::Metric metric;
+  vec::Element element;  ///< of the class's type
+};
+
+/// The amgetprocs number of the function that names an operator class's distance: takes and returns internal,
+/// the result is a `const Distance*`.
 constexpr uint16 kMetricProc = 1;
 constexpr uint16 kSupportProcs = 1;
 
-[[nodiscard]] vec::Metric MetricOf(Relation index);
+[[nodiscard]] Distance DistanceOf(Relation index);
 
 // build.cpp
 /// Dimensions that the type of the index's column asks for, also through a domain; 0 if none.

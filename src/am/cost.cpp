@@ -64,6 +64,7 @@ policy::SearchSituation SituationOf(const IndexOptInfo* info) {
   const int dimensions = ColumnDimensions(index);
   situation.dimensions =
       dimensions > 0 ? static_cast<uint32>(dimensions) : storage::GetIndexCache(index)->directory.dimensions;
+  situation.row_bytes = storage::RowBytesOf(DistanceOf(index).element, situation.dimensions);
   if (StrategyOf(index) != Strategy::kFlat) {
     storage::Manifest* manifest = storage::ReadManifest(index);
     situation.segments = manifest->segment_count;
@@ -101,7 +102,7 @@ struct ScanCost {
 ScanCost CostExactScan(const policy::SearchSituation& situation, bool is_ordered,
                        double sequential_page_cost) {
   const auto rows = static_cast<double>(situation.rows);
-  const double row_bytes = situation.dimensions * static_cast<double>(sizeof(float));
+  const double row_bytes = static_cast<double>(situation.row_bytes);
   const double head_pages = ceil(rows / storage::kHeadsPerPage);
   const Cost per_row = rows * cpu_index_tuple_cost;
   if (!is_ordered) return {0, head_pages * sequential_page_cost + per_row, head_pages};
@@ -177,7 +178,7 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter
   const double map = kOperatorsToFilter + looked_up * kOperatorsPerTid +
                      PagesOfRows(index->rel, looked_up) * kOperatorsPerTidPage +
                      loose_rows * kOperatorsPerHead;
-  const double row_bytes = situation.dimensions * static_cast<double>(sizeof(float));
+  const double row_bytes = static_cast<double>(situation.row_bytes);
   const double vector = kOperatorsPerScatteredRow + kOperatorsPerKilobyte * row_bytes / 1024.0;
   // What others have asked is known, where it can be kept: half of the filters, for want of something better.
   const double asked = shmem::FilterCacheExists() ? 0.5 : 1.0;

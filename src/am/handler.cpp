@@ -11,28 +11,37 @@ PGDLLEXPORT Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_vector_cosine_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_vector_l1_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_halfvec_l2_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_halfvec_ip_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_halfvec_cosine_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_halfvec_l1_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_bit_hamming_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_bit_jaccard_metric(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(tandem_handler);
 PG_FUNCTION_INFO_V1(tandem_vector_l2_metric);
 PG_FUNCTION_INFO_V1(tandem_vector_ip_metric);
 PG_FUNCTION_INFO_V1(tandem_vector_cosine_metric);
 PG_FUNCTION_INFO_V1(tandem_vector_l1_metric);
+PG_FUNCTION_INFO_V1(tandem_halfvec_l2_metric);
+PG_FUNCTION_INFO_V1(tandem_halfvec_ip_metric);
+PG_FUNCTION_INFO_V1(tandem_halfvec_cosine_metric);
+PG_FUNCTION_INFO_V1(tandem_halfvec_l1_metric);
+PG_FUNCTION_INFO_V1(tandem_bit_hamming_metric);
+PG_FUNCTION_INFO_V1(tandem_bit_jaccard_metric);
 }
 
 namespace tandem::am {
 
-static const vec::Metric kL2Metric = vec::Metric::kL2;
-static const vec::Metric kInnerProductMetric = vec::Metric::kInnerProduct;
-static const vec::Metric kCosineMetric = vec::Metric::kCosine;
-static const vec::Metric kL1Metric = vec::Metric::kL1;
-
-vec::Metric MetricOf(Relation index) {
+Distance DistanceOf(Relation index) {
   FmgrInfo* info = index_getprocinfo(index, 1, kMetricProc);
-  const Datum metric = FunctionCall1Coll(info, InvalidOid, PointerGetDatum(nullptr));
-  return *static_cast<const vec::Metric*>(static_cast<const void*>(DatumGetPointer(metric)));
+  const Datum distance = FunctionCall1Coll(info, InvalidOid, PointerGetDatum(nullptr));
+  return *static_cast<const Distance*>(static_cast<const void*>(DatumGetPointer(distance)));
 }
 
-static Datum MetricDatum(const vec::Metric& metric) {
-  return PointerGetDatum(&metric);
+template <vec::Metric kMetric, vec::Element kElement>
+static Datum DistanceDatum() {
+  static constexpr Distance kDistance = {kMetric, kElement};
+  return PointerGetDatum(&kDistance);
 }
 
 }  // namespace tandem::am
@@ -40,16 +49,35 @@ static Datum MetricDatum(const vec::Metric& metric) {
 using namespace tandem;
 
 Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS) {
-  return am::MetricDatum(am::kL2Metric);
+  return am::DistanceDatum<vec::Metric::kL2, vec::Element::kFloat32>();
 }
 Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS) {
-  return am::MetricDatum(am::kInnerProductMetric);
+  return am::DistanceDatum<vec::Metric::kInnerProduct, vec::Element::kFloat32>();
 }
 Datum tandem_vector_cosine_metric(PG_FUNCTION_ARGS) {
-  return am::MetricDatum(am::kCosineMetric);
+  return am::DistanceDatum<vec::Metric::kCosine, vec::Element::kFloat32>();
 }
 Datum tandem_vector_l1_metric(PG_FUNCTION_ARGS) {
-  return am::MetricDatum(am::kL1Metric);
+  return am::DistanceDatum<vec::Metric::kL1, vec::Element::kFloat32>();
+}
+Datum tandem_halfvec_l2_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kL2, vec::Element::kFloat16>();
+}
+Datum tandem_halfvec_ip_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kInnerProduct, vec::Element::kFloat16>();
+}
+Datum tandem_halfvec_cosine_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kCosine, vec::Element::kFloat16>();
+}
+Datum tandem_halfvec_l1_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kL1, vec::Element::kFloat16>();
+}
+// What stands for them: vec/row_distance.hpp.
+Datum tandem_bit_hamming_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kL2, vec::Element::kBit>();
+}
+Datum tandem_bit_jaccard_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kCosine, vec::Element::kBit>();
 }
 
 Datum tandem_handler(PG_FUNCTION_ARGS) {

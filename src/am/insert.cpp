@@ -3,9 +3,9 @@
 #include "am/callbacks.hpp"
 #include "am/inline_fold.hpp"
 #include "am/options.hpp"
+#include "pg/indexed_value.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
-#include "pg/vector_datum.hpp"
 #include "shmem/mailbox.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/manifest.hpp"
@@ -78,11 +78,11 @@ bool Insert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relati
     storage::AppendRow(index, *tid, nullptr);
     return false;
   }
-  const auto dimensions = static_cast<int>(storage::GetIndexCache(index)->directory.dimensions);
-  const pg::VectorDatum* vector = pg::DetoastIndexedVector(values[0], dimensions);
-  storage::AppendRow(index, *tid, vector->values);
+  const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
+  const pg::IndexedValue value = pg::DetoastIndexedValue(values[0], directory.element, directory.dimensions);
+  storage::AppendRow(index, *tid, value.row);
   // The caller's context may live as long as the statement.
-  if (PointerGetDatum(vector) != values[0]) pfree(const_cast<pg::VectorDatum*>(vector));
+  if (PointerGetDatum(value.datum) != values[0]) pfree(const_cast<void*>(value.datum));
   pg::StopPoint("row-appended");
   AfterAppend(index, info);
   return false;

@@ -4,7 +4,7 @@
 
 #include "am/callbacks.hpp"
 #include "am/search.hpp"
-#include "pg/vector_datum.hpp"
+#include "pg/indexed_value.hpp"
 
 extern "C" {
 #include "access/relscan.h"
@@ -33,12 +33,19 @@ int LeadingKey(IndexScanDesc scan) {
   return key;
 }
 
-/// The query that rows are ordered by, or nullptr if there is none.
+/// The query that rows are ordered by, in single precision, or nullptr if there is none. In the current memory context.
 const float* QueryOf(IndexScanDesc scan) {
   const int key = LeadingKey(scan);
   if (key == scan->numberOfOrderBys) return nullptr;
-  const auto dimensions = static_cast<int>(storage::GetIndexCache(scan->indexRelation)->directory.dimensions);
-  return pg::DetoastIndexedVector(scan->orderByData[key].sk_argument, dimensions)->values;
+  const storage::DirectoryView& directory = storage::GetIndexCache(scan->indexRelation)->directory;
+  const vec::Element element = directory.element;
+  const uint32 dimensions = directory.dimensions;
+  const pg::IndexedValue value =
+      pg::DetoastIndexedValue(scan->orderByData[key].sk_argument, element, dimensions);
+  if (element == vec::Element::kFloat32) return static_cast<const float*>(value.row);
+  auto* query = static_cast<float*>(palloc(dimensions * sizeof(float)));
+  vec::Widen(element, value.row, dimensions, query);
+  return query;
 }
 
 void StartScan(IndexScanDesc scan, ScanState* state) {

@@ -27,7 +27,7 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   for (stream->asked = Max(stream->asked, stream->rough); stream->asked < ahead; stream->asked++)
     storage::PrefetchRow(search->vectors, base::ToIndex(stream->batch[stream->asked].row));
   const base::RowId row = stream->batch[stream->rough++].row;
-  const float* vector = storage::ReadVector(&search->vectors, base::ToIndex(row));
+  const void* vector = storage::ReadRow(&search->vectors, base::ToIndex(row));
   if (unlikely(vector == nullptr)) return;  // dead to everybody
   const double key = storage::ViewOf(search->flat).distance->Key(vector);
   search->report.re_ranked++;

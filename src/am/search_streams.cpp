@@ -226,6 +226,8 @@ bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef
   if (pg::IsSwitchedOn("re-rank-all")) codec.error = get_float4_infinity();
   void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
   stream->query = vec::WalkQuery(codec, query, scratch);
+  const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
+  if (vec::IsJaccard(directory.metric, directory.element)) stream->query.BoundJaccard();
   pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
   stream->counters_before = stream->scan->search->counters();
   return ReserveBatch(search, stream, ef);
@@ -251,7 +253,7 @@ void PrepareStreams(Search* search, const storage::Manifest& manifest) {
   ForgetOtherSegments(manifest);
   storage::ReserveRecentBuffers(search->index, storage::VectorPagesOf(*view.directory, view.rows));
   storage::OpenRows(&search->vectors, search->index, view.directory, &manifest,
-                    static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
+                    storage::NewRowScratch(*view.directory), nullptr);
   search->vectors.read_ahead = false;
   search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
   search->streams = static_cast<GraphStream*>(palloc0((manifest.segment_count + 1) * sizeof(GraphStream)));

@@ -30,8 +30,8 @@ void OpenSetScan(SetScan* scan, Relation index, const storage::FlatScanView& vie
   scan->context = CurrentMemoryContext;
   scan->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
   storage::ReserveRecentBuffers(index, storage::VectorPagesOf(*view.directory, view.rows));
-  storage::OpenRows(&scan->vectors, index, view.directory, manifest,
-                    static_cast<float*>(palloc(view.directory->row_bytes)), nullptr);
+  storage::OpenRows(&scan->vectors, index, view.directory, manifest, storage::NewRowScratch(*view.directory),
+                    nullptr);
   scan->vectors.read_ahead = false;
 }
 
@@ -74,7 +74,7 @@ static void ScorePart(SetScan* scan, const FilterPart& part, policy::TopCandidat
     const uint64 row = part.first_row + ordinal;
     if (ahead.Next(&ordinal)) storage::PrefetchRow(scan->vectors, part.first_row + ordinal);
     if (!scan->range.excluded.empty() && IsExcluded(scan, row)) continue;
-    const float* vector = storage::ReadVector(&scan->vectors, row);
+    const void* vector = storage::ReadRow(&scan->vectors, row);
     if (unlikely(vector == nullptr)) continue;  // dead to everybody
     const policy::Candidate candidate = {policy::ToOrderedKey(scan->distance->Key(vector)), base::RowId{row}};
     scan->distances++;

@@ -19,7 +19,7 @@ struct SetRange {
 /// work_mem has room for them, else by passes that keep as many as it has room for. Plain data; holds no pin between calls.
 struct SetScan {
   Relation index;
-  const vec::QueryDistance* distance;
+  const vec::RowDistance* distance;
   MemoryContext context;
   storage::RowReader vectors;
   std::size_t vectors_ahead;  ///< so many are asked for before one is compared

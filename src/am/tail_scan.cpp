@@ -254,7 +254,7 @@ void TailScan::MakeCodes(const Part& part) {
   if (codes_ == nullptr) {
     const storage::DirectoryView* directory = search_.directory;
     storage::OpenRows(&vectors_, search_.index, directory, search_.manifest,
-                      static_cast<float*>(palloc(directory->row_bytes)), nullptr);
+                      storage::NewRowScratch(*directory), nullptr);
     vectors_open_ = true;
     code8_ = static_cast<std::uint8_t*>(palloc(directory->dimensions));
     marks_ = static_cast<uint64*>(palloc(shmem::TailMarkWords(layout_.per_chunk) * sizeof(uint64)));

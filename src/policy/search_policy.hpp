@@ -11,6 +11,7 @@ struct SearchSituation {
   std::uint64_t tail_rows = 0;  ///< rows that no segment holds
   std::uint32_t segments = 0;
   std::uint32_t dimensions = 0;
+  std::uint32_t row_bytes = 0;  ///< of a stored vector
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;
   bool in_memory = false;  ///< segments are searched in shared memory, as far as they are there

@@ -9,6 +9,7 @@
 #include "sqlapi/index_access.hpp"
 #include "storage/claims.hpp"
 #include "storage/fold.hpp"
+#include "vec/row_distance.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -32,7 +33,8 @@ namespace {
 
 constexpr double kMicrosecondsPerSecond = 1e6;
 
-const char* MetricName(vec::Metric metric) {
+const char* MetricName(vec::Metric metric, vec::Element element) {
+  if (element == vec::Element::kBit) return vec::IsJaccard(metric, element) ? "jaccard" : "hamming";
   switch (metric) {
     case vec::Metric::kL2:
       return "l2";
@@ -218,7 +220,8 @@ void DescribeIndex(InfoRow* row, Relation index) {
   auto* meta = static_cast<storage::MetaPage*>(palloc(sizeof(storage::MetaPage)));
   storage::ReadMeta(index, meta);
   row->SetText(kStrategy, am::StrategyName(am::StrategyOf(index)));
-  row->SetText(kMetric, MetricName(static_cast<vec::Metric>(meta->metric)));
+  row->SetText(kMetric,
+               MetricName(static_cast<vec::Metric>(meta->metric), static_cast<vec::Element>(meta->element)));
   row->Set(kDimensions, Int32GetDatum(static_cast<int32>(meta->dimensions)));
   SetRows(row, index, *meta);
   SetBytes(row, index);

@@ -66,7 +66,7 @@ struct Compaction {
   BlobWriter* writer;
 
   RowHead* heads;
-  float* scratch;
+  void* row_scratch;
   BufferAccessStrategy strategy;
   RowReader reader;  ///< open within a step of kWriting
 };
@@ -279,7 +279,7 @@ void SupplyVectors(Compaction* job, const WantedBytes& wanted) {
   for (uint64 ordinal = (start - layout.vectors_at) / layout.row_bytes; layout.VectorAt(ordinal) < end;
        ordinal++) {
     const uint64 row = job->range.first_row + job->places[ordinal];
-    const float* vector = ReadVector(&job->reader, row);
+    const void* vector = ReadRow(&job->reader, row);
     // Its head said that it is alive, after the ranges were packed that are read now.
     if (vector == nullptr)
       ereport(ERROR,
@@ -304,7 +304,7 @@ void SupplyBytes(void* state, uint64 offset, uint32 bytes, char* to) {
 }
 
 void Write(Compaction* job, Relation index, Clock::time_point until) {
-  OpenRows(&job->reader, index, job->view, job->manifest, job->scratch, job->strategy);
+  OpenRows(&job->reader, index, job->view, job->manifest, job->row_scratch, job->strategy);
   bool more;
   do {
     more = WriteBlobPages(job->writer, index, kPagesAtOnce, SupplyBytes, job);
@@ -389,7 +389,7 @@ Compaction* BeginCompaction(MemoryContext parent, Relation index) {
   if (counts) {
     MakeParts(job, rows);
     job->heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
-    job->scratch = static_cast<float*>(palloc(job->view->row_bytes));
+    job->row_scratch = NewRowScratch(*job->view);
     job->strategy = GetAccessStrategy(BAS_BULKREAD);
   }
   MemoryContextSwitchTo(old_context);

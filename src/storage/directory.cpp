@@ -55,7 +55,13 @@ static void CheckMeta(Relation index, Page page) {
                     errhint("Rebuild the index with REINDEX.")));
   for (const StreamMap& map : Meta(page)->streams)
     if (map.extents > kMaxExtents) ReportNotOurs(index, 0, "it counts more extents than an index can have");
-  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != Meta(page)->dimensions * sizeof(float))
+  if (!vec::IsElement(Meta(page)->element))
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("index \"%s\" stores elements of kind %u, which this library does not know",
+                           RelationGetRelationName(index), Meta(page)->element),
+                    errhint("Install the version of the library that made the index, or drop the index.")));
+  const auto element = static_cast<vec::Element>(Meta(page)->element);
+  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != RowBytesOf(element, Meta(page)->dimensions))
     ReportNotOurs(index, 0, "its row size contradicts its dimensions");
   if (Meta(page)->root.extents > kRootExtents)
     ReportNotOurs(index, 0, "it counts more extents than it has room for");
@@ -109,6 +115,7 @@ DirectoryView* ReadDirectory(Relation index, const MetaPage& meta) {
   view->dimensions = meta.dimensions;
   view->row_bytes = meta.row_bytes;
   view->metric = static_cast<vec::Metric>(meta.metric);
+  view->element = static_cast<vec::Element>(meta.element);
   uint32 next = 0;
   for (int s = 0; s < kStreams; s++) {
     view->streams[s] = {meta.streams[s].extents, next};

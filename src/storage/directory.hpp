@@ -8,6 +8,7 @@
 
 #include "storage/page_format.hpp"
 
+#include "vec/element.hpp"
 #include "vec/metric.hpp"
 
 extern "C" {
@@ -15,6 +16,11 @@ extern "C" {
 }
 
 namespace tandem::storage {
+
+/// Bytes of a row in the vector stream.
+[[nodiscard]] constexpr uint32 RowBytesOf(vec::Element element, uint32 dimensions) {
+  return static_cast<uint32>(vec::BytesOf(element, dimensions));
+}
 
 /// One stream's extents as read from the directory.
 struct StreamView {
@@ -29,6 +35,7 @@ struct DirectoryView {
   uint32 dimensions;
   uint32 row_bytes;
   vec::Metric metric;
+  vec::Element element;
   StreamView streams[kStreams];
   BlockNumber blocks[FLEXIBLE_ARRAY_MEMBER];
 

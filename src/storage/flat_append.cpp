@@ -192,8 +192,8 @@ void WriteHead(const LockedTail& tail, Stream stream, uint64 incarnation, const 
 
 }  // namespace
 
-void AppendRow(Relation index, const ItemPointerData& tid, const float* values) {
-  const Stream stream = values != nullptr ? kHeadStream : kNullHeadStream;
+void AppendRow(Relation index, const ItemPointerData& tid, const void* row) {
+  const Stream stream = row != nullptr ? kHeadStream : kNullHeadStream;
   const uint64 xid = U64FromFullTransactionId(GetTopFullTransactionId());
   const uint64 incarnation = GetIndexCache(index)->directory.incarnation;
   const uint32 row_bytes = GetIndexCache(index)->directory.row_bytes;
@@ -202,15 +202,15 @@ void AppendRow(Relation index, const ItemPointerData& tid, const float* values) 
   VectorPlace place = {};
   for (;;) {
     tail = LockTail(index, stream);
-    if (values == nullptr) break;
+    if (row == nullptr) break;
     place = PlaceOfVector(static_cast<uint64>(tail.page) * kHeadsPerPage + tail.count, row_bytes);
     if (VectorPagesExist(index, place)) break;
     UnlockReleaseBuffer(tail.buffer);
     MakeVectorPages(index, place);
   }
 
-  VectorCursor cursor = {reinterpret_cast<const char*>(values), values != nullptr ? row_bytes : 0,
-                         place.first_page, place.first_offset};
+  VectorCursor cursor = {static_cast<const char*>(row), row != nullptr ? row_bytes : 0, place.first_page,
+                         place.first_offset};
   VectorPages vectors = {};
   const auto pages_left = [&] {
     return cursor.left == 0 ? 0 : static_cast<int>(place.last_page - cursor.page) + 1;

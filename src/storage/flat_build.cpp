@@ -22,7 +22,8 @@ void InitMetaPage(Page page, const IndexShape& shape, uint64 incarnation) {
   meta->format_version = kFormatVersion;
   meta->metric = static_cast<uint16>(shape.metric);
   meta->dimensions = shape.dimensions;
-  meta->row_bytes = shape.dimensions * static_cast<uint32>(sizeof(float));
+  meta->row_bytes = RowBytesOf(shape.element, shape.dimensions);
+  meta->element = static_cast<uint16>(shape.element);
   meta->incarnation = incarnation;
   meta->high_water = 1;
   SetUsedPayload(page, sizeof *meta);
@@ -144,13 +145,13 @@ FlatBuilder* BeginFlatBuild(Relation index, const IndexShape& shape) {
   return builder;
 }
 
-void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const float* values) {
+void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const void* row) {
   const RowHead head = {tid, 0};
-  StreamWriter* heads = &builder->writers[values != nullptr ? kHeadStream : kNullHeadStream];
+  StreamWriter* heads = &builder->writers[row != nullptr ? kHeadStream : kNullHeadStream];
   AppendBytes(builder, heads, reinterpret_cast<const char*>(&head), sizeof head);
-  if (values != nullptr)
-    AppendBytes(builder, &builder->writers[kVectorStream], reinterpret_cast<const char*>(values),
-                builder->shape.dimensions * static_cast<uint32>(sizeof(float)));
+  if (row != nullptr)
+    AppendBytes(builder, &builder->writers[kVectorStream], static_cast<const char*>(row),
+                RowBytesOf(builder->shape.element, builder->shape.dimensions));
 }
 
 /// Writes a stream's directory: inline entries into `map`, the rest into leaves.

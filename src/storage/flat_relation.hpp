@@ -5,7 +5,7 @@
 
 #include "base/span.hpp"
 #include "policy/top_candidates.hpp"
-#include "vec/metric.hpp"
+#include "vec/row_distance.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -19,6 +19,7 @@ namespace tandem::storage {
 /// What an index is, fixed at build.
 struct IndexShape {
   vec::Metric metric;
+  vec::Element element;
   uint32 dimensions;
 };
 
@@ -33,17 +34,17 @@ void InitMetaPage(Page page, const IndexShape& shape, uint64 incarnation);
 class FlatBuilder;
 
 [[nodiscard]] FlatBuilder* BeginFlatBuild(Relation index, const IndexShape& shape);
-/// values: `dimensions` floats, or nullptr for a NULL vector.
-void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const float* values);
+/// row: `dimensions` elements as they are stored, or nullptr for a NULL vector.
+void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const void* row);
 /// Writes what is left, the directory and the meta page; logs all pages if the relation needs WAL.
 void FinishFlatBuild(FlatBuilder* builder);
 
 // ---- Appending ----
 
 /// Appends one row; returns once it is logged, so that the caller's commit makes it durable.
-/// values: as many floats as the index has dimensions, or nullptr for a NULL vector. The row becomes visible to
-/// scans in the order of row ids; a failed append consumes no row id.
-void AppendRow(Relation index, const ItemPointerData& tid, const float* values);
+/// row: as many elements as the index has dimensions, as they are stored, or nullptr for a NULL vector. The row becomes
+/// visible to scans in the order of row ids; a failed append consumes no row id.
+void AppendRow(Relation index, const ItemPointerData& tid, const void* row);
 
 // ---- Scanning ----
 
@@ -85,7 +86,7 @@ void EndFlatScan(FlatScan* scan);
 struct FlatScanView {
   const DirectoryView* directory;
   uint64 rows;  ///< row ids below it belong to the scan
-  const vec::QueryDistance* distance;
+  const vec::RowDistance* distance;
   uint64 distances;    ///< computed so far
   uint64 passed_over;  ///< rows that a resumed range left out, being none `after`
 };

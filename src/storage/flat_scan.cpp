@@ -35,10 +35,11 @@ struct FlatScan {
   Snapshot snapshot;
   DirectoryView* view;
   Manifest* manifest;  ///< for its packed ranges
-  vec::QueryDistance distance;
+  vec::RowDistance distance;
   float* query;
-  uint64 rows;       ///< bound: row ids below it belong to this scan
-  uint64 null_rows;  ///< kNulls: as `rows`, for rows without a vector
+  void* row_scratch;  ///< for `vectors`
+  uint64 rows;        ///< bound: row ids below it belong to this scan
+  uint64 null_rows;   ///< kNulls: as `rows`, for rows without a vector
   Phase phase;
 
   base::Span<const RowRange> ranges;  ///< the ordered part is of these
@@ -86,7 +87,7 @@ static void ScanRange(FlatScan* scan, const RowRange& range, policy::TopCandidat
   for (uint64 row = range.first; row < range.end; row++) {
     if ((scan->heads.heads[row % kHeadsPerPage].flags & kTombstone) != 0) continue;
     if (!scan->excluded.empty() && IsExcluded(scan, row)) continue;
-    const float* vector = ReadVector(&scan->vectors, row);
+    const void* vector = ReadRow(&scan->vectors, row);
     if (unlikely(vector == nullptr)) continue;
     const double key = scan->distance.Key(vector);
     scan->distances++;
@@ -135,7 +136,7 @@ static void OpenVectors(FlatScan* scan, BufferAccessStrategy strategy) {
   if (scan->manifest != nullptr) pfree(scan->manifest);
   scan->manifest = nullptr;
   scan->manifest = ReadManifest(scan->index);
-  OpenRows(&scan->vectors, scan->index, scan->view, scan->manifest, scan->vectors.scratch, strategy);
+  OpenRows(&scan->vectors, scan->index, scan->view, scan->manifest, scan->row_scratch, strategy);
   MemoryContextSwitchTo(old_context);
 }
 
@@ -192,14 +193,18 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
   scan->distances = 0;
   scan->passed_over = 0;
   if (query != nullptr) {
+    const DirectoryView& view = *scan->view;
+    const std::size_t query_bytes = view.dimensions * sizeof(float);
     if (scan->query == nullptr) {
       // Stored vectors lie anywhere; the query at least should not straddle cache lines in every load.
+      const std::size_t room_bytes = vec::RowDistance::RoomBytes(view.element, view.dimensions);
       scan->query = reinterpret_cast<float*>(
-          TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(scan->view->row_bytes + PG_CACHE_LINE_SIZE)));
-      scan->vectors.scratch = static_cast<float*>(palloc(scan->view->row_bytes));
+          TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(query_bytes + room_bytes + PG_CACHE_LINE_SIZE)));
+      scan->row_scratch = NewRowScratch(view);
     }
-    std::memcpy(scan->query, query, scan->view->row_bytes);
-    scan->distance = vec::QueryDistance(scan->view->metric, scan->query, scan->view->dimensions);
+    std::memcpy(scan->query, query, query_bytes);
+    scan->distance = vec::RowDistance(view.metric, view.element, scan->query, view.dimensions,
+                                      scan->query + view.dimensions);
     ScanFlatRange(scan, FlatRange{});
   }
   MemoryContextSwitchTo(old_context);

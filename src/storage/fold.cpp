@@ -78,7 +78,7 @@ struct FoldJob {
 
   // Scratch.
   BufferAccessStrategy strategy;  ///< a ring, so that reading everything once does not empty shared_buffers
-  float* vector;
+  void* row_scratch;
   RowHead* heads;
 };
 
@@ -215,7 +215,7 @@ FoldJob* BeginFold(MemoryContext parent, Relation index, const FoldSurvey& surve
   if (plan.base != policy::FoldPlan::kNoBase) SetBase(job, *survey.manifest, plan.base);
   job->next_row = job->first_row;
   job->strategy = GetAccessStrategy(BAS_BULKREAD);
-  job->vector = static_cast<float*>(palloc(job->view->row_bytes));
+  job->row_scratch = NewRowScratch(*job->view);
   job->heads = static_cast<RowHead*>(palloc(kHeadsPerPage * sizeof(RowHead)));
 
   auto* callback = static_cast<MemoryContextCallback*>(palloc(sizeof(MemoryContextCallback)));
@@ -272,7 +272,7 @@ uint64 NextSampleRow(FoldJob* job, RowReader* reader, uint64 rows) {
 
 FoldStep Sample(FoldJob* job, Relation index, const StepBudget& budget) {
   RowReader reader;
-  OpenRows(&reader, index, job->view, job->manifest, job->vector, job->strategy);
+  OpenRows(&reader, index, job->view, job->manifest, job->row_scratch, job->strategy);
   reader.read_ahead = false;
   const uint64 rows = CountRowsWithVector(&reader, job->first_row, job->end_row);
   job->samples = Min(job->samples, rows);
@@ -414,7 +414,7 @@ bool PrepareRows(FoldJob* job, const StepBudget& budget) {
 FoldStep ReadRows(FoldJob* job, Relation index, const StepBudget& budget) {
   if (!job->rows_prepared && !PrepareRows(job, budget)) return FoldStep::kContinue;
   RowReader reader;
-  OpenRows(&reader, index, job->view, job->manifest, job->vector, job->strategy);
+  OpenRows(&reader, index, job->view, job->manifest, job->row_scratch, job->strategy);
   HandRows(job, index, &reader, budget);
   CloseRows(&reader);
   if (job->next_row < job->end_row) return job->builder->HasRoom() ? FoldStep::kContinue : FoldStep::kWait;

@@ -4,7 +4,7 @@
 //
 //   PackedHeader, fences    padded to whole pages of the blob
 //   places                  uint32[rows], ascending: row id - first_row; padded to whole pages
-//   vectors                 float32[dimensions] a row, end to end
+//   vectors                 elements (vec::Element) of a row, end to end
 //
 // Fence i is the first place on page i of the places: a row is looked up in the fences, on one page of places, and found at
 // its ordinal among the vectors.

@@ -103,7 +103,7 @@ void OpenPacked(PackedReader* reader, Relation index, const Manifest* manifest, 
   reader->row_bytes = row_bytes;
 }
 
-PackedAnswer ReadPacked(PackedReader* reader, uint64 row, float* scratch, const float** vector) {
+PackedAnswer ReadPacked(PackedReader* reader, uint64 row, void* scratch, const void** vector) {
   if (!reader->is_open || row < reader->range.first_row || row >= reader->range.end_row) {
     const PackedInfo* range = FindPackedRange(*reader->manifest, row);
     if (range == nullptr) return PackedAnswer::kNotPacked;
@@ -117,8 +117,8 @@ PackedAnswer ReadPacked(PackedReader* reader, uint64 row, float* scratch, const 
   const uint64 ordinal = SearchOn(reader, place);
   const bool is_there = ordinal < layout.rows && PlaceOf(reader, ordinal) == place;
   if (is_there)
-    *vector = reinterpret_cast<const float*>(ReadBlob(&reader->vectors, layout.VectorAt(ordinal),
-                                                      layout.row_bytes, reinterpret_cast<char*>(scratch)));
+    *vector =
+        ReadBlob(&reader->vectors, layout.VectorAt(ordinal), layout.row_bytes, static_cast<char*>(scratch));
   if (IsStale(*reader)) return PackedAnswer::kStale;
   reader->next = is_there ? ordinal + 1 : ordinal;
   return is_there ? PackedAnswer::kFound : PackedAnswer::kGone;

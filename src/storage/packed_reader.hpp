@@ -31,7 +31,7 @@ struct PackedReader {
 /// manifest: as of which ranges are looked at; must outlive the reader.
 void OpenPacked(PackedReader* reader, Relation index, const Manifest* manifest, uint32 row_bytes);
 /// kFound: `vector` is valid until the next call; it may be `scratch`, which has room for a row.
-[[nodiscard]] PackedAnswer ReadPacked(PackedReader* reader, uint64 row, float* scratch, const float** vector);
+[[nodiscard]] PackedAnswer ReadPacked(PackedReader* reader, uint64 row, void* scratch, const void** vector);
 /// Rows of [first, end) that are in no packed range, or in its blob. Nothing may be stale: the holder of the builder lock asks.
 [[nodiscard]] uint64 CountKept(PackedReader* reader, uint64 first, uint64 end);
 /// The n-th of these rows from `first` on, counted from 0.

@@ -17,7 +17,7 @@
 // starts is in the stream's map; everything else is arithmetic.
 //
 //   kHeads       RowHead[1018] a page; row id = page ordinal * 1018 + slot
-//   kVectors     one endless array of float32, row after row, crossing page boundaries
+//   kVectors     one endless array of elements (vec::Element), row after row, crossing page boundaries
 //   kNullHeads   RowHead[1018] a page, for rows whose vector is NULL: they take no room in kVectors
 //
 // A blob is written once and never changed: a run of bytes laid over the payloads of its own pages, in extents that
@@ -181,7 +181,8 @@ struct MetaPage {
   uint32 row_bytes;        ///< bytes of one row in the vector stream
   uint64 incarnation;      ///< random, new with every build
   BlockNumber high_water;  ///< first block not handed out; the file may be shorter (H9) or longer
-  uint32 reserved;
+  uint16 element;  ///< vec::Element that rows are made of; 0 in indexes from before there was a choice
+  uint16 reserved;
   uint64 dead_rows;       ///< tombstones in kHeads as of the last VACUUM
   uint64 dead_null_rows;  ///< tombstones in kNullHeads as of the last VACUUM
   ManifestRoot root;

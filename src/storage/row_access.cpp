@@ -100,14 +100,16 @@ __attribute__((always_inline)) static inline void PrefetchAhead(const RowReader&
 }
 
 void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, const Manifest* manifest,
-              float* scratch, BufferAccessStrategy strategy) {
+              void* scratch, BufferAccessStrategy strategy) {
   *reader = RowReader{};
   reader->index = index;
   reader->view = view;
   reader->strategy = strategy;
   reader->buffer = InvalidBuffer;
   reader->read_ahead = true;
-  reader->scratch = scratch;
+  if (view->element != vec::Element::kFloat32) reader->widened = static_cast<float*>(scratch);
+  reader->scratch = static_cast<char*>(scratch) +
+                    (reader->widened != nullptr ? view->dimensions * sizeof(float) : std::size_t{0});
   reader->context = CurrentMemoryContext;
   reader->unprotected = RecoveryInProgress() || TransactionStartedDuringRecovery();
   reader->takes_detour = reader->unprotected || manifest->packed_count > 0;
@@ -115,16 +117,15 @@ void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, cons
 }
 
 /// From the extents, under pins.
-static const float* ReadFromExtents(RowReader* reader, uint64 row) {
+static const void* ReadFromExtents(RowReader* reader, uint64 row) {
   const uint32 row_bytes = reader->view->row_bytes;
   const uint64 first = row * row_bytes;
   const auto page = static_cast<uint32>(first / kPayloadBytes);
   const auto offset = static_cast<uint32>(first % kPayloadBytes);
   if (!BufferIsValid(reader->buffer) || page != reader->page) TurnTo(reader, page);
   PrefetchAhead(*reader, offset, row_bytes);
-  if (likely(offset + row_bytes <= kPayloadBytes))
-    return reinterpret_cast<const float*>(reader->payload + offset);
-  auto* copy = reinterpret_cast<char*>(reader->scratch);
+  if (likely(offset + row_bytes <= kPayloadBytes)) return reader->payload + offset;
+  char* const copy = reader->scratch;
   uint32 copied = kPayloadBytes - offset;
   // memmove, not memcpy: gcc expands the latter into "rep movs", whose start-up costs more than the copy.
   std::memmove(copy, reader->payload + offset, copied);
@@ -187,7 +188,7 @@ bool CopyFromPage(RowReader* reader, uint32 page, uint32 offset, uint32 bytes, c
 /// Copies the row to scratch; false if one of its pages is gone.
 bool CopyFromExtents(RowReader* reader, uint64 row) {
   const uint32 row_bytes = reader->view->row_bytes;
-  auto* to = reinterpret_cast<char*>(reader->scratch);
+  char* to = reader->scratch;
   uint64 at = row * row_bytes;
   for (uint32 left = row_bytes; left > 0;) {
     const auto offset = static_cast<uint32>(at % kPayloadBytes);
@@ -222,9 +223,9 @@ void ReportLostVector(const RowReader& reader, uint64 row) {
 }
 
 /// Packed ranges first: what they say of a row holds.
-const float* ReadByDetour(RowReader* reader, uint64 row) {
+const void* ReadByDetour(RowReader* reader, uint64 row) {
   for (;;) {
-    const float* vector = nullptr;
+    const void* vector = nullptr;
     reader->packed.strategy = reader->strategy;
     switch (ReadPacked(&reader->packed, row, reader->scratch, &vector)) {
       case PackedAnswer::kFound:
@@ -244,9 +245,16 @@ const float* ReadByDetour(RowReader* reader, uint64 row) {
 
 }  // namespace
 
-const float* ReadVector(RowReader* reader, uint64 row) {
+const void* ReadRow(RowReader* reader, uint64 row) {
   if (unlikely(reader->takes_detour)) return ReadByDetour(reader, row);
   return ReadFromExtents(reader, row);
+}
+
+const float* ReadVector(RowReader* reader, uint64 row) {
+  const void* stored = ReadRow(reader, row);
+  if (reader->widened == nullptr || unlikely(stored == nullptr)) return static_cast<const float*>(stored);
+  vec::Widen(reader->view->element, stored, reader->view->dimensions, reader->widened);
+  return reader->widened;
 }
 
 uint64 CountRowsWithVector(RowReader* reader, uint64 first, uint64 end) {

@@ -22,6 +22,14 @@ namespace tandem::storage {
 /// use: CopyDirectory() it.
 [[nodiscard]] const DirectoryView& DirectoryWith(Relation index, uint64 rows);
 
+/// Memory that a reader of rows needs: for one row that crosses a page boundary and, if it is not stored as float32, for
+/// it as float32. In the current memory context.
+[[nodiscard]] inline void* NewRowScratch(const DirectoryView& directory) {
+  const std::size_t widened =
+      directory.element == vec::Element::kFloat32 ? 0 : directory.dimensions * sizeof(float);
+  return palloc(widened + directory.row_bytes);
+}
+
 /// Walks rows, forwards fastest. Bytes of a row that was counted never change, and a snapshot, or the builder lock, keeps the
 /// extents that its manifest does not say to be packed: so a pin on the vector page is enough. In recovery nothing keeps them:
 /// vectors are copied under their page's lock, and one whose page is another's by now is looked for in a newer manifest's
@@ -35,7 +43,8 @@ struct RowReader {
   bool read_ahead;  ///< rows are asked for in ascending order: prefetch what follows. OpenRows() says so
   const char* payload;
   const char* ahead;  ///< payload of a page that will be needed soon, as a hint; nullptr if not known
-  float* scratch;     ///< one row, for rows that cross a page boundary
+  float* widened;     ///< one row as float32; nullptr if rows are stored so
+  char* scratch;      ///< one row, for rows that cross a page boundary
   bool takes_detour;  ///< there are packed ranges, or nothing keeps the pages
   bool unprotected;   ///< nothing keeps the pages: in recovery, or in a transaction that began there
   ReadStream* sweep;  ///< of the vector pages up to sweep_end; nullptr if none
@@ -46,11 +55,14 @@ struct RowReader {
   PackedReader packed;    ///< if takes_detour
 };
 
-/// manifest: read under the snapshot, or builder lock, that the reader is used under. scratch: row_bytes bytes. Both, view, and
+/// manifest: read under the snapshot, or builder lock, that the reader is used under. scratch: NewRowScratch(). Both, view, and
 /// the current memory context must outlive the reader. Remembers buffers if there is room for them (ReserveRecentBuffers()).
 void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, const Manifest* manifest,
-              float* scratch, BufferAccessStrategy strategy);
-/// Valid until the next call. Checks for interrupts at every page. nullptr: the row is dead to everybody, and its vector is gone.
+              void* scratch, BufferAccessStrategy strategy);
+/// The row as it is stored. Valid until the next call. Checks for interrupts at every page. nullptr: the row is dead to everybody,
+/// and its vector is gone.
+[[nodiscard]] const void* ReadRow(RowReader* reader, uint64 row);
+/// ReadRow(), as float32: the one place where stored elements become what codes are made of. (Distances: vec::RowDistance.)
 [[nodiscard]] const float* ReadVector(RowReader* reader, uint64 row);
 /// All rows of [first, end) will be read, in ascending order and mostly from disk: where the server has a way to read ahead, it
 /// does so. Until EndSweep(). Does nothing for a reader that takes detours.

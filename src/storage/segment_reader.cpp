@@ -101,7 +101,7 @@ RowReader* OpenSegmentRows(Relation index, const Manifest& manifest, const Segme
                            BufferAccessStrategy strategy) {
   const DirectoryView* view = CopyDirectory(DirectoryWith(index, head.header.end_row));
   auto* rows = static_cast<RowReader*>(palloc(sizeof(RowReader)));
-  OpenRows(rows, index, view, &manifest, static_cast<float*>(palloc(view->row_bytes)), strategy);
+  OpenRows(rows, index, view, &manifest, NewRowScratch(*view), strategy);
   return rows;
 }
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "pg/vector_datum.hpp"
+#include "pg/indexed_value.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/row_access.hpp"
 #include "storage/verify_report.hpp"
@@ -198,11 +198,12 @@ void CheckVectorStream(Relation index, const IndexLayout& layout, uint64 rows, c
       report.Say(block, "page holds %u bytes of vectors, %u were expected", UsedPayload(image), expected);
       continue;
     }
-    const auto* values = reinterpret_cast<const float*>(Payload(image));
-    for (uint32 i = 0; i < expected / sizeof(float); i++) {
-      if (std::isfinite(values[i])) continue;
+    if (view.element == vec::Element::kBit) continue;  // whatever they are
+    const auto element_bytes = static_cast<uint32>(vec::BytesOf(view.element, 1));
+    for (uint32 at = 0; at < expected; at += element_bytes) {
+      if (vec::AllFinite(view.element, Payload(image) + at, 1)) continue;
       report.Say(block, "row %llu has an element that is not a finite number",
-                 static_cast<unsigned long long>((first + i * sizeof(float)) / view.row_bytes));
+                 static_cast<unsigned long long>((first + at) / view.row_bytes));
       break;
     }
   }
@@ -375,13 +376,13 @@ void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnu
     check->report.Say(InvalidBlockNumber, "heap row (%u,%u) is %s, the index disagrees", block, offset,
                       isnull[0] ? "NULL" : "not NULL");
   } else if (!isnull[0]) {
-    const auto* vector = pg::DetoastVector(values[0]);
-    const float* indexed = ReadVector(&check->vectors, found.first->row);
+    const pg::IndexedValue value =
+        pg::DetoastIndexedValue(values[0], check->view->element, check->view->dimensions);
+    const void* indexed = ReadRow(&check->vectors, found.first->row);
     if (indexed == nullptr)
       check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has a vector, which index row %llu lacks",
                         block, offset, static_cast<unsigned long long>(found.first->row));
-    else if (static_cast<uint32>(vector->dimensions) * sizeof(float) != check->view->row_bytes ||
-             std::memcmp(vector->values, indexed, check->view->row_bytes) != 0)
+    else if (std::memcmp(value.row, indexed, check->view->row_bytes) != 0)
       check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has another vector than index row %llu", block,
                         offset, static_cast<unsigned long long>(found.first->row));
   }
@@ -412,8 +413,8 @@ void VerifyAgainstHeap(Relation index, Relation heap, ProblemSink sink, void* st
     return;
   }
   check.view = layout->directory;
-  OpenRows(&check.vectors, index, check.view, layout->manifest,
-           static_cast<float*>(palloc(check.view->row_bytes)), GetAccessStrategy(BAS_BULKREAD));
+  OpenRows(&check.vectors, index, check.view, layout->manifest, NewRowScratch(*check.view),
+           GetAccessStrategy(BAS_BULKREAD));
   check.vectors.read_ahead = false;
   check.row_context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem verify row", ALLOCSET_DEFAULT_SIZES);

@@ -109,29 +109,23 @@ void CheckPlaces(PackedCheck* check, BlobReader* reader) {
       SayRow(check, "its fence %llu is not the first place of that page", fence);
 }
 
-bool IsFinite(const float* vector, uint32 dimensions) {
-  for (uint32 i = 0; i < dimensions; i++)
-    if (!std::isfinite(vector[i])) return false;
-  return true;
-}
-
 /// Every row of the range that is alive now was so when it was packed.
-void CheckLiveRows(PackedCheck* check, float* scratch) {
+void CheckLiveRows(PackedCheck* check, void* scratch) {
   const IndexLayout& layout = *check->layout;
   OpenPacked(&check->reader, check->index, layout.manifest, layout.meta.row_bytes);
   VisitHeadRange(check->index, *layout.directory, check->range->first_row, check->range->end_row,
                  [&](uint64 row, const RowHead& head) {
                    if (!IsAlive(head) || check->recycled) return;
-                   const float* vector = nullptr;
+                   const void* vector = nullptr;
                    if (ReadPacked(&check->reader, row, scratch, &vector) != PackedAnswer::kFound)
                      SayRow(check, "row %llu is alive, and not there", row);
-                   else if (!IsFinite(vector, layout.meta.dimensions))
+                   else if (!vec::AllFinite(layout.directory->element, vector, layout.meta.dimensions))
                      SayRow(check, "row %llu has an element that is not a finite number", row);
                  });
   ReleasePacked(&check->reader);
 }
 
-void CheckRange(PackedCheck* check, uint64 rows, float* scratch) {
+void CheckRange(PackedCheck* check, uint64 rows, void* scratch) {
   if (check->range->end_row > rows) {
     SayRow(check, "it ends beyond the %llu rows that there are", rows);
     return;
@@ -153,7 +147,7 @@ void CheckRange(PackedCheck* check, uint64 rows, float* scratch) {
 }  // namespace
 
 void VerifyPacked(Relation index, const IndexLayout& layout, uint64 rows, const Reporter& report) {
-  auto* scratch = static_cast<float*>(palloc(layout.meta.row_bytes));
+  void* scratch = palloc(layout.meta.row_bytes);
   bool recycled = false;
   for (uint32 i = 0; i < layout.manifest->packed_count && !recycled; i++) {
     PackedCheck check = {index, &layout, layout.manifest->packed + i, {}, report, 0, false};

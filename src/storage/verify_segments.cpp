@@ -148,8 +148,7 @@ void CheckRows(SegmentCheck* check, const graph::SegmentHeader& header) {
   window.heads = static_cast<RowHead*>(MemoryContextAllocHuge(CurrentMemoryContext, room * sizeof(RowHead)));
   window.named = static_cast<bool*>(MemoryContextAllocHuge(CurrentMemoryContext, room * sizeof(bool)));
   RowReader rows;
-  OpenRows(&rows, check->index, check->directory, check->manifest,
-           static_cast<float*>(palloc(check->directory->row_bytes)), nullptr);
+  OpenRows(&rows, check->index, check->directory, check->manifest, NewRowScratch(*check->directory), nullptr);
   for (uint64 first = info.first_row; first < info.end_row && !check->recycled; first += room) {
     window.first = first;
     window.end = Min(first + room, info.end_row);

@@ -80,6 +80,15 @@ void MakeWalkCode(const WalkCodec& codec, const float* vector, std::uint8_t* to)
 [[nodiscard]] double Sq8Residual(const WalkCodec& codec, const float* vector,
                                  const std::uint8_t* code8) noexcept;
 
+/// No sets of bits with at least this cosine distance are nearer in Jaccard distance. With c common of a and b elements, the
+/// cosine similarity is s = c / sqrt(a b), the Jaccard similarity c / (a + b - c) <= s / (2 - s), equal if a = b: the distance
+/// is at least 2 d / (1 + d) for a cosine distance d. A share is taken off for what was rounded. Ascends.
+[[nodiscard]] inline double JaccardBound(double cosine_distance) noexcept {
+  constexpr double kRounding = 1e-6;
+  if (!(cosine_distance > 0.0)) return cosine_distance;  // also minus infinity: not known
+  return (2.0 - kRounding) * cosine_distance / (1.0 + cosine_distance);
+}
+
 /// A query prepared for one segment.
 class WalkQuery {
  public:
@@ -97,16 +106,23 @@ class WalkQuery {
 
   /// No vector whose code has this key is nearer than that, in the units of QueryDistance::Key() (beyond the error that was
   /// calibrated: WalkCodec::error). Ascends with `key`. -infinity if the error is not known.
-  [[nodiscard]] double LowerBound(float key) const noexcept { return LowerBound(key, error_); }
+  [[nodiscard]] double LowerBound(float key) const noexcept { return Scaled(LowerBound(key, error_)); }
   /// The same for a node of several rows; no nearer.
-  [[nodiscard]] double SharedLowerBound(float key) const noexcept { return LowerBound(key, shared_error_); }
-  /// About how far a vector is whose code has this key, in the same units.
+  [[nodiscard]] double SharedLowerBound(float key) const noexcept {
+    return Scaled(LowerBound(key, shared_error_));
+  }
+  /// From here on, lower bounds are of the Jaccard distance between sets of bits, which the metric's, cosine, stands for.
+  void BoundJaccard() noexcept { bounds_jaccard_ = true; }
+  /// About how far a vector is whose code has this key, in the units of the metric.
   [[nodiscard]] double Estimate(float key) const noexcept;
   /// About the least key whose lower bound is `distance`. Infinity if the error is not known.
   [[nodiscard]] float KeyOfBound(double distance) const noexcept;
 
  private:
   [[nodiscard]] double LowerBound(float key, double error) const noexcept;
+  [[nodiscard]] double Scaled(double bound) const noexcept {
+    return bounds_jaccard_ ? JaccardBound(bound) : bound;
+  }
   void KeysOfReals(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept;
   void PrepareReals(const WalkCodec& codec, const float* query, float* scratch) noexcept;
   void PrepareRealProduct(const WalkCodec& codec, const float* query, float* scratch) noexcept;
@@ -134,6 +150,7 @@ class WalkQuery {
   double rounding_ = 0.0;  ///< share of a distance that float32 may have rounded, in its kernel or the key's
   double error_ = 0.0;     ///< of that distance; infinity if not known
   double shared_error_ = 0.0;  ///< of nodes of several rows
+  bool bounds_jaccard_ = false;
 };
 
 }  // namespace tandem::vec

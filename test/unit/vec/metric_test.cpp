@@ -138,6 +138,18 @@ TEST(QueryDistance, KeepsOverflowOrderedBehindEverythingElse) {
   EXPECT_EQ(DistanceBetween(Metric::kInnerProduct, far, far), -static_cast<double>(kInfinity));
 }
 
+TEST(QueryDistance, GivesTheBitsOfTheFloatsThatHalvesAre) {
+  const std::vector<float> query = test::RandomVector(333, 1);
+  std::vector<Half> halves(333);
+  Kernels().to_halves(test::RandomVector(333, 2).data(), 333, halves.data());
+  std::vector<float> floats(333);
+  Kernels().to_floats(halves.data(), 333, floats.data());
+  for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine, Metric::kL1}) {
+    const QueryDistance distance(metric, query.data(), query.size());
+    EXPECT_EQ(distance.Key(halves.data()), distance.Key(floats.data()));
+  }
+}
+
 TEST(QueryDistance, RemembersWhatItWasMadeFor) {
   const std::vector<float> query = RandomVector(17, 1);
   const QueryDistance prepared(Metric::kL1, query.data(), query.size());

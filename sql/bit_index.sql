@@ -1,0 +1,86 @@
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS tandem;
+CREATE SCHEMA bit_index;
+SET search_path = bit_index, public;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/index_checks.sql'
+\set ECHO none
+\i :helpers
+\set ECHO all
+-- Indexes of bit strings by Hamming distance.
+
+CREATE FUNCTION pseudo_bits(seed int, bits int) RETURNS bit LANGUAGE sql IMMUTABLE AS $$
+  SELECT binary_quantize((SELECT array_agg(hashint4(seed * 16411 + i)::real) FROM generate_series(1, bits) i)::vector)
+$$;
+CREATE TABLE items (id int PRIMARY KEY, kind int, b bit(60));
+INSERT INTO items SELECT i, i % 50, pseudo_bits(i, 60) FROM generate_series(1, 1500) i;
+CREATE INDEX items_b ON items USING tandem (b bit_hamming_ops);
+CREATE INDEX items_sets ON items USING tandem (b bit_jaccard_ops);
+CREATE INDEX ON items (kind);
+INSERT INTO items SELECT i, i % 50, pseudo_bits(i, 60) FROM generate_series(1501, 2000) i;
+INSERT INTO items VALUES (3001, 1, NULL), (3002, 1, repeat('0', 60)::bit(60)), (3003, 2, repeat('1', 60)::bit(60));
+ANALYZE items;
+SELECT index_against_sort('SELECT id, b <~> pseudo_bits(7, 60) FROM items ORDER BY b <~> pseudo_bits(7, 60)');
+SELECT index_against_sort('SELECT id, pseudo_bits(7, 60) <~> b FROM items ORDER BY pseudo_bits(7, 60) <~> b');
+SELECT index_against_sort('SELECT id, b <~> pseudo_bits(7, 60) FROM items ORDER BY b <~> pseudo_bits(7, 60) LIMIT 10', false);
+SELECT filtered_against_sort('SELECT id, b <~> pseudo_bits(9, 60) FROM items WHERE kind = 7 ORDER BY b <~> pseudo_bits(9, 60)');
+SELECT index_against_sort('SELECT id, b <%> pseudo_bits(7, 60) FROM items ORDER BY b <%> pseudo_bits(7, 60)');
+SELECT index_against_sort('SELECT id, b <%> repeat(''0'', 60)::bit(60) FROM items ORDER BY b <%> repeat(''0'', 60)::bit(60)');
+-- through graphs, with a tail
+ALTER INDEX items_b SET (strategy = 'hnsw_batch');
+ALTER INDEX items_sets SET (strategy = 'hnsw_batch');
+CALL tandem_build('items_b');
+CALL tandem_build('items_sets');
+INSERT INTO items SELECT i, i % 50, pseudo_bits(i, 60) FROM generate_series(4001, 4100) i;
+SELECT graphs_against_sort('SELECT id, b <~> pseudo_bits(7, 60) FROM items ORDER BY b <~> pseudo_bits(7, 60)');
+SELECT filtered_against_sort('SELECT id, b <~> pseudo_bits(9, 60) FROM items WHERE kind = 7 ORDER BY b <~> pseudo_bits(9, 60)');
+DELETE FROM items WHERE id % 3 = 0;
+VACUUM items;
+SELECT graphs_against_sort('SELECT id, b <~> pseudo_bits(7, 60) FROM items ORDER BY b <~> pseudo_bits(7, 60)');
+SELECT graphs_against_sort('SELECT id, b <%> pseudo_bits(7, 60) FROM items ORDER BY b <%> pseudo_bits(7, 60)');
+SELECT graphs_against_sort('SELECT id, b <%> repeat(''0'', 60)::bit(60) FROM items ORDER BY b <%> repeat(''0'', 60)::bit(60)');
+SELECT count(*) FROM (SELECT tandem_verify(c, true) FROM unnest('{items_b,items_sets}'::regclass[]) c) v;
+SELECT indexname, metric, dimensions, vector_bytes < 100000 AS small FROM tandem_index_stats WHERE schemaname = 'bit_index' ORDER BY 1;
+
+-- rows of one byte, of odd numbers of bytes that cross pages, with many ties, and packed
+CREATE TABLE tiny (id int, b bit(3));
+INSERT INTO tiny SELECT i, pseudo_bits(i, 3) FROM generate_series(1, 1200) i;
+CREATE INDEX tiny_b ON tiny USING tandem (b bit_hamming_ops) WITH (strategy = 'hnsw_inline');
+INSERT INTO tiny SELECT i, pseudo_bits(i, 3) FROM generate_series(1201, 1300) i;
+SELECT graphs_against_sort('SELECT id, b <~> B''101'' FROM tiny ORDER BY b <~> B''101''');
+CREATE TABLE wide (id int, b bit(16000));
+INSERT INTO wide SELECT i, (pseudo_bits(i, 100)::text || repeat(CASE i % 3 WHEN 0 THEN '01' ELSE '10' END, 7950))::bit(16000) FROM generate_series(1, 60) i;
+CREATE INDEX wide_b ON wide USING tandem (b bit_hamming_ops) WITH (strategy = 'hnsw_inline');
+SELECT index_against_sort('SELECT id, b <~> repeat(''001'', 5334)::bit(16000) FROM wide ORDER BY b <~> repeat(''001'', 5334)::bit(16000)');
+CREATE TABLE odd (id int, b bit(1003));
+INSERT INTO odd SELECT i, pseudo_bits(i, 1003) FROM generate_series(1, 600) i;
+CREATE INDEX odd_b ON odd USING tandem (b bit_hamming_ops);
+SELECT index_against_sort('SELECT id, b <~> pseudo_bits(7, 1003) FROM odd ORDER BY b <~> pseudo_bits(7, 1003)');
+DELETE FROM odd WHERE id % 20 <> 0;
+VACUUM odd;
+SELECT index_against_sort('SELECT id, b <~> pseudo_bits(7, 1003) FROM odd ORDER BY b <~> pseudo_bits(7, 1003)');
+SELECT count(*) FROM (SELECT tandem_verify(c, true) FROM unnest('{tiny_b,wide_b,odd_b}'::regclass[]) c) v;
+
+-- signs of vectors, ordered anew by the vectors
+CREATE TABLE documents (id int, v vector(40));
+INSERT INTO documents SELECT i, pseudo_vector(i, 40) FROM generate_series(1, 1000) i;
+CREATE INDEX signs ON documents USING tandem ((binary_quantize(v)::bit(40)) bit_hamming_ops) WITH (strategy = 'hnsw_inline');
+INSERT INTO documents SELECT i, pseudo_vector(i, 40) FROM generate_series(1001, 1100) i;
+SELECT graphs_against_sort('SELECT id, binary_quantize(v)::bit(40) <~> binary_quantize(pseudo_vector(5, 40)) FROM documents ORDER BY binary_quantize(v)::bit(40) <~> binary_quantize(pseudo_vector(5, 40))');
+SET enable_seqscan = off;
+SELECT plan('SELECT id FROM (SELECT id, v FROM documents ORDER BY binary_quantize(v)::bit(40) <~> binary_quantize(pseudo_vector(5, 40)) LIMIT 200) r ORDER BY v <=> pseudo_vector(5, 40) LIMIT 3');
+SELECT id FROM (SELECT id, v FROM documents ORDER BY binary_quantize(v)::bit(40) <~> binary_quantize(pseudo_vector(5, 40)) LIMIT 200) r ORDER BY v <=> pseudo_vector(5, 40) LIMIT 1;
+RESET enable_seqscan;
+
+-- what is refused
+CREATE TABLE refused (b bit(16001), c varbit(10), v vector(3));
+CREATE INDEX ON refused USING tandem (b bit_hamming_ops);
+CREATE INDEX ON refused USING tandem (c bit_hamming_ops);
+CREATE INDEX ON refused USING tandem (v bit_hamming_ops);
+CREATE INDEX ON refused USING tandem ((binary_quantize(v)) bit_hamming_ops);
+INSERT INTO items VALUES (9001, 1, B'01');
+SET enable_seqscan = off;
+SELECT id FROM items ORDER BY b <~> B'01' LIMIT 1;
+RESET enable_seqscan;
+SELECT opcname, amvalidate(c.oid) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod WHERE amname = 'tandem' AND opcname LIKE 'bit%' ORDER BY 1;
+DROP SCHEMA bit_index CASCADE;

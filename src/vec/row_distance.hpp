@@ -1,0 +1,69 @@
+#pragma once
+// Exact distances to rows as an index stores them.
+
+#include <cstddef>
+
+#include "vec/bit_kernels.hpp"
+#include "vec/element.hpp"
+#include "vec/metric.hpp"
+
+namespace tandem::vec {
+
+/// Sets of bits have distances of their own. Graphs are built by the metric of zeros and ones that stands for each:
+///   Hamming   Metric::kL2, whose square, which is what keys are, is the number of bits that differ
+///   Jaccard   Metric::kCosine, which bounds it (JaccardBound())
+[[nodiscard]] constexpr bool IsJaccard(Metric metric, Element element) noexcept {
+  return element == Element::kBit && metric == Metric::kCosine;
+}
+
+/// QueryDistance for rows of any kind of element, with the very numbers of the operator of their type. Holds pointers to the
+/// query and to `room`, which must outlive it. Thread-safe: immutable.
+class RowDistance {
+ public:
+  RowDistance() noexcept = default;
+  /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it.
+  RowDistance(Metric metric, Element element, const float* query, std::size_t dimensions, void* room) noexcept
+      : distance_(metric, query, dimensions),
+        element_(element),
+        bits_(static_cast<const unsigned char*>(room)),
+        bit_kernels_(&CountBits()) {
+    if (element == Element::kBit) PackBits(query, dimensions, static_cast<unsigned char*>(room));
+  }
+
+  [[nodiscard]] static constexpr std::size_t RoomBytes(Element element, std::size_t dimensions) noexcept {
+    return element == Element::kBit ? BytesOf(element, dimensions) : 0;
+  }
+
+  /// row: as many elements as the query has, at any alignment.
+  [[nodiscard]] double Key(const void* row) const noexcept {
+    switch (element_) {
+      case Element::kFloat32:
+        return distance_.Key(static_cast<const float*>(row));
+      case Element::kFloat16:
+        return distance_.Key(static_cast<const Half*>(row));
+      case Element::kBit:
+        return BitKey(static_cast<const unsigned char*>(row));
+    }
+    return 0.0;
+  }
+
+  /// The operator's value for a key.
+  [[nodiscard]] double Distance(double key) const noexcept {
+    return element_ == Element::kBit ? key : distance_.Distance(key);
+  }
+
+ private:
+  [[nodiscard]] double BitKey(const unsigned char* row) const noexcept {
+    const std::size_t bytes = BytesOf(element_, distance_.dimensions());
+    if (IsJaccard(distance_.metric(), element_))
+      return JaccardDistance(bit_kernels_->overlap(bits_, row, bytes));
+    return static_cast<double>(bit_kernels_->hamming(bits_, row, bytes));
+  }
+
+  QueryDistance distance_;
+  Element element_ = Element::kFloat32;
+  const unsigned char* bits_ = nullptr;
+  const BitKernels* bit_kernels_ = nullptr;
+};
+
+}  // namespace tandem::vec

@@ -1,0 +1,112 @@
+#include "vec/element.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "unit/vec/guarded_pages.hpp"
+#include "unit/vec/reference.hpp"
+#include "vec/row_distance.hpp"
+#include "vec/walk_query.hpp"
+
+namespace tandem::vec {
+namespace {
+
+TEST(Element, BitsWidenToZerosAndOnesFirstBitFirst) {
+  const unsigned char bits[] = {0xA1, 0x80};
+  float widened[10];
+  Widen(Element::kBit, bits, 9, widened);
+  const float expected[] = {1, 0, 1, 0, 0, 0, 0, 1, 1};
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(widened[i], expected[i]) << i;
+}
+
+TEST(Element, PacksWhatWasWidenedAtEveryLength) {
+  std::mt19937 random(1);
+  for (std::size_t n = 1; n < 200; ++n) {
+    const std::size_t bytes = BytesOf(Element::kBit, n);
+    std::vector<unsigned char> bits(bytes);
+    for (unsigned char& byte : bits) byte = static_cast<unsigned char>(random());
+    bits.back() = static_cast<unsigned char>(bits.back() & (0xFF00U >> ((n - 1) % 8 + 1)));
+    std::vector<float> widened(n + 1, 7.0F);
+    Widen(Element::kBit, bits.data(), n, widened.data());
+    EXPECT_EQ(widened[n], 7.0F);
+    std::vector<unsigned char> packed(bytes);
+    PackBits(widened.data(), n, packed.data());
+    EXPECT_EQ(packed, bits) << n;
+  }
+}
+
+TEST(Element, RowsTakeAsManyBytesAsTheyNeed) {
+  EXPECT_EQ(BytesOf(Element::kFloat32, 3), 12U);
+  EXPECT_EQ(BytesOf(Element::kFloat16, 3), 6U);
+  EXPECT_EQ(BytesOf(Element::kBit, 8), 1U);
+  EXPECT_EQ(BytesOf(Element::kBit, 9), 2U);
+}
+
+/// Indexes and operators, and graphs and exact scans, must agree about every row.
+TEST(RowDistance, IsThatOfTheWidenedRow) {
+  const test::GuardedPages guarded(3);
+  std::mt19937 random(2);
+  for (const std::size_t n : {1U, 7U, 8U, 9U, 63U, 100U, 333U, 1003U}) {
+    for (const Element element : {Element::kFloat32, Element::kFloat16, Element::kBit}) {
+      const std::size_t bytes = BytesOf(element, n);
+      std::vector<unsigned char> row(bytes);
+      for (unsigned char& byte : row)
+        byte = static_cast<unsigned char>(random() & 0xBBU);  // finite, whatever it is
+      if (element == Element::kBit && n % 8 != 0)
+        row.back() = static_cast<unsigned char>(row.back() & (0xFF00U >> n % 8));
+      const void* stored = guarded.AtTheEnd(row.data(), bytes);
+      std::vector<float> widened(n);
+      Widen(element, stored, n, widened.data());
+      std::vector<float> query = test::RandomVector(n, 3);
+      if (element == Element::kBit) {
+        for (float& x : query) x = x > 0.0F ? 1.0F : 0.0F;
+      }
+      std::vector<unsigned char> room(RowDistance::RoomBytes(element, n));
+      for (const Metric metric : {Metric::kL1, Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+        if (element == Element::kBit && metric != Metric::kL2) continue;
+        const RowDistance distance(metric, element, query.data(), n, room.data());
+        const double expected = QueryDistance(metric, query.data(), n).Key(widened.data());
+        const double key = distance.Key(stored);
+        EXPECT_TRUE(key == expected || (key != key && expected != expected)) << n;
+      }
+    }
+  }
+}
+
+TEST(RowDistance, OfBitsIsTheNumberThatDifferOrTheShareNotInCommon) {
+  const float query[] = {1, 1, 0, 0, 1, 0, 0, 0, 1};
+  const unsigned char row[] = {0xA8, 0x00};  // 1 0 1 0 1 0 0 0 | 0
+  unsigned char room[2];
+  const RowDistance hamming(Metric::kL2, Element::kBit, query, 9, room);
+  EXPECT_EQ(hamming.Key(row), 3.0);
+  EXPECT_EQ(hamming.Distance(3.0), 3.0) << "no root";
+  const RowDistance jaccard(Metric::kCosine, Element::kBit, query, 9, room);
+  EXPECT_EQ(jaccard.Key(row), 1.0 - 2.0 / 5.0);
+  const unsigned char nothing[] = {0, 0};
+  EXPECT_EQ(jaccard.Key(nothing), 1.0) << "not NaN as under cosine";
+}
+
+TEST(JaccardBound, IsNeverAboveTheJaccardDistanceAndReachesItForSetsOfOneSize) {
+  for (std::uint64_t a = 1; a < 40; ++a) {
+    for (std::uint64_t b = 1; b < 40; ++b) {
+      for (std::uint64_t both = 0; both <= std::min(a, b); ++both) {
+        const double cosine =
+            CosineDistance(static_cast<float>(both), static_cast<float>(a), static_cast<float>(b));
+        const double jaccard = JaccardDistance({both, a, b});
+        ASSERT_LE(JaccardBound(cosine), jaccard);
+        if (a == b) {
+          ASSERT_NEAR(JaccardBound(cosine), jaccard, 2e-6);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(JaccardBound(-std::numeric_limits<double>::infinity()), -std::numeric_limits<double>::infinity());
+}
+
+}  // namespace
+}  // namespace tandem::vec
