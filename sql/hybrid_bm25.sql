@@ -4,6 +4,7 @@ CREATE SCHEMA hybrid_bm25;
 SET search_path = hybrid_bm25, public;
 
 -- BM25 against a plain computation from the words of every document.
+-- Seen to fail with: lengths in lexemes; frequencies too large by one; the second pass left out; a threshold twice as high.
 
 -- Real text: what the server says of its own objects, one by one, and in heaps, where words come again.
 CREATE TABLE texts (id int PRIMARY KEY, words text, doc tsvector);

@@ -4,6 +4,8 @@ CREATE SCHEMA hybrid_search;
 SET search_path = hybrid_search, public;
 
 -- Hybrid search against the same query written by hand.
+-- Seen to fail with: ranks of equals in the order of arrival; rows without direction among the neighbours; filters that are not checked; a
+-- text leg without the filter; frequencies of rows that row security hides.
 
 -- Documents of words with Zipf-like frequencies, each with a vector near those with the same words.
 CREATE TABLE docs (id int PRIMARY KEY, category int, title text, body tsvector, embedding vector(4));
