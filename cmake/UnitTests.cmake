@@ -21,7 +21,6 @@ if(TANDEM_SANITIZE OR CMAKE_CROSSCOMPILING)
   set(test_timeout_seconds 600)
 endif()
 
-set(precompiled)
 foreach(room IN LISTS TANDEM_TEST_ROOMS)
   file(GLOB room_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/unit/${room}/*_test.cpp)
   if(room_tests)
@@ -29,15 +28,6 @@ foreach(room IN LISTS TANDEM_TEST_ROOMS)
     target_include_directories(unit_${room} PRIVATE ${PROJECT_SOURCE_DIR}/test)
     target_include_directories(unit_${room} SYSTEM PRIVATE ${hnswlib_include})  # the reference of graph_recall_test
     target_link_libraries(unit_${room} PRIVATE tandem_core tandem_flags GTest::gtest_main)
-    if(TANDEM_SANITIZE)
-      # A second and more of each test file's time. Not in ordinary builds, which notice a header that is not included.
-      if(precompiled)
-        target_precompile_headers(unit_${room} REUSE_FROM ${precompiled})
-      else()
-        target_precompile_headers(unit_${room} PRIVATE <gtest/gtest.h> <algorithm> <random> <string> <thread> <vector>)
-        set(precompiled unit_${room})
-      endif()
-    endif()
     gtest_discover_tests(unit_${room} TEST_PREFIX ${room}. DISCOVERY_TIMEOUT 60
                          PROPERTIES TIMEOUT ${test_timeout_seconds})
   endif()

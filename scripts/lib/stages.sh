@@ -78,7 +78,7 @@ stage_unit() {
   local preset=$1 status=0
   tandem_sync "$TANDEM_WORK/unit" "${unit_paths[@]}"
   cd "$TANDEM_WORK/unit" || return
-  if ! cmake --preset "$preset" -DTANDEM_WARNINGS_AS_ERRORS=ON >"$STAGE_LOG/configure.log" 2>&1; then
+  if ! cmake --preset "$preset" ${CHECK_STRICT:+-DTANDEM_WARNINGS_AS_ERRORS=ON} >"$STAGE_LOG/configure.log" 2>&1; then
     result fail "configure"
     excerpt "$STAGE_LOG/configure.log"
     return
@@ -380,7 +380,7 @@ stage_pg() {
   if [[ -n ${TANDEM_DATA-} ]]; then folders+=("$TANDEM_DATA=/tandem/data:ro"); fi
   mapfile -t words < <(version_words)
   tandem_in_root "$TANDEM_PG_ROOT" "${folders[@]}" -- TANDEM_WORK=/tandem/work ${TANDEM_DATA:+TANDEM_DATA=/tandem/data} \
-    TANDEM_NO_INSTALL=1 TANDEM_JOBS="$TANDEM_JOBS" ${TANDEM_KEEP:+TANDEM_KEEP=1} \
+    TANDEM_NO_INSTALL=1 CHECK_STRICT=1 TANDEM_JOBS="$TANDEM_JOBS" ${TANDEM_KEEP:+TANDEM_KEEP=1} \
     /tandem/source/scripts/check "${words[@]}" >"$STAGE_LOG/check.log" 2>&1 || status=$?
   sed '$d; s/^/  /' "$STAGE_LOG/check.log"
   for file in "$work"/log/check/*.results; do
