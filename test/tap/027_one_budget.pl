@@ -1,8 +1,5 @@
 # One budget for graphs and for sets of rows: that memory goes from the one to the other and back, in use or not, and is never exceeded;
 # what is read meanwhile stays what it was; modes; where the border goes as the load changes; who sees what of it.
-#
-# Seen to fail with: nothing taken from graphs in use; a run of frames never put together; shares that do not move; counts that everybody
-# sees.
 use strict;
 use warnings;
 

@@ -1,7 +1,5 @@
 # What was hot before a restart is in memory first after it: a file that is written from time to time and at the end, whole or not at all, and
 # that is not believed if it is damaged or another server's. HAZARDS H34: it holds no names and no values.
-#
-# Seen to fail with: indexes loaded in the order of their names; a checksum that is not looked at; nothing written at a shutdown.
 use strict;
 use warnings;
 
