@@ -83,4 +83,8 @@ SET enable_seqscan = off;
 SELECT id FROM items ORDER BY b <~> B'01' LIMIT 1;
 RESET enable_seqscan;
 SELECT opcname, amvalidate(c.oid) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod WHERE amname = 'tandem' AND opcname LIKE 'bit%' ORDER BY 1;
+-- A domain hides no type without a length of its own.
+CREATE DOMAIN flags AS bit varying(10);
+CREATE TABLE of_domain (f flags);
+CREATE INDEX ON of_domain USING tandem (f bit_hamming_ops);
 DROP SCHEMA bit_index CASCADE;

@@ -110,4 +110,9 @@ PREPARE nearest(vector) AS SELECT id FROM items ORDER BY h <-> $1::halfvec LIMIT
 EXECUTE nearest(pseudo_vector(8, 20));
 DEALLOCATE nearest;
 RESET enable_seqscan;
+-- An operator class whose support function is for another type would have rows of another size read.
+CREATE OPERATOR CLASS mistaken_ops FOR TYPE halfvec USING tandem AS
+  OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops, FUNCTION 1 tandem_vector_l2_metric(internal);
+CREATE TABLE mistaken (v halfvec(3));
+CREATE INDEX ON mistaken USING tandem (v mistaken_ops);
 DROP SCHEMA halfvec_index CASCADE;

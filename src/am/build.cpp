@@ -40,7 +40,7 @@ struct BuildState {
 storage::IndexShape ShapeOf(Relation index) {
   // Bits count for eight dimensions to a byte in the flat relation, but graphs are built of a byte each.
   constexpr int kMaxIndexedBits = 16000;
-  if (TupleDescAttr(RelationGetDescr(index), 0)->atttypid == VARBITOID)
+  if (getBaseType(TupleDescAttr(RelationGetDescr(index), 0)->atttypid) == VARBITOID)
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("access method \"tandem\" does not index type bit varying"),
                     errhint("Index an expression that casts to bit(n).")));
@@ -53,6 +53,10 @@ storage::IndexShape ShapeOf(Relation index) {
   if (distance.element == vec::Element::kBit && dimensions > kMaxIndexedBits)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("an index cannot have more than %d bits", kMaxIndexedBits)));
+  if (!IsElementOf(index->rd_opcintype[0], distance.element))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+                    errmsg("support function %d of the operator class is for another type than %s",
+                           kMetricProc, format_type_be(index->rd_opcintype[0]))));
   CheckOptionsWithMetric(index, distance.metric);
   return {distance.metric, distance.element, static_cast<uint32>(dimensions)};
 }

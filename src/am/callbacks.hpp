@@ -27,6 +27,8 @@ constexpr uint16 kMetricProc = 1;
 constexpr uint16 kSupportProcs = 1;
 
 [[nodiscard]] Distance DistanceOf(Relation index);
+/// True if values of the type are made of it. The extension's types are told by their names, in whatever schema.
+[[nodiscard]] bool IsElementOf(Oid type, vec::Element element);
 
 // build.cpp
 /// Dimensions that the type of the index's column asks for, also through a domain; 0 if none.

@@ -145,6 +145,7 @@ policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index,
   segment.rows = (index.rows - Min(index.tail_rows, index.rows)) / index.segments;
   segment.admitted = static_cast<uint64>(share * static_cast<double>(segment.rows));
   segment.dimensions = index.dimensions;
+  segment.row_bytes = index.row_bytes;
   segment.m = index.m;
   segment.ef_search = index.ef_search;
   segment.wanted = static_cast<uint64>(wanted);
@@ -185,7 +186,7 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter
   FilteredSearchCost cost = {asked * map * cpu_operator_cost, 0.0, rows};
   if (situation.segments > 0) cost.first_rows = situation.ef_search;
   if (situation.segments == 0 ||
-      filter_rows <= static_cast<double>(policy::LargestExactSet(situation.dimensions))) {
+      filter_rows <= static_cast<double>(policy::LargestExactSet(situation.row_bytes))) {
     cost.startup += filter_rows * vector * cpu_operator_cost;
     return cost;
   }

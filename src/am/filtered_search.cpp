@@ -76,6 +76,7 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   situation.rows = segment.rows;
   situation.admitted = part.rows.size();
   situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
+  situation.row_bytes = storage::ViewOf(search.flat).directory->row_bytes;
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
   situation.wanted = search.wanted;
@@ -161,7 +162,7 @@ static void StartFiltered(Search* search, const float* query) {
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
   const uint32 dimensions = view.directory->dimensions;
-  if (!AlwaysByGraph() && (filtered->rows <= policy::LargestExactSet(dimensions) ||
+  if (!AlwaysByGraph() && (filtered->rows <= policy::LargestExactSet(view.directory->row_bytes) ||
                            !vec::IsCodable(view.directory->metric, query, dimensions))) {
     ScanWholeSet(search);
     CountExactParts(search);

@@ -2,10 +2,14 @@
 
 #include "pg/compat.hpp"
 
+#include <cstring>
+
 #include "am/callbacks.hpp"
 #include "am/options.hpp"
 
 extern "C" {
+#include "catalog/pg_type.h"
+#include "utils/syscache.h"
 PGDLLEXPORT Datum tandem_handler(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_vector_l2_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_vector_ip_metric(PG_FUNCTION_ARGS);
@@ -36,6 +40,16 @@ Distance DistanceOf(Relation index) {
   FmgrInfo* info = index_getprocinfo(index, 1, kMetricProc);
   const Datum distance = FunctionCall1Coll(info, InvalidOid, PointerGetDatum(nullptr));
   return *static_cast<const Distance*>(static_cast<const void*>(DatumGetPointer(distance)));
+}
+
+bool IsElementOf(Oid type, vec::Element element) {
+  if (type == BITOID || element == vec::Element::kBit) return type == BITOID && element == vec::Element::kBit;
+  const HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+  if (!HeapTupleIsValid(tuple)) return false;
+  const char* name = NameStr(reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typname);
+  const bool matches = std::strcmp(name, element == vec::Element::kFloat16 ? "halfvec" : "vector") == 0;
+  ReleaseSysCache(tuple);
+  return matches;
 }
 
 template <vec::Metric kMetric, vec::Element kElement>

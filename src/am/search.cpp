@@ -134,6 +134,7 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.tail_rows = view.rows - Min(view.rows, manifest.root.sealed_rows);
   situation.segments = manifest.segment_count;
   situation.dimensions = view.directory->dimensions;
+  situation.row_bytes = view.directory->row_bytes;
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
   situation.in_memory = shmem::FramesExist();
   situation.ef_search = EffectiveEf(search.index, manifest);

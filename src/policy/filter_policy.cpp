@@ -55,8 +55,8 @@ double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
   return (situation.in_memory ? in_memory : kNsPerPagedCode) + situation.dimensions * kNsPerByte;
 }
 
-double VectorNs(std::uint32_t dimensions) noexcept {
-  return kNsPerVector + static_cast<double>(dimensions * sizeof(float)) * kNsPerByte;
+double VectorNs(std::uint32_t row_bytes) noexcept {
+  return kNsPerVector + static_cast<double>(row_bytes) * kNsPerByte;
 }
 
 double WalkNs(const FilterSituation& situation) noexcept {
@@ -74,6 +74,7 @@ double StreamCost(const FilterSituation& situation) noexcept {
   whole.rows = situation.rows;
   whole.segments = 1;
   whole.dimensions = situation.dimensions;
+  whole.row_bytes = situation.row_bytes;
   whole.m = situation.m;
   whole.in_memory = situation.in_memory;
   whole.ef_search = EfOfTactic(FilterTactic::kStream, situation);
@@ -82,15 +83,15 @@ double StreamCost(const FilterSituation& situation) noexcept {
 
 }  // namespace
 
-std::uint64_t LargestExactSet(std::uint32_t dimensions) noexcept {
-  return static_cast<std::uint64_t>(kExactNs / VectorNs(dimensions));
+std::uint64_t LargestExactSet(std::uint32_t row_bytes) noexcept {
+  return static_cast<std::uint64_t>(kExactNs / VectorNs(row_bytes));
 }
 
 double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept {
   const auto admitted = static_cast<double>(situation.admitted);
   switch (tactic) {
     case FilterTactic::kVectors:
-      return admitted * VectorNs(situation.dimensions) / kNsPerUnit;
+      return admitted * VectorNs(situation.row_bytes) / kNsPerUnit;
     case FilterTactic::kCodes:
       return admitted * CodeNs(situation, kNsPerListedCode) / kNsPerUnit;
     case FilterTactic::kWalk:

@@ -17,6 +17,7 @@ struct FilterSituation {
   std::uint64_t rows = 0;  ///< in the segment's graph
   std::uint64_t admitted = 0;
   std::uint32_t dimensions = 0;
+  std::uint32_t row_bytes = 0;  ///< as in SearchSituation
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;
   std::uint64_t wanted = 0;  ///< rows that are expected to be asked for; 0: nobody knows
@@ -24,7 +25,7 @@ struct FilterSituation {
 };
 
 /// Sets of no more rows, over all of an index, are scored whole on full vectors: what they answer is exact.
-[[nodiscard]] std::uint64_t LargestExactSet(std::uint32_t dimensions) noexcept;
+[[nodiscard]] std::uint64_t LargestExactSet(std::uint32_t row_bytes) noexcept;
 
 /// In the units of search_policy.hpp, up to the first ten rows.
 [[nodiscard]] double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;

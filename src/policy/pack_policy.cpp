@@ -8,8 +8,9 @@ namespace {
 // Places in a packed blob have 32 bits; a quarter of that, so that ranges can still be joined.
 constexpr std::uint64_t kLargestSpan = std::uint64_t{1} << 30;
 
-bool IsPoor(const PackItem& item) noexcept {
-  return item.slots > 0 && item.live * 100 <= item.slots * kPoorPercent;
+bool IsPoor(const PackItem& item, std::uint64_t row_bytes) noexcept {
+  return item.slots > 0 && item.live * 100 <= item.slots * kPoorPercent &&
+         item.live * (row_bytes + kPackedRowBytes) * 100 <= item.slots * row_bytes * (100 - kLeastHadPercent);
 }
 
 /// A packed range without rows: it costs nothing to take along.
@@ -42,10 +43,13 @@ bool IsAbsorbed(const PackItem& item, const Window& window, std::uint64_t capaci
 }
 
 /// Poor items from `first` on, and packed ranges on both sides that are small against them.
-Window WindowAt(base::Span<const PackItem> items, std::uint32_t first, std::uint64_t capacity) noexcept {
+Window WindowAt(base::Span<const PackItem> items, std::uint32_t first,
+                const PackSettings& settings) noexcept {
+  const std::uint64_t capacity = settings.capacity_rows;
   const auto count = static_cast<std::uint32_t>(items.size());
   Window window{first, first};
-  while (window.end < count && (IsPoor(items[window.end]) || IsEmpty(items[window.end])) &&
+  while (window.end < count &&
+         (IsPoor(items[window.end], settings.row_bytes) || IsEmpty(items[window.end])) &&
          window.Fits(items[window.end], capacity)) {
     window.Add(items[window.end++]);
   }
@@ -75,11 +79,11 @@ PackPlan PlanPack(base::Span<const PackItem> items, const PackSettings& settings
   PackPlan plan;
   std::uint64_t most_freed = std::max<std::uint64_t>(settings.least_freed, 1) - 1;
   for (std::uint32_t i = 0; i < items.size();) {
-    if (!IsPoor(items[i])) {
+    if (!IsPoor(items[i], settings.row_bytes)) {
       ++i;
       continue;
     }
-    const Window window = WindowAt(items, i, settings.capacity_rows);
+    const Window window = WindowAt(items, i, settings);
     if (window.freed() > most_freed) {
       most_freed = window.freed();
       plan = {true, window.first, window.end};

@@ -16,6 +16,7 @@ struct PackItem {
 };
 
 struct PackSettings {
+  std::uint32_t row_bytes;      ///< of a vector; a packed one takes kPackedRowBytes more
   std::uint64_t capacity_rows;  ///< no blob gets more live rows, unless a single item has them
   std::uint64_t least_freed;    ///< fewer dead slots are not worth a publication; at least 1
 };
@@ -27,8 +28,11 @@ struct PackPlan {
   std::uint32_t end = 0;
 };
 
-/// An item is poor, and packed, when no more of its slots are alive.
+/// An item is poor, and packed, when no more of its slots are alive, and a quarter of its bytes at least would be had: a packed row
+/// takes some more, which tells for those of a few bits.
 constexpr std::uint64_t kPoorPercent = 50;
+constexpr std::uint64_t kLeastHadPercent = 25;
+constexpr std::uint64_t kPackedRowBytes = 4;
 /// A packed range is written again with a poor neighbour if it has at most so many times the neighbour's live rows: rows are
 /// written again for tidiness only when their blob grows by half at least.
 constexpr std::uint64_t kAbsorbedTimes = 2;

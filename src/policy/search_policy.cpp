@@ -25,7 +25,7 @@ constexpr double kReRanked = 20.0;
 constexpr double kNewShareOfLinks = 0.5;
 
 double BytesPerRow(const SearchSituation& situation) noexcept {
-  return static_cast<double>(situation.dimensions) * static_cast<double>(sizeof(float));
+  return static_cast<double>(situation.row_bytes);
 }
 
 double NsPerScannedRow(const SearchSituation& situation) noexcept {

@@ -204,8 +204,8 @@ void SetRange(Compaction* job, const policy::PackPlan& plan) {
 
 void Choose(Compaction* job) {
   const uint32 row_bytes = job->view->row_bytes;
-  const policy::PackSettings settings = {Max(Min(kMostRows, kMostVectorBytes / row_bytes), uint64{1}),
-                                         LeastFreed(row_bytes)};
+  const policy::PackSettings settings = {
+      row_bytes, Max(Min(kMostRows, kMostVectorBytes / row_bytes), uint64{1}), LeastFreed(row_bytes)};
   const policy::PackPlan plan = policy::PlanPack({job->items, job->part_count}, settings);
   if (plan.worth_it) SetRange(job, plan);
   job->phase = plan.worth_it ? Phase::kListing : Phase::kGiving;

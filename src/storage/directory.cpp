@@ -61,7 +61,7 @@ static void CheckMeta(Relation index, Page page) {
                            RelationGetRelationName(index), Meta(page)->element),
                     errhint("Install the version of the library that made the index, or drop the index.")));
   const auto element = static_cast<vec::Element>(Meta(page)->element);
-  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != RowBytesOf(element, Meta(page)->dimensions))
+  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != vec::BytesOf(element, Meta(page)->dimensions))
     ReportNotOurs(index, 0, "its row size contradicts its dimensions");
   if (Meta(page)->root.extents > kRootExtents)
     ReportNotOurs(index, 0, "it counts more extents than it has room for");

@@ -13,15 +13,16 @@ FilterSituation Make(std::uint64_t rows, double share, std::uint32_t dimensions 
   situation.rows = rows;
   situation.admitted = static_cast<std::uint64_t>(static_cast<double>(rows) * share);
   situation.dimensions = dimensions;
+  situation.row_bytes = 4 * dimensions;
   situation.in_memory = true;
   return situation;
 }
 
 TEST(FilterPolicy, ScoresSmallSetsExactly) {
-  EXPECT_GE(LargestExactSet(128), 1'000U);
-  EXPECT_LE(LargestExactSet(128), 2'000U);
-  EXPECT_LT(LargestExactSet(1'536), LargestExactSet(128));
-  EXPECT_GE(LargestExactSet(16'000), 10U);
+  EXPECT_GE(LargestExactSet(4 * 128), 1'000U);
+  EXPECT_LE(LargestExactSet(4 * 128), 2'000U);
+  EXPECT_LT(LargestExactSet(4 * 1'536), LargestExactSet(4 * 128));
+  EXPECT_GE(LargestExactSet(4 * 16'000), 10U);
 }
 
 // Broken once by a walk that costs the same whatever is admitted.

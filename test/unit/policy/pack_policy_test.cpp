@@ -24,7 +24,7 @@ PackItem Packed(std::uint64_t slots, std::uint64_t live, std::uint64_t span) {
 
 PackPlan Plan(const std::vector<PackItem>& items, std::uint64_t capacity = kUnlimited,
               std::uint64_t least = 1) {
-  return PlanPack({items.data(), items.size()}, {capacity, least});
+  return PlanPack({items.data(), items.size()}, {512, capacity, least});
 }
 
 void ExpectPlan(const PackPlan& plan, std::uint32_t first, std::uint32_t end) {
@@ -37,6 +37,16 @@ TEST(PackPolicy, LeavesWhatIsMostlyAliveAlone) {
   EXPECT_FALSE(Plan({}).worth_it);
   EXPECT_FALSE(Plan({Extents(100, 51), Packed(60, 31, 100), Extents(100, 100)}).worth_it);
   EXPECT_FALSE(Plan({Packed(0, 0, 1000), Packed(50, 50, 1000)}).worth_it);
+}
+
+TEST(PackPolicy, WritesNoMoreThanItFreesWhereRowsAreSmall) {
+  const std::vector<PackItem> items = {Extents(100, 15), Extents(100, 100), Extents(100, 50)};
+  ExpectPlan(PlanPack({items.data(), items.size()}, {8, kUnlimited, 1}), 0, 1);
+  const std::vector<PackItem> half = {Extents(100, 50)};
+  EXPECT_TRUE(PlanPack({half.data(), half.size()}, {8, kUnlimited, 1}).worth_it);
+  EXPECT_FALSE(PlanPack({half.data(), half.size()}, {1, kUnlimited, 1}).worth_it);
+  const std::vector<PackItem> few = {Extents(100, 15)};
+  EXPECT_TRUE(PlanPack({few.data(), few.size()}, {1, kUnlimited, 1}).worth_it);
 }
 
 TEST(PackPolicy, TakesNeighbouringPoorItemsTogether) {

@@ -16,6 +16,7 @@ SearchSituation Make(std::uint64_t rows, std::uint32_t dimensions, std::uint32_t
   situation.rows = rows;
   situation.segments = segments;
   situation.dimensions = dimensions;
+  situation.row_bytes = 4 * dimensions;
   return situation;
 }
 
