@@ -23,7 +23,23 @@ double ShareFor(const PatternCounts& shares, QueryPattern pattern) noexcept {
   return 0;
 }
 
+bool AreOfOneIndex(const IndexScans& a, const IndexScans& b) noexcept {
+  return a.index == b.index && a.database == b.database;
+}
+
 }  // namespace
+
+std::uint64_t ScansBetween(const IndexScans* before, std::size_t before_count, const IndexScans* now,
+                           std::size_t now_count) noexcept {
+  std::uint64_t sum = 0;
+  for (const IndexScans* index = now; index != now + now_count; index++) {
+    const IndexScans* last = std::find_if(before, before + before_count, [index](const IndexScans& other) {
+      return AreOfOneIndex(other, *index);
+    });
+    if (last != before + before_count && index->scans > last->scans) sum += index->scans - last->scans;
+  }
+  return sum;
+}
 
 const char* NameOf(QueryPattern pattern) noexcept {
   switch (pattern) {

@@ -1,9 +1,22 @@
 #pragma once
 // Where the border between the two caches should be: what the load of the last minutes is like, and how far to go towards what suits it.
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tandem::policy {
+
+/// A native index's scans so far, as the server counts them: on over restarts, unless somebody resets them.
+struct IndexScans {
+  std::uint32_t database;
+  std::uint32_t index;
+  std::uint64_t scans;
+};
+
+/// Scans between two looks, each of which has an index once. One that the look before did not have adds nothing, however many it
+/// has had in its life; nor does one whose count went down.
+[[nodiscard]] std::uint64_t ScansBetween(const IndexScans* before, std::size_t before_count,
+                                         const IndexScans* now, std::size_t now_count) noexcept;
 
 /// Queries by what they need, decayed.
 struct PatternCounts {

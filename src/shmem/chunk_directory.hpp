@@ -85,9 +85,8 @@ struct CachedSegmentStatus {
 };
 
 /// The directory in memory that all processes share, zeroed at first. Pool: Address(frame), Take(), TakeInExchange(), Keep(frame),
-/// GiveBack(frame), AnyRetired(), Retire(frames, count), SetOwner(frame, owner), OwnerOf(frame) and FindMovableRun(count), as
-/// in frame_pool.hpp. Times are seconds of a clock that never goes
-/// back, greater than 0.
+/// GiveBack(frame), AnyRetired(), IsForFilters(), Retire(frames, count), SetOwner(frame, owner), OwnerOf(frame) and
+/// FindMovableRun(count), as in frame_pool.hpp. Times are seconds of a clock that never goes back, greater than 0.
 ///
 /// A reader calls Attach() between Epochs::Enter() and Leave(), without a lock; IsFull() and MayHaveRoom() need none either.
 /// Everything else is done under the directory's lock: Find() and ReadStatus() shared, the others exclusive.
@@ -239,18 +238,18 @@ class ChunkDirectory {
 
   /// Of what GiveUp() would take first; 0 if there is nothing.
   [[nodiscard]] double LeastUtility(std::uint32_t now) const noexcept {
-    const std::uint32_t victim = LeastUseful(kNoSlot, 0, now);
+    const std::uint32_t victim = LeastUsefulWithChunks(now);
     return victim == kNoSlot ? 0 : UtilityOfChunk(shared_->slots[victim], now);
   }
 
   /// Takes about `count` frames away from what is worth least, in use or not. They can be had once readers have left.
   void GiveUp(std::uint32_t count, std::uint32_t now) const noexcept {
     while (count > 0) {
-      const std::uint32_t victim = LeastUseful(kNoSlot, 0, now);
+      const std::uint32_t victim = LeastUsefulWithChunks(now);
       if (victim == kNoSlot) return;
-      const std::uint32_t batch = std::min(count, kBatch);
-      if (Evict(victim, batch) < batch) Drop(victim);
-      count -= batch;
+      const std::uint32_t given = Evict(victim, std::min(count, kBatch));
+      if (shared_->slots[victim].cached_chunks == 0) Drop(victim);
+      count -= given;
     }
   }
 
@@ -349,22 +348,34 @@ class ChunkDirectory {
   [[nodiscard]] std::uint32_t FreeSlot(std::uint32_t now) const noexcept {
     for (std::uint32_t i = 0; i < kSlots; i++)
       if (shared_->hashes[i] == 0) return i;
-    const std::uint32_t victim = LeastUseful(kNoSlot, kIdleSeconds, now);
+    const std::uint32_t victim = LeastUsefulIdle(kNoSlot, now);
     if (victim != kNoSlot) Drop(victim);
     return victim;
   }
 
-  /// Of those that were not used for so long the one whose chunks are worth least, of several the longest unused; not `asker`.
-  /// kNoSlot: there is none.
-  [[nodiscard]] std::uint32_t LeastUseful(std::uint32_t asker, std::uint32_t idle_seconds,
-                                          std::uint32_t now) const noexcept {
+  /// Of those that were not used for kIdleSeconds; not `asker`.
+  [[nodiscard]] std::uint32_t LeastUsefulIdle(std::uint32_t asker, std::uint32_t now) const noexcept {
+    return LeastUseful(
+        [asker, now](std::uint32_t i, const Slot& slot) {
+          return i != asker && IdleSeconds(slot, now) >= kIdleSeconds;
+        },
+        now);
+  }
+
+  /// Used or not. One without chunks has nothing to give, and is being loaded: what it will be worth is not known.
+  [[nodiscard]] std::uint32_t LeastUsefulWithChunks(std::uint32_t now) const noexcept {
+    return LeastUseful([](std::uint32_t, const Slot& slot) { return slot.cached_chunks > 0; }, now);
+  }
+
+  /// Of those that `may_give` the one whose chunks are worth least, of several the longest unused. kNoSlot: there is none.
+  template <typename Predicate>
+  [[nodiscard]] std::uint32_t LeastUseful(Predicate may_give, std::uint32_t now) const noexcept {
     std::uint32_t found = kNoSlot;
     double least = 0;
     std::uint32_t longest = 0;
     for (std::uint32_t i = 0; i < kSlots; i++) {
-      if (shared_->hashes[i] == 0 || i == asker) continue;
+      if (shared_->hashes[i] == 0 || !may_give(i, shared_->slots[i])) continue;
       const std::uint32_t idle = IdleSeconds(shared_->slots[i], now);
-      if (idle < idle_seconds) continue;
       const double utility = UtilityOfChunk(shared_->slots[i], now);
       if (found != kNoSlot && (utility > least || (utility == least && idle <= longest))) continue;
       found = i;
@@ -380,7 +391,7 @@ class ChunkDirectory {
     if (frame != kNoFrame) return frame;
     // Frames that wait for a reader to leave come back by themselves; taking more away would only empty the cache.
     if (pool_.AnyRetired()) return kNoFrame;
-    const std::uint32_t victim = LeastUseful(asker, kIdleSeconds, now);
+    const std::uint32_t victim = pool_.IsForFilters() ? kNoSlot : LeastUsefulIdle(asker, now);
     if (victim == kNoSlot) {
       shared_->full_at.store(now, std::memory_order_relaxed);
       return kNoFrame;
@@ -472,7 +483,8 @@ class ChunkDirectory {
     slot.loads = 0;
     slot.evictions = 0;
     slot.load_us = 0;
-    slot.uses.store(0, std::memory_order_relaxed);
+    // Whoever makes it is about to use it: it is not the first to give way while it is loaded.
+    slot.uses.store(1, std::memory_order_relaxed);
     slot.used_at.store(now, std::memory_order_relaxed);
     shared_->hashes[index] = HashOf(key);
     const std::uint64_t generation = ++shared_->last_generation;

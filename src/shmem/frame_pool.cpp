@@ -161,12 +161,17 @@ BudgetShares Shares() {
   return SharesOfBudget(status.frames - status.free - status.filter, status.filter);
 }
 
+/// What is free, or comes free.
+bool AreForFilters(const BudgetShares& shares) {
+  return shares.graph.frames >= shares.graph.target && Now() <= pool->filters_want_until;
+}
+
 bool GraphsMayTake() {
   const BudgetShares shares = Shares();
   if (shares.graph.frames >=
       policy::MostFrames(shares.mode, policy::CacheSide::kGraph, shares.graph, shares.filter))
     return false;
-  return shares.graph.frames < shares.graph.target || Now() > pool->filters_want_until;
+  return !AreForFilters(shares);
 }
 
 void Reclaim() {
@@ -193,6 +198,10 @@ FramePoolStatus ReadFramePoolStatus() {
   return {status.frames, status.free, status.retired, status.filter};
 }
 
+void WatchFrames() {
+  if (FramesExist()) WatchMyEnd();
+}
+
 void EnterFrames() {
   if (!FramesExist()) return;
   WatchMyEnd();
@@ -209,7 +218,7 @@ void LeaveFrames() {
 
 uint32 TakeFrame(bool in_exchange) {
   if (!FramesExist() || taken_count == kMostTakenFrames) return kNoFrame;
-  WatchMyEnd();
+  Assert(watching_my_end);
   LWLockAcquire(lock, LW_EXCLUSIVE);
   if (lists.Status().free == 0 || !GraphsMayTake()) Reclaim();
   const uint32 frame = in_exchange || GraphsMayTake() ? lists.Take() : kNoFrame;
@@ -291,10 +300,18 @@ bool GraphsMayGrow() {
   if (!FramesExist()) return false;
   LWLockAcquire(lock, LW_SHARED);
   const BudgetShares shares = Shares();
-  const bool has_free = lists.Status().free > 0;
+  const bool has_free = lists.Status().free > 0 && !AreForFilters(shares);
   LWLockRelease(lock);
   const bool has_less = shares.graph.frames < shares.graph.target;
   return shares.mode == policy::BudgetMode::kIndependent ? has_free && has_less : has_free || has_less;
+}
+
+bool FreeFramesAreForFilters() {
+  if (!FramesExist()) return false;
+  LWLockAcquire(lock, LW_SHARED);
+  const bool are_for_filters = AreForFilters(Shares());
+  LWLockRelease(lock);
+  return are_for_filters;
 }
 
 BudgetShares ReadShares() {

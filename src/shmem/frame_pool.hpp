@@ -26,6 +26,9 @@ struct FramePoolStatus {
 };
 [[nodiscard]] FramePoolStatus ReadFramePoolStatus();
 
+/// What EnterFrames() does first, for who takes frames without having entered. May fail, so not under a lock.
+void WatchFrames();
+
 /// What a backend does between the two sees every frame that it finds unchanged. A store and a fence; no nesting. An error
 /// in between leaves by itself, at the latest when the (sub)transaction ends.
 void EnterFrames();
@@ -33,13 +36,15 @@ void LeaveFrames();
 
 /// What each cache has and should have; all 0 without frames.
 [[nodiscard]] BudgetShares ReadShares();
-/// True if there may be memory for graphs that none in use must give up: free, or what filters have above their target.
+/// True if there may be memory for graphs that none in use must give up: free and not meant for filters, or what those have above
+/// their target.
 [[nodiscard]] bool GraphsMayGrow();
 
 // For graphs:
 
 /// A frame for the caller's own use, contents undefined; kNoFrame if none is free, or graphs have as much as they may. Until KeepFrame() it belongs to this
-/// backend, and goes back at the end of the (sub)transaction or of the process. Not many at a time: kMostTakenFrames.
+/// backend, and goes back at the end of the (sub)transaction or of the process. Not many at a time: kMostTakenFrames. After
+/// WatchFrames() or EnterFrames().
 /// in_exchange: another one is about to be retired for it.
 [[nodiscard]] uint32 TakeFrame(bool in_exchange = false);
 constexpr uint32 kMostTakenFrames = 16;
@@ -49,6 +54,8 @@ void KeepFrame(uint32 frame);
 void GiveFrameBack(uint32 frame);
 /// Back to the pool once all readers that may see them have left. The caller has made sure that no new one can find them.
 void RetireFrames(const uint32* frames, uint32 count);
+/// True while graphs, which have their share, get none because of SayFiltersWant().
+[[nodiscard]] bool FreeFramesAreForFilters();
 /// True if frames wait for readers to leave.
 [[nodiscard]] bool AnyFrameRetired();
 /// Which chunk is in a frame; under the chunk directory's lock.

@@ -30,6 +30,7 @@ struct ServerPool {
   static void GiveBack(uint32 frame) { GiveFrameBack(frame); }
   static void Retire(const uint32* frames, uint32 count) { RetireFrames(frames, count); }
   static bool AnyRetired() { return AnyFrameRetired(); }
+  static bool IsForFilters() { return FreeFramesAreForFilters(); }
   static void SetOwner(uint32 frame, const FrameOwner& owner) { SetFrameOwner(frame, owner); }
   static FrameOwner OwnerOf(uint32 frame) { return OwnerOfFrame(frame); }
   static uint32 FindMovableRun(uint32 count) { return FindMovableFrames(count); }
@@ -161,6 +162,34 @@ float UsesToCount() {
   return ++uses % kUsesCounted == 0 ? kUsesCounted : 0;
 }
 
+struct Gift {
+  bool is_given;    ///< graphs have fewer frames now
+  bool is_cleared;  ///< what was beside free ones has moved
+};
+
+/// With the lock held: what others have given up since, or taken, is looked at under it, so that several who ask at once do not
+/// each get what is enough for all.
+Gift GiveFrames(uint32 count, double filter_utility, uint32 now) {
+  BudgetShares shares = ReadShares();
+  const FramePoolStatus status = ReadFramePoolStatus();
+  // Those come free by themselves.
+  if (status.retired >= count) return {false, false};
+  // What nobody could have is not made room for.
+  if (shares.filter.frames + count >
+      policy::MostFrames(shares.mode, policy::CacheSide::kFilter, shares.graph, shares.filter))
+    return {false, false};
+  if (status.free >= count) return {false, count > 1 && directory.ClearRun(count)};
+  shares.graph.least_utility = directory.LeastUtility(now);
+  shares.filter.least_utility = filter_utility;
+  if (status.free + status.retired >= count ||
+      !policy::TakesFromOther(shares.mode, shares.filter, shares.graph))
+    return {false, false};
+  // Those of graphs that are retired count as theirs.
+  const uint64 missing = count - status.free - status.retired;
+  directory.GiveUp(static_cast<uint32>(Min(missing, shares.graph.frames - shares.graph.floor)), now);
+  return {true, count > 1 && directory.ClearRun(count)};
+}
+
 template <typename Predicate>
 void Forget(Predicate matches) {
   if (lock == nullptr) return;
@@ -224,22 +253,14 @@ void ForgetSegmentsOf(Oid database) {
 
 bool GraphsGiveWay(Size bytes, double filter_utility) {
   if (lock == nullptr) return false;
-  BudgetShares shares = ReadShares();
-  const FramePoolStatus status = ReadFramePoolStatus();
+  // Moving a chunk takes a frame, and what that needs cannot be had under the lock.
+  WatchFrames();
   const auto count = static_cast<uint32>((bytes + kFrameBytes - 1) / kFrameBytes);
-  const uint32 now = Now();
-  // Those come free by themselves.
-  if (status.retired >= count) return false;
   LWLockAcquire(lock, LW_EXCLUSIVE);
-  shares.graph.least_utility = directory.LeastUtility(now);
-  shares.filter.least_utility = filter_utility;
-  const bool has_enough = status.free >= count;
-  const bool takes = !has_enough && policy::TakesFromOther(shares.mode, shares.filter, shares.graph);
-  if (takes) directory.GiveUp(count, now);
-  const bool clears = (has_enough || takes) && count > 1 && directory.ClearRun(count);
+  const Gift gift = GiveFrames(count, filter_utility, Now());
   LWLockRelease(lock);
-  if (takes) SayFiltersWant();
-  return takes || clears;
+  if (gift.is_given) SayFiltersWant();
+  return gift.is_given || gift.is_cleared;
 }
 
 uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room) {

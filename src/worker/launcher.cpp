@@ -278,5 +278,7 @@ void tandem_launcher_main(Datum /*argument*/) {
   worker::SetUpSignals(worker::OnTerminate::kLeaveQuietly);
   shmem::EnterLauncher();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+  // A snapshot of all statistics, if somebody has set that, is of one database; the launcher looks at indexes of all (rebalance.cpp).
+  SetConfigOption("stats_fetch_consistency", "cache", PGC_SUSET, PGC_S_OVERRIDE);
   worker::Run();
 }

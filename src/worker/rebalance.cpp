@@ -18,33 +18,29 @@ namespace tandem::worker {
 
 namespace {
 
-/// Sums over all indexes, since the server started.
+/// Sums over all indexes, since the server started; of those beside them each one's own, which are older.
 struct Totals {
+  static constexpr int kMostNative = shmem::kMostCounted * 4;
+
   uint64 vector_only;
   uint64 hybrid;
-  uint64 native_scans;   ///< of the indexes beside ours
-  uint64 filters_asked;  ///< of those, for searches of ours
+  uint64 filters_asked;  ///< of native indexes, by searches of ours
+  int native_count;
+  policy::IndexScans native[kMostNative];
 };
-
-struct NativeIndex {
-  Oid database;
-  Oid index;
-};
-
-constexpr int kMostNative = shmem::kMostCounted * 4;
 
 /// Indexes of ours on one table have the same ones beside them: each counts once.
-bool IsNew(const NativeIndex* seen, int count, const NativeIndex& index) {
-  for (int i = 0; i < count; i++)
-    if (seen[i].database == index.database && seen[i].index == index.index) return false;
-  return count < kMostNative;
+bool IsNew(const Totals& totals, Oid database, Oid index) {
+  for (int i = 0; i < totals.native_count; i++)
+    if (totals.native[i].database == database && totals.native[i].index == index) return false;
+  return totals.native_count < Totals::kMostNative;
 }
 
-Totals CountTotals() {
+void CountTotals(Totals* to) {
   auto* all = static_cast<shmem::SearchCounts*>(palloc(sizeof(shmem::SearchCounts) * shmem::kMostCounted));
-  auto* seen = static_cast<NativeIndex*>(palloc(sizeof(NativeIndex) * kMostNative));
-  int seen_count = 0;
-  Totals totals = {};
+  Totals& totals = *to;
+  totals.vector_only = totals.hybrid = totals.filters_asked = 0;
+  totals.native_count = 0;
   const int count = shmem::ReadAllSearchCounts(all);
   for (int i = 0; i < count; i++) {
     totals.vector_only += all[i].searches - Min(all[i].filtered, all[i].searches);
@@ -53,17 +49,15 @@ Totals CountTotals() {
     shmem::Siblings siblings;
     if (!shmem::ReadSiblings(all[i].database, all[i].index, &siblings)) continue;
     for (int j = 0; j < siblings.count; j++) {
-      const NativeIndex index = {all[i].database, siblings.indexes[j]};
-      if (!IsNew(seen, seen_count, index)) continue;
-      seen[seen_count++] = index;
-      totals.native_scans += pg::IndexScansOf(index.database, index.index);
+      const Oid index = siblings.indexes[j];
+      if (!IsNew(totals, all[i].database, index)) continue;
+      totals.native[totals.native_count++] = {all[i].database, index,
+                                              pg::IndexScansOf(all[i].database, index)};
     }
   }
   // What the server's statistics said is kept by the process until then.
   pgstat_clear_snapshot();
   pfree(all);
-  pfree(seen);
-  return totals;
 }
 
 /// What came since; nothing where numbers were reset.
@@ -72,7 +66,8 @@ double Since(uint64 before, uint64 now) {
 }
 
 policy::PatternCounts CountInterval(const Totals& before, const Totals& now) {
-  const double scans = Since(before.native_scans, now.native_scans);
+  const auto scans = static_cast<double>(
+      policy::ScansBetween(before.native, before.native_count, now.native, now.native_count));
   const double ours = Since(before.filters_asked, now.filters_asked);
   return {Since(before.vector_only, now.vector_only), Since(before.hybrid, now.hybrid),
           Max(0.0, scans - ours)};
@@ -112,15 +107,17 @@ TimestampTz NextAfter(TimestampTz at) {
 
 TimestampTz RebalanceIfDue() {
   static bool is_begun = false;
-  static Totals before;
+  static Totals looks[2];  // the last one, and this one, in turns
+  static int current;
   static TimestampTz last_at;
   if (!shmem::FramesExist()) return kNever;
   const TimestampTz now = GetCurrentTimestamp();
   if (is_begun && now < NextAfter(last_at)) return NextAfter(last_at);
-  const Totals totals = CountTotals();
-  if (is_begun) Round(before, totals);
+  const Totals& before = looks[current];
+  current = 1 - current;
+  CountTotals(&looks[current]);
+  if (is_begun) Round(before, looks[current]);
   is_begun = true;
-  before = totals;
   last_at = now;
   return NextAfter(now);
 }

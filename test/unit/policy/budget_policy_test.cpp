@@ -1,6 +1,6 @@
 // Where the border between the caches goes, on loads that are steady, mixed, and shifting.
 //
-// Seen to fail with: no margin for the current pattern; steps of the whole way.
+// Seen to fail with: no margin for the current pattern; steps of the whole way; counts of scans that go down.
 
 #include "policy/budget_policy.hpp"
 
@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <random>
+#include <vector>
 
 namespace tandem::policy {
 namespace {
@@ -85,6 +86,16 @@ TEST(BudgetPolicy, APauseChangesNothing) {
   for (int i = 0; i < 100; i++) balance.Interval({});
   EXPECT_EQ(balance.pattern, QueryPattern::kMetadataHeavy);
   EXPECT_DOUBLE_EQ(balance.share, 0.2);
+}
+
+TEST(BudgetPolicy, CountsScansOfWhatTheLookBeforeHad) {
+  const std::vector<IndexScans> before = {{1, 10, 500}, {1, 11, 1000}, {2, 10, 7}, {3, 30, 90}};
+  // One goes on, one was reset, one has the number of another database's, one has gone, one has come with all scans of its life.
+  const std::vector<IndexScans> now = {{1, 12, 1000000}, {2, 10, 9}, {1, 10, 530}, {1, 11, 20}};
+  EXPECT_EQ(ScansBetween(before.data(), before.size(), now.data(), now.size()), 32U);
+  EXPECT_EQ(ScansBetween(nullptr, 0, now.data(), now.size()), 0U);
+  EXPECT_EQ(ScansBetween(before.data(), before.size(), nullptr, 0), 0U);
+  EXPECT_EQ(ScansBetween(now.data(), now.size(), now.data(), now.size()), 0U);
 }
 
 TEST(BudgetPolicy, SharesAddUp) {

@@ -299,6 +299,50 @@ TEST_F(ChunkDirectoryTest, GivesUpWhatIsWorthLeastAlsoInUse) {
   EXPECT_EQ(directory_.LeastUtility(kStart), 0);
 }
 
+TEST_F(ChunkDirectoryTest, ASegmentThatIsBeingLoadedIsNotTheFirstToGiveWay) {
+  const CachedSegmentRef old = directory_.Make(KeyOf(1), 16, kStart);
+  for (std::uint32_t i = 0; i < 16; i++)
+    ASSERT_TRUE(directory_.FinishLoad(old, i, directory_.BeginLoad(old, i, kStart), 50));
+  constexpr std::uint32_t kLater = kStart + 60;  // two half-lives
+  const CachedSegmentRef fresh = directory_.Make(KeyOf(2), 10, kLater);
+  EXPECT_GT(directory_.LeastUtility(kLater), 0) << "that of the old one";
+  directory_.GiveUp(1, kLater);
+  EXPECT_EQ(CountChunks(old, 16, kLater - 60), 1U + 15);
+  ASSERT_TRUE(directory_.FinishLoad(fresh, 0, directory_.BeginLoad(fresh, 0, kLater), 50));
+  directory_.GiveUp(1, kLater);
+  EXPECT_EQ(CountChunks(old, 16, kLater - 60), 1U + 14);
+  EXPECT_EQ(CountChunks(fresh, 10, kLater), 1U + 1);
+}
+
+TEST_F(ChunkDirectoryTest, GivesUpAsMuchAsWasAskedFor) {
+  // The one worth least has fewer than that: the next one gives the rest.
+  const CachedSegmentRef small = directory_.Make(KeyOf(1), 3, kStart);
+  const CachedSegmentRef large = directory_.Make(KeyOf(2), 30, kStart);
+  ChunkTable table;
+  for (std::uint32_t i = 0; i < 3; i++)
+    ASSERT_TRUE(directory_.FinishLoad(small, i, directory_.BeginLoad(small, i, kStart), 50));
+  for (std::uint32_t i = 0; i < 30; i++)
+    ASSERT_TRUE(directory_.FinishLoad(large, i, directory_.BeginLoad(large, i, kStart), 50));
+  ASSERT_TRUE(directory_.Attach(large, kStart, &table, 10));
+  directory_.GiveUp(10, kStart);
+  EXPECT_EQ(directory_.Find(KeyOf(1)).generation, 0U) << "empty: its table goes, too";
+  EXPECT_EQ(CountChunks(large, 30, kStart), 1U + 30 - 7);
+}
+
+// A loader that gets nothing because filters are to have it takes nothing from anybody.
+TEST_F(ChunkDirectoryTest, EvictsNothingForWhatIsMeantForFilters) {
+  const CachedSegmentRef idle = directory_.Make(KeyOf(1), 30, kStart);
+  EXPECT_EQ(LoadAll(idle, 30, kStart), 30U);
+  const std::uint32_t now = kStart + kIdle;
+  const CachedSegmentRef fresh = directory_.Make(KeyOf(2), 20, now);
+  cache_.frames.are_for_filters = true;
+  EXPECT_FALSE(Load(fresh, 0, now));
+  EXPECT_TRUE(directory_.IsFull(now));
+  EXPECT_EQ(StatusOf(KeyOf(1)).evictions, 0U);
+  cache_.frames.are_for_filters = false;
+  EXPECT_EQ(LoadAll(fresh, 20, now + 1), 20U);
+}
+
 TEST_F(ChunkDirectoryTest, ClearsARunByMovingChunks) {
   // Ten small segments and one that stays, in turns, so that the small ones leave holes everywhere.
   const CachedSegmentRef ref = directory_.Make(KeyOf(1), 19, kStart);

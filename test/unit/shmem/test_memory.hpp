@@ -51,6 +51,7 @@ class TestFrames {
 
   [[nodiscard]] std::uint32_t Take() {
     const std::lock_guard<std::mutex> guard(lock_);
+    if (are_for_filters) return kNoFrame;
     if (lists_.Status().free == 0 && lists_.Status().retired > 0) lists_.Reclaim(epochs.OldestInside());
     return lists_.Take();
   }
@@ -99,6 +100,7 @@ class TestFrames {
   }
 
   Epochs epochs;
+  bool are_for_filters = false;  ///< what is free; not to be changed while threads run
 
   // What a test does in the middle of what the directory does; empty: nothing.
   std::function<void()> on_address;
@@ -138,6 +140,7 @@ struct TestPool {
     Hesitate();
   }
   [[nodiscard]] bool AnyRetired() const { return frames->Status().retired > 0; }
+  [[nodiscard]] bool IsForFilters() const { return frames->are_for_filters; }
   void SetOwner(std::uint32_t frame, const FrameOwner& owner) const { frames->SetOwner(frame, owner); }
   [[nodiscard]] FrameOwner OwnerOf(std::uint32_t frame) const { return frames->OwnerOf(frame); }
   [[nodiscard]] std::uint32_t FindMovableRun(std::uint32_t count) const {
