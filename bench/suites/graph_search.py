@@ -164,7 +164,7 @@ class Floor:
         chosen = np.random.default_rng(context.options.seed).integers(data.rows, size=(data.queries, 1), dtype=np.int32)
         formats.write_vectors(keys, chosen, "<i4")
         self.queries = {
-            "only takes the vector": dict(sql="SELECT vector_dims($1)", queries=data.path("query.fvecs")),
+            "only takes the vector": dict(sql="SELECT vector_dims($1::vector)", queries=data.path("query.fvecs")),
             "looks up a key": dict(sql="SELECT id FROM items WHERE id = $1", params=keys, expect="items_id",
                                    setup="SET enable_seqscan = off"),
         }

@@ -55,8 +55,8 @@ storage::IndexShape ShapeOf(Relation index) {
                     errmsg("an index cannot have more than %d bits", kMaxIndexedBits)));
   if (!IsElementOf(index->rd_opcintype[0], distance.element))
     ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-                    errmsg("support function %d of the operator class is for another type than %s",
-                           kMetricProc, format_type_be(index->rd_opcintype[0]))));
+                    errmsg("support function %d of the operator class is for vectors of another type",
+                           kMetricProc)));
   CheckOptionsWithMetric(index, distance.metric);
   return {distance.metric, distance.element, static_cast<uint32>(dimensions)};
 }
