@@ -180,9 +180,7 @@ class Run:
             self.context.fail("%s, %s queries: %d rows too few in %d answers" % (condition, kind.name, missing, done))
         self.short += missing
         self.searches += done
-        # The client counts what was found of K, the truth has no more than there are.
-        figures = dict(share=len(matching) / data.rows, tactic=self._tactic(sql, kind), recall=line["recall"] * K / wanted
-                       if len(matching) < K else line["recall"], p50_us=line["p50_us"])
+        figures = dict(share=len(matching) / data.rows, tactic=self._tactic(sql, kind), recall=line["recall"], p50_us=line["p50_us"])
         self.context.record("filtered recall", data, condition=condition, queries=kind.name, k=K, searches=done, **figures)
         return figures
 
