@@ -97,6 +97,8 @@ constexpr pg::Holder kHolder = {LetGo};
 
 void WatchMyEnd() {
   if (watching_my_end) return;
+  // A loader need not have been a reader before.
+  WatchFrames();
   pg::WatchEnds(kHolder);
   watching_my_end = true;
 }
@@ -111,6 +113,7 @@ CachedSegmentRef FindWhole(const SegmentKey& key, uint32 chunks, bool* is_anothe
 
 CachedSegmentRef MakeSegment(const SegmentKey& key, uint32 chunks, uint32 now) {
   bool is_another;
+  WatchMyEnd();
   LWLockAcquire(lock, LW_EXCLUSIVE);
   CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
   if (is_another) directory.Forget([&key](const SegmentKey& other) { return other == key; });
