@@ -167,7 +167,7 @@ class Run:
 
     def _one(self, condition, matching, kind, searches):
         db, data = self.db, self.data
-        truth = self._truth(matching, kind)
+        truth = graphs.truth_of(self.context, data, self.folder, keep=lambda ids: np.isin(ids, matching), path=kind.path)
         sql = "SELECT id FROM items WHERE %s ORDER BY embedding %s $1 LIMIT %d" % (
             condition, graphs.OPERATORS[data.metric][0], K)
         rounds = max(1, -(-searches // kind.count)) if self.context.options.scale >= 0.5 else 1
@@ -183,16 +183,6 @@ class Run:
         figures = dict(share=len(matching) / data.rows, tactic=self._tactic(sql, kind), recall=line["recall"], p50_us=line["p50_us"])
         self.context.record("filtered recall", data, condition=condition, queries=kind.name, k=K, searches=done, **figures)
         return figures
-
-    def _truth(self, matching, kind):
-        labels = np.zeros((self.data.rows, 1), "<i4")
-        labels[matching] = 1
-        names = {key: os.path.join(self.folder, key) for key in ("labels", "params", "out_ids", "out_distances")}
-        formats.write_vectors(names["labels"], labels, "<i4")
-        formats.write_vectors(names["params"], np.ones((kind.count, 1), "<i4"), "<i4")
-        self.context.tools.json("tandem-bench-truth", base=self.data.path("base.fvecs"), query=kind.path,
-                                metric=self.data.metric, k=K, threads=2, **names)
-        return names["out_ids"]
 
     def _tactic(self, sql, kind):
         vector = "[%s]" % ",".join(map(repr, map(float, formats.read_vectors(kind.path)[0])))

@@ -152,15 +152,17 @@ def by_graph(db, data, table="items"):
     return found is not None and int(found[1]) > 0
 
 
-def truth_of(context, data, folder, rows=None, keep=None, queries=None):
-    """Ground truth of the first `rows` rows, or of those for which keep(id) holds; of the first `queries` queries, or all."""
+def truth_of(context, data, folder, rows=None, keep=None, queries=None, path=None):
+    """Ground truth of the first `rows` rows, or of those for which keep(ids), of an array, holds; of the first `queries` queries of
+    the set, or of the file at `path`, or all."""
+    query = path or data.path("query.fvecs")
     ids = os.path.join(folder, "gt.ivecs")
-    options = dict(base=data.path("base.fvecs"), query=data.path("query.fvecs"), metric=data.metric, k=10,
+    options = dict(base=data.path("base.fvecs"), query=query, metric=data.metric, k=10,
                    out_ids=ids, out_distances=os.path.join(folder, "gt.fvecs"), limit=rows, queries=queries, threads=2)
     if keep is not None:
-        labels = np.array([[int(keep(i))] for i in range(rows or data.rows)], "<i4")
+        labels = keep(np.arange(rows or data.rows)).astype("<i4")[:, None]
         formats.write_vectors(os.path.join(folder, "label.ivecs"), labels, "<i4")
-        formats.write_vectors(os.path.join(folder, "param.ivecs"), np.ones((data.queries, 1), "<i4"), "<i4")
+        formats.write_vectors(os.path.join(folder, "param.ivecs"), np.ones((len(formats.read_vectors(query)), 1), "<i4"), "<i4")
         options.update(labels=os.path.join(folder, "label.ivecs"), params=os.path.join(folder, "param.ivecs"))
     context.tools.json("tandem-bench-truth", **options)
     return ids

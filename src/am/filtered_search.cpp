@@ -113,8 +113,7 @@ static void AddSegment(Search* search, uint32 i, const float* query) {
   }
   CountTactic(&search->report, tactic);
   const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
-  const uint32 at = search->stream_count++;
-  GraphStream* stream = &search->streams[at];
+  GraphStream* stream = &search->streams[search->stream_count++];
   stream->part = part;
   stream->filtered = static_cast<FilteredStream*>(palloc0(sizeof(FilteredStream)));
   stream->filtered->segment = i;
@@ -122,7 +121,6 @@ static void AddSegment(Search* search, uint32 i, const float* query) {
   stream->filtered->tactic = tactic;
   static_cast<void>(
       OpenStream(search, filtered->scans[i], query, policy::EfOfTactic(tactic, situation), stream));
-  AddToHandles(&search->handles, at, stream->scan);
   MemoryContextSwitchTo(old_context);
 }
 
@@ -286,16 +284,12 @@ static bool StepStream(Search* search, GraphStream* stream) {
 }
 
 bool WalkByTurns(Search* search) {
-  GraphHandles walks;
-  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
-  walks.scans = static_cast<SegmentScan**>(palloc(search->stream_count * sizeof(SegmentScan*)));
-  walks.searches = static_cast<SegmentSearch**>(palloc(search->stream_count * sizeof(SegmentSearch*)));
-  walks.readers = static_cast<SegmentReader**>(palloc(search->stream_count * sizeof(SegmentReader*)));
-  MemoryContextSwitchTo(old_context);
+  const GraphHandles& walks = search->handles;
   GraphStream* const end = search->streams + search->stream_count;
   uint32 count = 0;
   for (GraphStream* stream = search->streams; stream != end; stream++)
-    if (stream->filtered->tactic == policy::FilterTactic::kWalk) AddToHandles(&walks, count++, stream->scan);
+    if (stream->filtered->tactic == policy::FilterTactic::kWalk)
+      AddToHandles(&search->handles, count++, stream->scan);
   if (count < 2) return true;
   for (GraphStream* stream = search->streams; stream != end; stream++) {
     if (stream->filtered->tactic != policy::FilterTactic::kWalk) continue;

@@ -77,7 +77,7 @@ struct GraphStream {
   }
 };
 
-/// What the streams are made of, in the form in which several are walked together.
+/// What the streams are made of, in the form in which several are walked together; by a filter, of those only that are.
 struct GraphHandles {
   SegmentScan** scans;
   SegmentSearch** searches;

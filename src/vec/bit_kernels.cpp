@@ -3,16 +3,12 @@
 #include "vec/bit_kernels.hpp"
 
 #include "vec/bit_kernels_internal.hpp"
+#include "vec/kernel_sets.hpp"
 
 namespace tandem::vec {
 namespace {
 
-struct AvailableSets {
-  const BitKernels* sets[3] = {};
-  std::size_t count = 0;
-
-  void Append(const BitKernels& kernels) noexcept { sets[count++] = &kernels; }
-};
+using AvailableSets = internal::KernelSets<BitKernels>;
 
 AvailableSets DetectSets() noexcept {
   AvailableSets available;
@@ -35,11 +31,11 @@ const AvailableSets& Sets() noexcept {
 }  // namespace
 
 const BitKernels& CountBits() noexcept {
-  return *Sets().sets[0];
+  return Sets().best();
 }
 
 base::Span<const BitKernels* const> AvailableBitKernels() noexcept {
-  return {Sets().sets, Sets().count};
+  return Sets().all();
 }
 
 }  // namespace tandem::vec

@@ -3,16 +3,12 @@
 #include "vec/code_kernels.hpp"
 
 #include "vec/code_kernels_internal.hpp"
+#include "vec/kernel_sets.hpp"
 
 namespace tandem::vec {
 namespace {
 
-struct AvailableSets {
-  const CodeKernels* sets[4] = {};
-  std::size_t count = 0;
-
-  void Append(const CodeKernels& kernels) noexcept { sets[count++] = &kernels; }
-};
+using AvailableSets = internal::KernelSets<CodeKernels>;
 
 AvailableSets DetectSets() noexcept {
   AvailableSets available;
@@ -39,11 +35,11 @@ const AvailableSets& Sets() noexcept {
 }  // namespace
 
 const CodeKernels& CodeKernelsForCpu() noexcept {
-  return *Sets().sets[0];
+  return Sets().best();
 }
 
 base::Span<const CodeKernels* const> AvailableCodeKernels() noexcept {
-  return {Sets().sets, Sets().count};
+  return Sets().all();
 }
 
 }  // namespace tandem::vec

@@ -2,14 +2,7 @@
 
 #if defined(__x86_64__)
 
-// GCC 12 takes the deliberately undefined operands inside its own AVX-512 header for a mistake.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#pragma GCC diagnostic pop
+#include "vec/avx512_intrinsics.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -7,16 +7,12 @@
 #endif
 
 #include "vec/kernels_internal.hpp"
+#include "vec/kernel_sets.hpp"
 
 namespace tandem::vec {
 namespace {
 
-struct AvailableSets {
-  const DistanceKernels* sets[3] = {};
-  std::size_t count = 0;
-
-  void Append(const DistanceKernels& kernels) noexcept { sets[count++] = &kernels; }
-};
+using AvailableSets = internal::KernelSets<DistanceKernels>;
 
 #if defined(__x86_64__)
 /// clang 14 does not let one ask for it by name.
@@ -53,11 +49,11 @@ const AvailableSets& Sets() noexcept {
 }  // namespace
 
 const DistanceKernels& Kernels() noexcept {
-  return *Sets().sets[0];
+  return Sets().best();
 }
 
 base::Span<const DistanceKernels* const> AvailableKernels() noexcept {
-  return {Sets().sets, Sets().count};
+  return Sets().all();
 }
 
 }  // namespace tandem::vec

@@ -30,6 +30,18 @@ async function usesIndex(table, name) {
   return JSON.stringify(plan.rows).includes(name);
 }
 
+// What both call the distances, and the order by each.
+const distances = [
+  ['l2Distance', 'embedding', target, order.l2],
+  ['l2Distance', 'half', target, order.l2],
+  ['l2Distance', 'sparse', new SparseVector(target), order.l2],
+  ['maxInnerProduct', 'embedding', target, order.inner],
+  ['cosineDistance', 'embedding', target, order.cosine],
+  ['l1Distance', 'embedding', target, order.l1],
+  ['hammingDistance', 'bits', '101', order.hamming],
+  ['jaccardDistance', 'bits', '101', order.jaccard],
+];
+
 // ---- knex ----
 
 const knex = Knex({ client: 'pg', connection: {}, searchPath: ['mappers', 'public'], pool: { min: 1, max: 1 } });
@@ -60,16 +72,7 @@ await test('knex: an index', async () => {
   assert.ok(await usesIndex('knex_items', 'knex_embedding_idx'));
 });
 
-for (const [name, column, to, expected] of [
-  ['l2Distance', 'embedding', target, order.l2],
-  ['l2Distance', 'half', target, order.l2],
-  ['l2Distance', 'sparse', new SparseVector(target), order.l2],
-  ['maxInnerProduct', 'embedding', target, order.inner],
-  ['cosineDistance', 'embedding', target, order.cosine],
-  ['l1Distance', 'embedding', target, order.l1],
-  ['hammingDistance', 'bits', '101', order.hamming],
-  ['jaccardDistance', 'bits', '101', order.jaccard],
-]) {
+for (const [name, column, to, expected] of distances) {
   await test(`knex: ${name} of ${column}`, async () =>
     assert.deepEqual(ids(await knex('knex_items').orderBy(knex[name](column, to)).limit(5)), expected));
 }
@@ -103,16 +106,7 @@ await test('kysely: an index', async () => {
   assert.ok(await usesIndex('kysely_items', 'kysely_embedding_idx'));
 });
 
-for (const [name, column, to, expected] of [
-  ['l2Distance', 'embedding', target, order.l2],
-  ['l2Distance', 'half', target, order.l2],
-  ['l2Distance', 'sparse', new SparseVector(target), order.l2],
-  ['maxInnerProduct', 'embedding', target, order.inner],
-  ['cosineDistance', 'embedding', target, order.cosine],
-  ['l1Distance', 'embedding', target, order.l1],
-  ['hammingDistance', 'bits', '101', order.hamming],
-  ['jaccardDistance', 'bits', '101', order.jaccard],
-]) {
+for (const [name, column, to, expected] of distances) {
   await test(`kysely: ${name} of ${column}`, async () => {
     const query = kysely.selectFrom('kysely_items').selectAll().orderBy(kyselyDistance[name](column, to)).limit(5);
     assert.deepEqual(ids(await query.execute()), expected);
