@@ -3,7 +3,7 @@
 #
 # Seen to fail with: all rows taken for settled; keys without the value, or without the native index; keys compared by their hash;
 # operators that are not IMMUTABLE kept; samples of gin_fuzzy_search_limit kept, at once and in mid-scan; rows that are not settled left
-# out; pointers in keys; parts of operands that were not asked; rows of the graph in the rest.
+# out; pointers in keys; parts of operands that were not asked; rows of the graph in the rest; first batches of walks by turns passed over.
 use strict;
 use warnings;
 
@@ -45,8 +45,35 @@ collisions() if has_stop_points();
 one_old_transaction();
 serializable();
 pins();
+walks_by_turns();
 $node->stop;
 done_testing();
+
+# Several segments that are all walked: what each finds first is among the answers.
+sub walks_by_turns {
+  $node->safe_psql('postgres', <<'SQL');
+SET tandem.build_memory = '16MB';
+CREATE TABLE walked (id int, tag int, v vector(4)) WITH (autovacuum_enabled = off);
+INSERT INTO walked SELECT i, i % 100, ARRAY[hashint4(i) % 1000, hashint4(-i) % 1000, hashint4(i # 12345678) % 1000, hashint4(i + 7654321) % 1000]::vector
+  FROM generate_series(1, 200000) AS i;
+CREATE INDEX walked_v ON walked USING tandem (v vector_l2_ops) WITH (strategy = hnsw_inline, m = 4, ef_construction = 16, ef_search = 40);
+CREATE INDEX ON walked (tag);
+VACUUM ANALYZE walked;
+SELECT tandem_prewarm('walked_v');
+SQL
+  my $query = "SELECT id FROM walked WHERE tag < 20 ORDER BY v <-> '[10,20,30,40]' LIMIT 20";
+  my $plan = $node->safe_psql('postgres', "EXPLAIN (ANALYZE, VERBOSE) $query");
+  like($plan, qr/Filtered Walks: [2-9]/, 'several segments are walked by a filter');
+  my $found = $node->safe_psql('postgres', <<"SQL");
+CREATE TEMP TABLE by_walks AS $query;
+SET tandem.enable_custom_scan = off;
+SET enable_seqscan = on;
+SET enable_sort = on;
+CREATE TEMP TABLE by_sort AS $query;
+SELECT count(*) FROM by_walks JOIN by_sort USING (id);
+SQL
+  cmp_ok($found, '>=', 16, "of the nearest 20 they find $found");
+}
 
 sub has_stop_points {
   my ($status) = $node->psql('postgres', "SET tandem.stop_points = 'always-graph=on'");
