@@ -1,7 +1,7 @@
 # Builds and installs the tandem extension through PGXS.
 #
 #   make                build the module
-#   make install        install module, control file and extension scripts
+#   make install        install module, control files and extension scripts
 #   make check-sql      regress and isolation tests on a throw-away server
 #   make check-tap      crash, restart and standby tests
 #   make check-all      all tests: the same as scripts/check
@@ -12,8 +12,8 @@
 # TANDEM_STOP_POINTS=1 compiles in the named stop points that the race and crash tests use; TANDEM_CXXFLAGS=… come last.
 
 MODULE_big = tandem
-EXTENSION  = tandem
-DATA       = $(wildcard extension/tandem--*.sql)
+EXTENSION  = tandem tandem_pgvector
+DATA       = $(wildcard extension/*--*.sql)
 
 SOURCES = $(sort $(wildcard src/*.cpp src/*/*.cpp))
 OBJS    = $(SOURCES:.cpp=.o)

@@ -4,6 +4,15 @@
 -- Objects are created by plain CREATE and without schema: the extension can be installed in any schema, and a planted
 -- object of the same name makes the installation fail instead of being adopted.
 
+-- Where pgvector has these names already, says what to do.
+
+CREATE FUNCTION tandem_check_schema() RETURNS void
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+
+SELECT tandem_check_schema();
+
+DROP FUNCTION tandem_check_schema();
+
 -- Section 1: type vector ---------------------------------------------------------------------------------------------
 
 CREATE TYPE vector;
@@ -51,6 +60,12 @@ CREATE FUNCTION tandem_distance_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'tandem_distance_support' LANGUAGE C STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION tandem_distance_support(internal) IS 'planner support for distance functions';
+
+-- Tells the planner where a cast has nothing to check.
+CREATE FUNCTION tandem_typmod_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'tandem_typmod_support' LANGUAGE C STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_typmod_support(internal) IS 'planner support for casts that check dimensions';
 
 CREATE FUNCTION l2_distance(vector, vector) RETURNS float8
 	AS 'MODULE_PATHNAME', 'tandem_l2_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
@@ -216,7 +231,8 @@ COMMENT ON AGGREGATE sum(vector) IS 'element-wise sum of all vectors';
 -- Section 4: casts ---------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION vector(vector, integer, boolean) RETURNS vector
-	AS 'MODULE_PATHNAME', 'tandem_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'tandem_vector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+	SUPPORT tandem_typmod_support;
 
 COMMENT ON FUNCTION vector(vector, integer, boolean) IS 'check the number of dimensions';
 
@@ -584,7 +600,8 @@ CREATE AGGREGATE sum(halfvec) (
 COMMENT ON AGGREGATE sum(halfvec) IS 'element-wise sum of all vectors';
 
 CREATE FUNCTION halfvec(halfvec, integer, boolean) RETURNS halfvec
-	AS 'MODULE_PATHNAME', 'tandem_halfvec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'tandem_halfvec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+	SUPPORT tandem_typmod_support;
 
 COMMENT ON FUNCTION halfvec(halfvec, integer, boolean) IS 'check the number of dimensions';
 
@@ -876,7 +893,8 @@ CREATE FUNCTION sparsevec_negative_inner_product(sparsevec, sparsevec) RETURNS f
 COMMENT ON FUNCTION sparsevec_negative_inner_product(sparsevec, sparsevec) IS 'implementation of <#> operator';
 
 CREATE FUNCTION sparsevec(sparsevec, integer, boolean) RETURNS sparsevec
-	AS 'MODULE_PATHNAME', 'tandem_sparsevec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'tandem_sparsevec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+	SUPPORT tandem_typmod_support;
 
 COMMENT ON FUNCTION sparsevec(sparsevec, integer, boolean) IS 'check the number of dimensions';
 

@@ -8,6 +8,8 @@
 #include "planner/explain.hpp"
 #include "planner/scan_path.hpp"
 #include "shmem/parts.hpp"
+#include "sqlapi/operators.hpp"
+#include "sqlapi/pgvector_commands.hpp"
 #include "worker/launcher.hpp"
 #include "worker/utility_hook.hpp"
 
@@ -26,6 +28,8 @@ void _PG_init(void) {
   pg::RegisterSettings();
   pg::RegisterStopPoints();
   MarkGUCPrefixReserved("tandem");
+  sqlapi::RegisterOperators();
+  sqlapi::InstallPgvectorCommands();
   planner::RegisterExplain();
   planner::RegisterScanPaths();
   if (!process_shared_preload_libraries_in_progress) return;

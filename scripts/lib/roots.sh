@@ -17,7 +17,7 @@ declare -A tandem__releases=([17]=trixie [18]=forky)
 
 # All that building and testing needs; @ stands for the version. What the server's development package depends on would pull in
 # LLVM and clang, twice the size of everything else and only for bitcode, so that one is unpacked without (tandem__root_make).
-tandem__root_packages='postgresql-@ libpq-dev libhnswlib-dev libroaring-dev g++ make cmake libgtest-dev
+tandem__root_packages='postgresql-@ postgresql-@-pgvector libpq-dev libhnswlib-dev libroaring-dev g++ make cmake libgtest-dev
   libbenchmark-dev libipc-run-perl libio-pty-perl locales perl'
 
 tandem_root() {

@@ -44,7 +44,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source=scripts/lib/packages.sh
 source "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
-tandem__module_paths=(Makefile tandem.control extension src)
+tandem__module_paths=(Makefile tandem.control tandem_pgvector.control extension src)
 
 # --- the private server ---------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ stage_lint() {
   mapfile -t python < <(grep -rlE '^#!.*python' bench examples test 2>/dev/null; find bench examples test -name '*.py' 2>/dev/null)
   if ((${#python[@]} > 0)); then one_check python pyflakes3 "${python[@]}"; fi
   one_check build-gcc tandem__compile release
-  one_check exports tools/check-exports "$TANDEM_WORK/build/release/tandem.so" extension/tandem--*.sql
+  one_check exports tools/check-exports "$TANDEM_WORK/build/release/tandem.so" extension/*.sql
   one_check build-clang tandem__compile clang
 }
 
@@ -364,8 +364,9 @@ stage_bench() {
 
 # --- other versions of the server -----------------------------------------------------------------------------
 
-# The TAP files of crashes, recovery, standbys and everything at once, which other versions' WAL, buffers and processes could break.
-version_tap_files=(001 002 003 004 007 011 012)
+# The TAP files of crashes, recovery, standbys and everything at once, which other versions' WAL, buffers and processes could break; and those
+# beside pgvector, which these releases package.
+version_tap_files=(001 002 003 004 007 011 012 040 041)
 
 # This script again, in a root folder that has the version; what it says and counts becomes this stage's.
 stage_pg() {

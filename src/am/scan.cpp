@@ -3,6 +3,7 @@
 #include "am/scan.hpp"
 
 #include "am/callbacks.hpp"
+#include "am/operators.hpp"
 #include "am/search.hpp"
 #include "pg/indexed_value.hpp"
 
@@ -33,19 +34,27 @@ int LeadingKey(IndexScanDesc scan) {
   return key;
 }
 
-/// The query that rows are ordered by, in single precision, or nullptr if there is none. In the current memory context.
-const float* QueryOf(IndexScanDesc scan) {
+/// What rows are ordered by.
+struct Query {
+  const float* widened = nullptr;  ///< in single precision; nullptr: by nothing
+  vec::ForeignOperator foreign;
+};
+
+/// In the current memory context.
+Query QueryOf(IndexScanDesc scan) {
   const int key = LeadingKey(scan);
-  if (key == scan->numberOfOrderBys) return nullptr;
+  if (key == scan->numberOfOrderBys) return {};
   const storage::DirectoryView& directory = storage::GetIndexCache(scan->indexRelation)->directory;
   const vec::Element element = directory.element;
   const uint32 dimensions = directory.dimensions;
   const pg::IndexedValue value =
       pg::DetoastIndexedValue(scan->orderByData[key].sk_argument, element, dimensions);
-  if (element == vec::Element::kFloat32) return static_cast<const float*>(value.row);
-  auto* query = static_cast<float*>(palloc(dimensions * sizeof(float)));
-  vec::Widen(element, value.row, dimensions, query);
-  return query;
+  const vec::ForeignOperator foreign =
+      ForeignOperatorOf(&scan->orderByData[key], value.datum, element, dimensions);
+  if (element == vec::Element::kFloat32) return {static_cast<const float*>(value.row), foreign};
+  auto* widened = static_cast<float*>(palloc(dimensions * sizeof(float)));
+  vec::Widen(element, value.row, dimensions, widened);
+  return {widened, foreign};
 }
 
 void StartScan(IndexScanDesc scan, ScanState* state) {
@@ -56,7 +65,9 @@ void StartScan(IndexScanDesc scan, ScanState* state) {
   pg::CountIndexSearch(scan);
   MemoryContextReset(state->query_context);
   const MemoryContext old_context = MemoryContextSwitchTo(state->query_context);
-  StartSearch(state->search, scan->xs_snapshot, QueryOf(scan));
+  const Query query = QueryOf(scan);
+  SetSearchOperator(state->search, query.foreign);
+  StartSearch(state->search, scan->xs_snapshot, query.widened);
   MemoryContextSwitchTo(old_context);
   state->started = true;
 }

@@ -97,6 +97,10 @@ void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted) {
   MemoryContextReset(search->map_context);
 }
 
+void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign) {
+  storage::SetFlatOperator(search->flat, foreign);
+}
+
 SearchReport FinishSearch(Search* search) {
   FinishRun(search);
   search->mode = SearchMode::kDone;

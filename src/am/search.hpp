@@ -22,6 +22,9 @@ struct Search;
 /// wanted: see SetScanFilter().
 void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
 
+/// From the next start on, distances are this operator's. What it knows must outlive the search, or the next call.
+void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign);
+
 /// (Re)starts it. query: as many floats as the index has dimensions, needed during the call only; nullptr: no order. The
 /// view of the index that it takes must be no older than `snapshot`.
 void StartSearch(Search* search, Snapshot snapshot, const float* query);

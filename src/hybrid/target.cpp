@@ -216,12 +216,18 @@ char* OperatorText(Oid id) {
   return name;
 }
 
+/// True for the type of the query, and for pgvector's type of the same form.
+bool IsVector(const Finder& finder, Oid type) {
+  return IsBinaryCoercible(type, finder.request->vector_type);
+}
+
 DistanceOperator DistanceFor(const Finder& finder, const Column& column) {
   const Metric asked = finder.request->metric;
   DistanceOperator found = IndexedDistance(column);
   if (OidIsValid(found.id) && (asked == Metric::kOfIndex || asked == found.metric)) return found;
   found.metric = asked == Metric::kOfIndex ? Metric::kCosine : asked;
-  found.id = DistanceOf(SchemaOfType(finder.request->vector_type), column.type, found.metric);
+  const Oid type = IsVector(finder, column.type) ? column.type : finder.request->vector_type;
+  found.id = DistanceOf(SchemaOfType(type), column.type, found.metric);
   if (!OidIsValid(found.id))
     ereport(ERROR,
             (errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -236,8 +242,7 @@ Column VectorColumn(const Finder& finder) {
   List* found =
       ColumnsThat(finder, [](const Column& column) { return OidIsValid(IndexedDistance(column).id); });
   if (found == NIL)
-    found =
-        ColumnsThat(finder, [&](const Column& column) { return column.type == finder.request->vector_type; });
+    found = ColumnsThat(finder, [&](const Column& column) { return IsVector(finder, column.type); });
   if (list_length(found) != 1) ReportNotOne(finder, "vector_column", "vector column", found);
   return *static_cast<const Column*>(linitial(found));
 }

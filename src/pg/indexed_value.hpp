@@ -39,4 +39,32 @@ struct IndexedValue {
   pg_unreachable();
 }
 
+/// A value of the type, in the current memory context, whose row is yet to be filled in.
+struct NewIndexedValue {
+  void* datum;
+  void* row;              ///< within it
+  std::size_t row_bytes;  ///< room for it
+};
+[[nodiscard]] inline NewIndexedValue MakeIndexedValue(vec::Element element, uint32 dimensions) {
+  const auto count = static_cast<int>(dimensions);
+  const std::size_t row_bytes = vec::BytesOf(element, dimensions);
+  switch (element) {
+    case vec::Element::kFloat32: {
+      VectorDatum* vector = NewVector(count);
+      return {vector, vector->values, row_bytes};
+    }
+    case vec::Element::kFloat16: {
+      HalfvecDatum* vector = NewVector<vec::Half>(count);
+      return {vector, vector->values, row_bytes};
+    }
+    case vec::Element::kBit: {
+      auto* bits = static_cast<VarBit*>(palloc0(VARBITTOTALLEN(count)));
+      SET_VARSIZE(bits, VARBITTOTALLEN(count));
+      VARBITLEN(bits) = count;
+      return {bits, VARBITS(bits), row_bytes};
+    }
+  }
+  pg_unreachable();
+}
+
 }  // namespace tandem::pg

@@ -31,6 +31,7 @@ struct Settings {
   bool optimize_for_patterns;  ///< tandem.optimize_for_patterns
   int persistence_interval_s;  ///< tandem.persistence_interval; 0: never
   int rebalance_interval_s;    ///< tandem.rebalance_interval
+  bool redirect_hnsw;          ///< tandem.redirect_hnsw
   int seal_rows;               ///< tandem.seal_rows
   bool track_query_patterns;   ///< tandem.track_query_patterns
 };

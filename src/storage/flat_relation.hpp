@@ -75,6 +75,9 @@ struct ScanRow {
 /// `dimensions` floats, copied; nullptr means no order (every row with a NULL distance).
 void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query);
 
+/// From the next start on, distances are computed by this operator.
+void SetFlatOperator(FlatScan* scan, const vec::ForeignOperator& foreign);
+
 /// Fetches the next row; false at the end.
 [[nodiscard]] bool NextFlatRow(FlatScan* scan, ScanRow* row);
 

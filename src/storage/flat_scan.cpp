@@ -36,6 +36,7 @@ struct FlatScan {
   DirectoryView* view;
   Manifest* manifest;  ///< for its packed ranges
   vec::RowDistance distance;
+  vec::ForeignOperator foreign;
   float* query;
   void* row_scratch;  ///< for `vectors`
   uint64 rows;        ///< bound: row ids below it belong to this scan
@@ -179,6 +180,10 @@ FlatScan* BeginFlatScan(Relation index) {
   return scan;
 }
 
+void SetFlatOperator(FlatScan* scan, const vec::ForeignOperator& foreign) {
+  scan->foreign = foreign;
+}
+
 void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
   scan->snapshot = snapshot;
   const MemoryContext old_context = MemoryContextSwitchTo(scan->context);
@@ -204,7 +209,7 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
     }
     std::memcpy(scan->query, query, query_bytes);
     scan->distance = vec::RowDistance(view.metric, view.element, scan->query, view.dimensions,
-                                      scan->query + view.dimensions);
+                                      scan->query + view.dimensions, scan->foreign);
     ScanFlatRange(scan, FlatRange{});
   }
   MemoryContextSwitchTo(old_context);

@@ -16,15 +16,25 @@ namespace tandem::vec {
   return element == Element::kBit && metric == Metric::kCosine;
 }
 
+/// An operator that is none of ours on values of the same form. Its numbers differ from ours by how they are rounded, so the rows of
+/// an index are only in the order that it sees if it computes their distances.
+struct ForeignOperator {
+  double (*value)(void* state, const void* row) = nullptr;  ///< nullptr: the operator is ours
+  void* state = nullptr;                                    ///< what `value` knows the query by
+};
+
 /// QueryDistance for rows of any kind of element, with the very numbers of the operator of their type. Holds pointers to the
 /// query and to `room`, which must outlive it. Thread-safe: immutable.
 class RowDistance {
  public:
   RowDistance() noexcept = default;
   /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it.
-  RowDistance(Metric metric, Element element, const float* query, std::size_t dimensions, void* room) noexcept
+  /// foreign: computes distances instead, in the thread and for the time that it was made for.
+  RowDistance(Metric metric, Element element, const float* query, std::size_t dimensions, void* room,
+              const ForeignOperator& foreign = {}) noexcept
       : distance_(metric, query, dimensions),
         element_(element),
+        foreign_(foreign),
         bits_(static_cast<const unsigned char*>(room)),
         bit_kernels_(&CountBits()) {
     if (element == Element::kBit) PackBits(query, dimensions, static_cast<unsigned char*>(room));
@@ -36,6 +46,7 @@ class RowDistance {
 
   /// row: as many elements as the query has, at any alignment.
   [[nodiscard]] double Key(const void* row) const noexcept {
+    if (foreign_.value != nullptr) return KeyOf(foreign_.value(foreign_.state, row));
     switch (element_) {
       case Element::kFloat32:
         return distance_.Key(static_cast<const float*>(row));
@@ -53,6 +64,12 @@ class RowDistance {
   }
 
  private:
+  /// Distance()'s inverse. The root of a double's square is that double, to the bit.
+  [[nodiscard]] double KeyOf(double distance) const noexcept {
+    const bool is_squared = distance_.metric() == Metric::kL2 && element_ != Element::kBit;
+    return is_squared ? distance * distance : distance;
+  }
+
   [[nodiscard]] double BitKey(const unsigned char* row) const noexcept {
     const std::size_t bytes = BytesOf(element_, distance_.dimensions());
     if (IsJaccard(distance_.metric(), element_))
@@ -62,6 +79,7 @@ class RowDistance {
 
   QueryDistance distance_;
   Element element_ = Element::kFloat32;
+  ForeignOperator foreign_;
   const unsigned char* bits_ = nullptr;
   const BitKernels* bit_kernels_ = nullptr;
 };

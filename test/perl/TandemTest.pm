@@ -12,7 +12,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
-  make_node setup_database need_stop_points seed vector_text
+  make_node setup_database need_stop_points need_pgvector seed vector_text
   check_index index_problems answer_differences
   check_graph graph_problems segments_of sealed_rows await_folded await_rest
   arm_sql arm_server await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
@@ -50,11 +50,23 @@ CONF
 }
 
 # The extension; test_vector(number, dimensions), which vector_text() computes as well; spread_vector(number, dimensions),
-# all over a cube, so that few dimensions make a graph with a recall near 1; and what check_graph() asks.
+# all over a cube, so that few dimensions make a graph with a recall near 1; and what check_graph() asks. Options:
+# beside_pgvector => 1: vectors are pgvector's.
 sub setup_database {
-  my ($node, $database) = @_;
-  $node->safe_psql($database, <<'SQL');
-CREATE EXTENSION tandem;
+  my ($node, $database, %option) = @_;
+  $node->safe_psql($database, $option{beside_pgvector} ? <<"SQL" : 'CREATE EXTENSION tandem');
+CREATE EXTENSION vector;
+CREATE SCHEMA tandem;
+CREATE EXTENSION tandem SCHEMA tandem;
+CREATE EXTENSION tandem_pgvector;
+ALTER DATABASE $database SET search_path = public, tandem;
+SQL
+  $node->safe_psql($database, vector_functions_sql());
+  $node->safe_psql($database, graph_checker_sql());
+}
+
+sub vector_functions_sql {
+  return <<'SQL';
 CREATE FUNCTION test_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT array_agg(CASE WHEN j = 1 THEN (i % 1000003)::real
                         ELSE ((i * 7919 + j * j * 31 + i * j * 13) % 2003)::real / 4 END ORDER BY j)::vector
@@ -63,7 +75,6 @@ CREATE FUNCTION spread_vector(i bigint, dimensions int) RETURNS vector LANGUAGE 
   SELECT array_agg((hashint8extended(i, j) & 1048575)::real / 1048576 ORDER BY j)::vector
   FROM generate_series(1::bigint, dimensions) j $$;
 SQL
-  $node->safe_psql($database, graph_checker_sql());
 }
 
 sub vector_text {
@@ -80,6 +91,12 @@ sub need_stop_points {
   return if $status == 0;
   $node->stop;
   plan skip_all => 'the module was built without TANDEM_STOP_POINTS';
+}
+
+# Skips the whole file where pgvector is not installed.
+sub need_pgvector {
+  chomp(my $folder = `pg_config --sharedir`);
+  plan skip_all => 'extension vector (pgvector) is not installed' unless -e "$folder/extension/vector.control";
 }
 
 # Seeds the random numbers, from TANDEM_TEST_SEED if set; prints the seed, to repeat a failure with.
@@ -112,7 +129,7 @@ sub index_problems {
 }
 
 # Compares the answers of an index scan with those of a sequential scan, in one snapshot: the same rows, each once,
-# the same distances, in ascending order. Options: database, column, operator, queries => [vectors], limit, where.
+# the same distances, in ascending order. Options: database, column, operator, queries => [vectors], limit, where, setting => SQL.
 sub answer_differences {
   my ($node, $table, %option) = @_;
   my $database = $option{database} // 'postgres';
@@ -127,18 +144,19 @@ sub answer_differences {
   }
   my $tail = $option{limit} ? "LIMIT $option{limit}" : '';
   my $where = $option{where} ? "WHERE $option{where}" : '';
+  my $setting = $option{setting} ? "$option{setting};" : '';
   my $differences = '';
   for my $query (@$queries) {
     my $distance = "$column $operator '$query'";
     my $ordered = "SELECT id, $distance FROM $table $where ORDER BY $distance $tail";
     my ($status, $out, $error) = $node->psql($database, <<"SQL");
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off;
+SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; $setting
 EXPLAIN (COSTS OFF) $ordered;
 \\echo ==
 $ordered;
 \\echo ==
-SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off;
+SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off; SET LOCAL tandem.enable_custom_scan = off;
 $ordered;
 COMMIT;
 SQL

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -89,6 +90,34 @@ TEST(RowDistance, OfBitsIsTheNumberThatDifferOrTheShareNotInCommon) {
   EXPECT_EQ(jaccard.Key(row), 1.0 - 2.0 / 5.0);
   const unsigned char nothing[] = {0, 0};
   EXPECT_EQ(jaccard.Key(nothing), 1.0) << "not NaN as under cosine";
+}
+
+TEST(RowDistance, OfAForeignOperatorIsWhatThatSays) {
+  struct Numbers {
+    double next;
+  };
+  Numbers numbers = {0.1};
+  const ForeignOperator foreign = {[](void* state, const void* row) {
+                                     return static_cast<Numbers*>(state)->next *
+                                            static_cast<const unsigned char*>(row)[0];
+                                   },
+                                   &numbers};
+  const float query[] = {1, 1, 0, 0, 1, 0, 0, 0, 1};
+  unsigned char room[2];
+  const unsigned char row[sizeof query] = {3};
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 10000; ++i) {
+    numbers.next = std::ldexp(static_cast<double>(random() >> 11), static_cast<int>(random() % 200) - 150);
+    for (const Metric metric : {Metric::kL1, Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+      const RowDistance distance(metric, Element::kFloat32, query, 9, room, foreign);
+      ASSERT_EQ(distance.Distance(distance.Key(row)), numbers.next * 3)
+          << "to the last bit, after a square as well";
+    }
+    const RowDistance hamming(Metric::kL2, Element::kBit, query, 9, room, foreign);
+    ASSERT_EQ(hamming.Key(row), numbers.next * 3);
+  }
+  numbers.next = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(RowDistance(Metric::kL2, Element::kFloat32, query, 9, room, foreign).Key(row)));
 }
 
 TEST(JaccardBound, IsNeverAboveTheJaccardDistanceAndReachesItForSetsOfOneSize) {
