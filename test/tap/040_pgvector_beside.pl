@@ -102,7 +102,7 @@ SQL
   $node->safe_psql($db, "CREATE INDEX half_index ON flat_vector USING tandem ((embedding::halfvec($dimensions)) halfvec_l2_ops)");
   check_index($node, 'flat_vector', 'half_index', 'vectors as halves', database => $db, column => "(embedding::halfvec($dimensions))",
     queries => [ query_text(1e6, 'halfvec') ]);
-  $node->safe_psql($db, 'DROP INDEX half_index; INSERT INTO flat_vector SELECT i, spread_vector(i % 7, 50) * 0 FROM generate_series(10001, 10003) i;'
+  $node->safe_psql($db, 'DROP INDEX half_index; INSERT INTO flat_vector SELECT i, spread_vector(i, 50) - spread_vector(i, 50) FROM generate_series(10001, 10003) i;'
       . 'CREATE INDEX zeros ON flat_vector USING tandem (embedding vector_cosine_ops)');
   check_index($node, 'flat_vector', 'zeros', 'NaN is NaN', database => $db, operator => '<=>', queries => [ query_text(1e6) ]);
   like(error_of("CREATE INDEX ON flat_vector USING tandem (embedding halfvec_l2_ops)"), qr/does not accept data type vector/, 'the type is looked at');
@@ -223,8 +223,8 @@ sub extensions_go {
   like($error->('DROP EXTENSION tandem_pgvector'), qr/index docs_tandem depends on operator class vector_l2_ops/, 'and what indexes need');
   $node->safe_psql('going', 'DROP INDEX docs_tandem, zeros; DROP EXTENSION tandem_pgvector; DROP EXTENSION tandem');
   is($node->safe_psql('going', 'SELECT count(embedding) > 0 FROM docs'), 't', "pgvector's tables are as they were");
-  is($error->('CREATE EXTENSION tandem SCHEMA tandem; CREATE EXTENSION tandem_pgvector; CREATE INDEX ON docs USING tandem (embedding vector_ip_ops);'
-        . 'DROP EXTENSION tandem_pgvector CASCADE'), '', 'and come again, and go by CASCADE') or 1;
+  is($error->('SET client_min_messages = warning; CREATE EXTENSION tandem SCHEMA tandem; CREATE EXTENSION tandem_pgvector; CREATE INDEX ON docs USING tandem (embedding vector_ip_ops);'
+        . 'DROP EXTENSION tandem_pgvector CASCADE'), '', 'and come again, and go by CASCADE');
   $node->safe_psql('postgres', 'DROP DATABASE going');
 }
 
