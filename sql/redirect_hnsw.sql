@@ -1,6 +1,8 @@
 -- CREATE INDEX ... USING hnsw, as frameworks write it, without pgvector: refused, or with tandem.redirect_hnsw a tandem index.
 -- Seen to fail with: a function's command changed in place.
+SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS tandem;
+RESET client_min_messages;
 CREATE SCHEMA redirect_hnsw;
 SET search_path = redirect_hnsw, public;
 
