@@ -10,6 +10,9 @@ from data import sets
 from harness.record import spread
 
 
+COMPLETE = "complete"
+
+
 class SuiteFailed(Exception):
     """The suite could not measure what it is for, for example because a plan is not the one it needs."""
 
@@ -24,6 +27,8 @@ class Context:
     suite: str = ""
     failures: list = dataclasses.field(default_factory=list)
     misses: list = dataclasses.field(default_factory=list)
+    kept: dict = dataclasses.field(default_factory=dict)  # what suites built for each other
+    kept_databases: list = dataclasses.field(default_factory=list)
 
     # --- data and objects -------------------------------------------------------------------------------------
 
@@ -39,6 +44,24 @@ class Context:
 
     def database(self):
         return self.server.fresh_database("tandem_bench", self.options.extension)
+
+    def keep_database(self, name, extension):
+        """A fresh one that stays until the run ends."""
+        self.kept_databases.append(name)
+        return self.server.fresh_database(name, extension)
+
+    def found_database(self, name):
+        """That of an earlier run, which has been filled, or None."""
+        known = "SELECT count(*) FROM pg_database WHERE datname = '%s' AND shobj_description(oid, 'pg_database') = '%s'"
+        found = self.options.keep and self.server.value(known % (name, COMPLETE)) == "1"
+        return self.server.on(name) if found else None
+
+    def mark_filled(self, db):
+        db.run("COMMENT ON DATABASE %s IS '%s'" % (db.database, COMPLETE))
+
+    def drop_kept(self):
+        for name in self.kept_databases:
+            self.server.drop_database(name)
 
     def core_list(self):
         return sorted(os.sched_getaffinity(0))

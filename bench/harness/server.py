@@ -28,6 +28,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "track_io_timing": "off",
 }
+UNITS = {"MB": 20, "GB": 30}
 REPORTED = (*SETTINGS, "wal_level", "wal_compression", "random_page_cost", "huge_pages", "shared_preload_libraries")
 
 
@@ -201,6 +202,11 @@ class ThrowAway:
         where = json.loads(line)
         return Server("host=%s port=%s user=%s" % (where["host"], where["port"], where["user"]), where["bindir"],
                       home=self)
+
+    def shared_bytes(self):
+        """What its two large areas of shared memory take."""
+        return sum(int(size[:-2]) << UNITS[size[-2:]]
+                   for size in (self.settings["shared_buffers"], self.settings.get("tandem.memory_budget", "0MB")))
 
     def order(self, word):
         """Tells the throw-away server to "pause" or to "resume", and waits until it has."""

@@ -14,11 +14,12 @@ class ToolFailed(Exception):
 
 
 class Tools:
-    """`folder` holds the programs; `cpu` is the core they are pinned to, or None."""
+    """`folder` holds the programs; `cpu` is the core they are pinned to, or None; `environment` is set for all of them."""
 
-    def __init__(self, folder, cpu=None):
+    def __init__(self, folder, cpu=None, environment=None):
         self.folder = folder
         self.cpu = cpu
+        self.environment = {**os.environ, **(environment or {})}
 
     def build(self):
         configured = os.path.exists(os.path.join(self.folder, "CMakeCache.txt"))
@@ -43,7 +44,7 @@ class Tools:
         return line
 
     def json_lines(self, program, *words, **options):
-        done = subprocess.run(self.command(program, *words, **options), capture_output=True, text=True)
+        done = subprocess.run(self.command(program, *words, **options), capture_output=True, text=True, env=self.environment)
         if done.returncode != 0:
             raise ToolFailed(done.stderr.strip() or "%s ended with status %d" % (program, done.returncode))
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -60,4 +61,4 @@ class Tools:
     def start_client(self, mode, server, **options):
         """The same in the background: a Popen with pipes."""
         line = self.command("tandem-bench-client", mode, conninfo=server.conninfo(), **options)
-        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment)

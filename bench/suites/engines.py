@@ -48,9 +48,10 @@ class Hnswlib:
             metric=data.metric, m=graphs.M, ef_construction=graphs.EF_CONSTRUCTION, threads=context.cores(), limit=limit,
             ef="-", rounds=1, pinned=False)
         self.core = context.tools.cpu
+        self.environment = context.tools.environment
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment)
         self.build = self._line()
         if self.core is not None:
             subprocess.run(["taskset", "-acp", str(self.core), str(self.process.pid)], capture_output=True, check=False)

@@ -13,12 +13,11 @@ import numpy as np
 from data import formats
 from harness.context import median, rate, ratios, spread
 from harness.curves import rate_at
-from suites import engines, graphs
+from suites import engines, graphs, indexed
 
 # One connection never uses two cores, and waking the other one for every query takes as long as many a search.
 PIN = "same"
 RECALL = 0.95
-SHARES = {"cat": 10, "sub": 100, "tag": 1000}  # column: values
 # By column, the rate of the best of pgvector's ways; by how much a filter that leaves 1 % or more may slow a search down.
 TARGETS = {"syn1m": {"cat": 5, "sub": 25, "tag": 5}, "fashion": {"cat": 5, "sub": 8, "tag": 2}}
 SLOWEST = 2
@@ -34,24 +33,9 @@ def run(context):
         context.say("filtered-search: %s, %s rows x %d, %s, m %d, ef_construction %d"
                     % (name, rate(data.rows), data.dims, data.metric, graphs.M, graphs.EF_CONSTRUCTION))
         with tempfile.TemporaryDirectory() as folder:
-            filters = {column: Filter(context, data, folder, column, values) for column, values in SHARES.items()}
-            db = context.database()
-            _fill(context, db, data)
-            graphs.build(context, db, data)
-            other = graphs.pgvector(context)
-            if other:
-                _fill(context, other, data)
-                context.progress("pgvector: building")
-                graphs.build_pgvector(context, other, data)
-            db.run("CHECKPOINT")
-            if context.server.can_restart():
-                context.server.restart()
-            for database in (db, other):
-                if database:
-                    graphs.prewarm(database)
-            _compare(context, data, db, other, filters)
-        context.server.drop_database("tandem_bench")
-        context.server.drop_database("tandem_bench_pgvector")
+            filters = {column: Filter(context, data, folder, column, values) for column, values in indexed.VALUES.items()}
+            built = indexed.of(context, data)
+            _compare(context, data, built.db, built.other, filters)
 
 
 class Filter:
@@ -68,7 +52,7 @@ class Filter:
         labels = os.path.join(folder, "label_%s.ivecs" % column)
         wanted = np.random.default_rng(context.options.seed).integers(values, size=(data.queries, 1), dtype=np.int32)
         formats.write_vectors(self.params, wanted, "<i4")
-        formats.write_vectors(labels, _scattered(np.arange(data.rows), values).astype("<i4")[:, None], "<i4")
+        formats.write_vectors(labels, indexed.scattered(np.arange(data.rows), values).astype("<i4")[:, None], "<i4")
         context.tools.json("tandem-bench-truth", base=data.path("base.fvecs"), query=data.path("query.fvecs"),
                            metric=data.metric, k=10, out_ids=self.truth, out_distances=os.path.join(folder, "distances.fvecs"),
                            labels=labels, params=self.params, threads=2)
@@ -76,26 +60,6 @@ class Filter:
     def sql(self, data):
         return "SELECT id FROM items WHERE %s = $2 ORDER BY embedding %s $1 LIMIT 10" % (
             self.column, graphs.OPERATORS[data.metric][0])
-
-
-def _scattered(ids, values):
-    """Multiplicative hashing (Knuth, The Art of Computer Programming 3, section 6.4): the same here and in SQL."""
-    return ids.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32) // np.uint64(256) % np.uint64(values)
-
-
-def _fill(context, db, data):
-    context.progress("loading")
-    if all(column in data.description["filters"] for column in SHARES):
-        db.run(data.create_table("items"))
-        context.tools.client("copy", db, sql="COPY items FROM STDIN (FORMAT binary)", file=data.path("rows.copy"))
-    else:
-        made = ", ".join("%s int GENERATED ALWAYS AS ((id * 2654435761 %% 4294967296 / 256 %% %d)::int) STORED" % (column, values)
-                         for column, values in SHARES.items())
-        db.run("CREATE TABLE items (id bigint, embedding vector(%d), %s)" % (data.dims, made))
-        graphs.load(context, db, data)
-    for column in SHARES:
-        db.run("CREATE INDEX items_%s ON items (%s)" % (column, column))
-    db.run("VACUUM ANALYZE items")
 
 
 def _compare(context, data, db, other, filters):
@@ -173,7 +137,7 @@ def _show(column, ours, theirs):
 
 
 def _claim(context, data, column, ours, theirs, unfiltered):
-    share = 100 / SHARES[column]
+    share = 100 / indexed.VALUES[column]
     text = "%s, %g %% of the rows" % (data.name, share)
     recall = ours[0]["recall"]
     least = 0.99 if share * data.rows / 100 <= 2000 else RECALL

@@ -15,7 +15,7 @@ import numpy as np
 from data import formats
 from harness.context import median, rate, ratios, spread
 from harness.curves import paired, rate_at
-from suites import engines, graphs
+from suites import engines, graphs, indexed
 
 # One connection never uses two cores, and waking the other one for every query takes as long as many a search.
 PIN = "same"
@@ -32,7 +32,12 @@ def run(context):
         data = context.set(name)
         context.say("graph-search: %s, %s rows x %d, %s, m %d, ef_construction %d"
                     % (name, rate(data.rows), data.dims, data.metric, graphs.M, graphs.EF_CONSTRUCTION))
-        db, other = _load(context, data)
+        built = indexed.of(context, data)
+        db, other = built.db, built.other
+        if context.options.scale >= 0.5:
+            context.require(graphs.by_graph(db, data), "searches do not go through graphs")
+        if built.seconds and built.other_seconds:
+            graphs.claim_build(context, data, built.seconds, built.other_seconds)
         if context.tools.has("tandem-bench-hnswlib"):
             context.progress("hnswlib: building")
             with engines.Hnswlib(context, data, data.path("gt.ivecs"), ROUNDS["hnswlib"]) as reference:
@@ -40,40 +45,6 @@ def run(context):
         else:
             context.say("  hnswlib is not there: its figures are left out")
             _compare(context, data, db, other, None)
-        context.server.drop_database("tandem_bench")
-        context.server.drop_database("tandem_bench_pgvector")
-
-
-# --- loading ----------------------------------------------------------------------------------------------------------
-
-
-def _load(context, data):
-    """(our database, pgvector's or None), built, at rest, and in memory after a restart."""
-    db = context.database()
-    graphs.create_table(db, data)
-    graphs.load(context, db, data)
-    db.run("CREATE UNIQUE INDEX items_id ON items (id)", "VACUUM ANALYZE items")
-    context.progress("the worker builds")
-    ours = graphs.build(context, db, data)
-    context.progress("all indexed after %.0f s, %d segments" % (ours, graphs.segments(db)))
-    if context.options.scale >= 0.5:
-        context.require(graphs.by_graph(db, data), "searches do not go through graphs")
-    other = graphs.pgvector(context)
-    if other:
-        graphs.create_table(other, data)
-        graphs.load(context, other, data)
-        other.run("VACUUM ANALYZE items")
-        context.progress("pgvector: building")
-        graphs.claim_build(context, data, ours, graphs.build_pgvector(context, other, data))
-    db.run("CHECKPOINT")
-    if context.server.can_restart():
-        context.server.restart()
-    else:
-        context.say("  this server is not ours to restart: its buffers are as the builds left them")
-    for database in (db, other):
-        if database:
-            graphs.prewarm(database)
-    return db, other
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -22,15 +22,20 @@ def needs_worker(context):
     return "tandem" in context.server.value("SHOW shared_preload_libraries")
 
 
-def pgvector(context):
-    """A fresh database with pgvector, or None where the server does not offer it or nobody wants to wait for its builds."""
+def has_pgvector(context):
+    """False, and says so, where the server does not offer it or nobody wants to wait for its builds."""
     if context.options.skip_pgvector:
         context.say("  pgvector is skipped")
-        return None
+        return False
     if context.options.extension == "vector" or not context.server.offers("vector"):
         context.say("  the server does not offer pgvector: its figures are left out")
-        return None
-    return context.server.fresh_database("tandem_bench_pgvector", "vector")
+        return False
+    return True
+
+
+def pgvector(context):
+    """A fresh database with pgvector, or None."""
+    return context.server.fresh_database("tandem_bench_pgvector", "vector") if has_pgvector(context) else None
 
 
 def create_table(db, data, table="items"):
