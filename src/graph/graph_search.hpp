@@ -56,6 +56,14 @@ struct SearchCounters {
   return record_bytes <= 256 ? 4 : record_bytes <= 512 ? 2 : 1;
 }
 
+/// How many codes to ask for ahead of the one that is compared, by their bytes. Long ones are asked for into the second level, which
+/// waits for any number of lines.
+[[nodiscard]] constexpr std::size_t CodesAheadFor(std::uint32_t walk_bytes) noexcept {
+  constexpr std::size_t kLinesAhead = 32;
+  if (walk_bytes >= kManyLines * kLineBytes) return ~std::size_t{0} / 2;
+  return kLinesAhead * kLineBytes / std::max(walk_bytes, 1U);
+}
+
 /// Of a walk by a filter.
 struct FilteredWalk {
   const base::OrdinalSet* nodes = nullptr;  ///< that are wanted: a bitmap
@@ -91,6 +99,7 @@ class GraphSearch {
     walk_bytes_ = static_cast<std::uint32_t>(
         vec::WalkCodeBytes(static_cast<vec::WalkCode>(header->codec), header->dimensions));
     beam_ = beam > 0 ? beam : BeamFor(link_bytes_ + walk_bytes_);
+    ahead_ = CodesAheadFor(walk_bytes_);
     stage_ = Stage::kStarted;
     ForgetSeen();
     seen_.resize((std::size_t{header->nodes} + kWordBits - 1) / kWordBits);
@@ -162,14 +171,21 @@ class GraphSearch {
     near_limit_ = ~Entry{0};
     for (std::size_t i = 0; i < spill_.size(); ++i) SetApartIfNear(i);
     base::OrdinalWalk walk(&nodes);
-    fresh_count_ = paged_count_ = 0;
-    GrowFresh(2 * kScoreAtOnce);
-    // One half is on its way while the other is compared.
+    GrowFresh(kScoreRoom);
+    const auto take = [this](Entry entry) { AddScored(entry | kExpanded); };
     for (bool more = true; more;) {
+      StartFresh();
+      std::size_t compared = 0;
       std::uint32_t node;
-      while (fresh_count_ + paged_count_ < 2 * kScoreAtOnce && (more = walk.Next(&node)))
-        if (!IsSeen(node)) AskForCode(reader, node);
-      ScoreIntoSpill(reader, more ? std::min<std::size_t>(fresh_count_, kScoreAtOnce) : fresh_count_);
+      while (fresh_count_ + paged_count_ < kScoreRoom && (more = walk.Next(&node))) {
+        if (IsSeen(node) || !AddFresh(reader, node)) continue;
+        Prefetch(codes_[fresh_count_ - 1], walk_bytes_);
+        if (fresh_count_ < compared + kScoreAtOnce + ahead_) continue;
+        Compare(compared, compared + kScoreAtOnce, take);
+        compared += kScoreAtOnce;
+      }
+      Compare(compared, fresh_count_, take);
+      ComparePaged(reader, take);
     }
     stage_ = Stage::kEnded;
   }
@@ -230,7 +246,9 @@ class GraphSearch {
   static constexpr std::uint32_t kLargestScoredBatch = 4096;
   /// So many times ef_ are set apart before they are cut down to ef_: few cuts, of little.
   static constexpr std::size_t kNearRoom = 4;
-  static constexpr std::size_t kScoreAtOnce = 32;
+  /// Codes that are compared in one call: so many that calls cost little, so few that others are asked for in between.
+  static constexpr std::size_t kScoreAtOnce = 8;
+  static constexpr std::size_t kScoreRoom = 1024;
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
     const float positive_zero = key + 0.0F;  // -0 has other bits, and is equal
@@ -268,7 +286,7 @@ class GraphSearch {
         AskForUpperCodes(reader);
         break;
       case Stage::kCompare:
-        Compare(reader);
+        MoveOrDescend(reader);
         break;
       case Stage::kStarted:
       case Stage::kGather:
@@ -332,7 +350,7 @@ class GraphSearch {
   }
 
   /// Moves to the nearest neighbour on this level, or down if none is nearer.
-  void Compare(Reader* reader) {
+  void MoveOrDescend(Reader* reader) {
     bool moved = false;
     for (std::size_t i = 0; i < fresh_count_; ++i) {
       if (paged_[i] >= header_->nodes) continue;
@@ -365,8 +383,7 @@ class GraphSearch {
   /// Follows the links of the nearest unexpanded nodes, and asks for the codes of all neighbours that were not seen before.
   /// False if there is nothing left to expand.
   [[nodiscard]] bool Gather(Reader* reader) {
-    fresh_count_ = 0;
-    paged_count_ = 0;
+    StartFresh();
     std::uint32_t expanded = 0;
     for (; next_ < pool_size_ && expanded < beam_; ++next_) {
       if ((pool_[next_] & kExpanded) != 0) continue;
@@ -408,25 +425,50 @@ class GraphSearch {
     word |= bit;
   }
 
-  void AskForCode(Reader* reader, std::uint32_t node) {
+  void StartFresh() noexcept { fresh_count_ = paged_count_ = 0; }
+
+  /// True if the node's code is in memory: the last of codes_.
+  bool AddFresh(Reader* reader, std::uint32_t node) {
     const char* record = reader->Record(node);
     if (record == nullptr) {
       paged_[paged_count_++] = node;
-      return;
+      return false;
     }
-    PrefetchCode(record);
     fresh_[fresh_count_] = node;
     codes_[fresh_count_++] = CodeIn(record);
+    return true;
   }
 
+  /// Of a step's first codes; Score() asks for the others.
+  void AskForCode(Reader* reader, std::uint32_t node) {
+    if (AddFresh(reader, node) && fresh_count_ <= ahead_) Prefetch(codes_[fresh_count_ - 1], walk_bytes_);
+  }
+
+  /// A core can wait for so many lines at a time; who asks for more waits until they have come, and computes nothing meanwhile. So
+  /// a few codes are compared for every few that are asked for.
   void Score(Reader* reader) {
-    query_.Keys(codes_.data(), fresh_count_, keys_.data());
-    counters_.distances += fresh_count_;
-    for (std::size_t i = 0; i < fresh_count_; ++i) Insert(reader, EntryOf(keys_[i], fresh_[i]));
-    for (std::size_t i = 0; i < paged_count_; ++i) {
-      Insert(reader, EntryOf(PagedKey(reader, paged_[i]), paged_[i]));
+    const auto take = [this, reader](Entry entry) { Insert(reader, entry); };
+    std::size_t asked = std::min(ahead_, fresh_count_);
+    for (std::size_t first = 0; first < fresh_count_; first += kScoreAtOnce) {
+      const std::size_t end = std::min(first + kScoreAtOnce, fresh_count_);
+      for (const std::size_t ahead = std::min(end + ahead_, fresh_count_); asked < ahead; ++asked)
+        Prefetch(codes_[asked], walk_bytes_);
+      Compare(first, end, take);
     }
+    ComparePaged(reader, take);
     stage_ = Stage::kGather;
+  }
+
+  /// Hands [first, end) of fresh_ with their keys to `take`.
+  template <typename Take>
+  void Compare(std::size_t first, std::size_t end, const Take& take) {
+    query_.Keys(codes_.data() + first, end - first, keys_.data() + first);
+    counters_.distances += end - first;
+    for (std::size_t i = first; i < end; ++i) take(EntryOf(keys_[i], fresh_[i]));
+  }
+  template <typename Take>
+  void ComparePaged(Reader* reader, const Take& take) {
+    for (std::size_t i = 0; i < paged_count_; ++i) take(EntryOf(PagedKey(reader, paged_[i]), paged_[i]));
   }
 
   /// Puts a node into the pool, or into the spill if it is no nearer than what is there.
@@ -499,7 +541,7 @@ class GraphSearch {
       MarkSeen(NodeOf(seed));
       Insert(reader, seed & ~kExpanded);
     }
-    fresh_count_ = paged_count_ = 0;
+    StartFresh();
     TakeSpread(reader);
     stage_ = Stage::kBridge;
   }
@@ -538,8 +580,7 @@ class GraphSearch {
 
   /// Gather() for wanted nodes. Unwanted ones become bridges.
   [[nodiscard]] bool GatherWanted(Reader* reader) {
-    fresh_count_ = 0;
-    paged_count_ = 0;
+    StartFresh();
     bridges_.clear();
     std::uint32_t expanded = 0;
     for (; next_ < pool_size_ && expanded < beam_; ++next_) {
@@ -596,19 +637,6 @@ class GraphSearch {
     }
     counters_.bridges += bridges_.size();
     stage_ = Stage::kScore;
-  }
-
-  /// Compares the first `count` of fresh_, and all of paged_.
-  void ScoreIntoSpill(Reader* reader, std::size_t count) {
-    query_.Keys(codes_.data(), count, keys_.data());
-    counters_.distances += count;
-    for (std::size_t i = 0; i < count; ++i) AddScored(EntryOf(keys_[i], fresh_[i]) | kExpanded);
-    for (std::size_t i = 0; i < paged_count_; ++i)
-      AddScored(EntryOf(PagedKey(reader, paged_[i]), paged_[i]) | kExpanded);
-    fresh_count_ -= count;
-    std::copy_n(fresh_.begin() + static_cast<std::ptrdiff_t>(count), fresh_count_, fresh_.begin());
-    std::copy_n(codes_.begin() + static_cast<std::ptrdiff_t>(count), fresh_count_, codes_.begin());
-    paged_count_ = 0;
   }
 
   void AddScored(Entry entry) {
@@ -699,6 +727,7 @@ class GraphSearch {
   std::uint32_t beam_ = 1;
   std::uint32_t link_bytes_ = 0;  ///< of a record
   std::uint32_t walk_bytes_ = 0;  ///< of a walk code
+  std::size_t ahead_ = 0;         ///< codes that are on their way while others are compared
   Stage stage_ = Stage::kStarted;
 
   // On the way down: the nearest node so far, and its list.

@@ -19,7 +19,7 @@ FilterSituation Make(std::uint64_t rows, double share, std::uint32_t dimensions 
 }
 
 TEST(FilterPolicy, ScoresSmallSetsExactly) {
-  EXPECT_GE(LargestExactSet(4 * 128), 1'000U);
+  EXPECT_GE(LargestExactSet(4 * 128), 500U);
   EXPECT_LE(LargestExactSet(4 * 128), 2'000U);
   EXPECT_LT(LargestExactSet(4 * 1'536), LargestExactSet(4 * 128));
   EXPECT_GE(LargestExactSet(4 * 16'000), 10U);
