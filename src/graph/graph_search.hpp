@@ -249,6 +249,8 @@ class GraphSearch {
   /// Codes that are compared in one call: so many that calls cost little, so few that others are asked for in between.
   static constexpr std::size_t kScoreAtOnce = 8;
   static constexpr std::size_t kScoreRoom = 1024;
+  /// Lists of links that are on their way while another one is read.
+  static constexpr std::size_t kBridgesAhead = 32;
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
     const float positive_zero = key + 0.0F;  // -0 has other bits, and is equal
@@ -486,10 +488,7 @@ class GraphSearch {
     pool_[at] = entry;
     ++pool_size_;
     next_ = std::min(next_, at);
-    if (at < next_ + beam_) {
-      if (const char* record = reader->Record(NodeOf(entry)); record != nullptr)
-        Prefetch(record, link_bytes_);
-    }
+    if (at < next_ + beam_) AskForLinks(reader, NodeOf(entry));
   }
 
   /// How many entries of the pool are smaller.
@@ -607,15 +606,20 @@ class GraphSearch {
       }
     }
     if (fresh_count_ + paged_count_ - first_fresh >= filter_.enough) bridges_.resize(first_bridge);
-    for (std::size_t i = first_bridge; i < bridges_.size(); ++i) {
-      if (const char* bridge = reader->Record(bridges_[i]); bridge != nullptr) Prefetch(bridge, link_bytes_);
-    }
+    const std::size_t asked = std::min(kBridgesAhead, bridges_.size());
+    for (std::size_t i = first_bridge; i < asked; ++i) AskForLinks(reader, bridges_[i]);
+  }
+
+  [[gnu::always_inline]] void AskForLinks(Reader* reader, std::uint32_t node) {
+    if (const char* record = reader->Record(node); record != nullptr) Prefetch(record, link_bytes_);
   }
 
   /// The wanted neighbours of unwanted nodes.
   void CrossBridges(Reader* reader) {
     const std::uint32_t room = 2 * header_->m;
-    for (const std::uint32_t bridge : bridges_) {
+    for (std::size_t at = 0; at < bridges_.size(); ++at) {
+      if (at + kBridgesAhead < bridges_.size()) AskForLinks(reader, bridges_[at + kBridgesAhead]);
+      const std::uint32_t bridge = bridges_[at];
       const char* record = reader->Record(bridge);
       const std::uint32_t* links =
           record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(bridge);
