@@ -251,6 +251,7 @@ class GraphSearch {
   static constexpr std::size_t kScoreRoom = 1024;
   /// Lists of links that are on their way while another one is read.
   static constexpr std::size_t kBridgesAhead = 32;
+  static_assert(kSeedBridges <= kBridgesAhead, "all of the first ones are asked for at once");
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
     const float positive_zero = key + 0.0F;  // -0 has other bits, and is equal
@@ -528,6 +529,7 @@ class GraphSearch {
     std::nth_element(seeds_.begin(), seeds_.begin() + static_cast<std::ptrdiff_t>(nearest), seeds_.end());
     for (std::size_t i = 0; i < nearest; ++i)
       if (!IsWanted(NodeOf(seeds_[i]))) bridges_.push_back(NodeOf(seeds_[i]));
+    for (const std::uint32_t bridge : bridges_) AskForLinks(reader, bridge);
     seeds_.insert(seeds_.end(), pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(pool_size_));
     spill_.clear();
     pool_size_ = next_ = 0;
