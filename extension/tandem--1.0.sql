@@ -1134,6 +1134,26 @@ CREATE FUNCTION tandem_halfvec_l1_metric(internal) RETURNS internal
 
 COMMENT ON FUNCTION tandem_halfvec_l1_metric(internal) IS 'operator class support: taxicab distance of halfvec';
 
+CREATE FUNCTION tandem_sparsevec_l2_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_sparsevec_l2_metric(internal) IS 'operator class support: Euclidean distance of sparsevec';
+
+CREATE FUNCTION tandem_sparsevec_ip_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_sparsevec_ip_metric(internal) IS 'operator class support: negative inner product of sparsevec';
+
+CREATE FUNCTION tandem_sparsevec_cosine_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_sparsevec_cosine_metric(internal) IS 'operator class support: cosine distance of sparsevec';
+
+CREATE FUNCTION tandem_sparsevec_l1_metric(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION tandem_sparsevec_l1_metric(internal) IS 'operator class support: taxicab distance of sparsevec';
+
 CREATE FUNCTION tandem_bit_hamming_metric(internal) RETURNS internal
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
@@ -1183,6 +1203,26 @@ CREATE OPERATOR CLASS halfvec_l1_ops
 	FOR TYPE halfvec USING tandem AS
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
 	FUNCTION 1 tandem_halfvec_l1_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+	FOR TYPE sparsevec USING tandem AS
+	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_sparsevec_l2_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+	FOR TYPE sparsevec USING tandem AS
+	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_sparsevec_ip_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+	FOR TYPE sparsevec USING tandem AS
+	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_sparsevec_cosine_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+	FOR TYPE sparsevec USING tandem AS
+	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 tandem_sparsevec_l1_metric(internal);
 
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING tandem AS

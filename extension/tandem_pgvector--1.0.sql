@@ -111,6 +111,26 @@ CREATE OPERATOR CLASS halfvec_l1_ops
 	OPERATOR 1 @pgvector@.<+> (@pgvector@.halfvec, @pgvector@.halfvec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 @tandem@.tandem_halfvec_l1_metric(internal);
 
+CREATE OPERATOR CLASS sparsevec_l2_ops
+	FOR TYPE @pgvector@.sparsevec USING tandem FAMILY @tandem@.sparsevec_l2_ops AS
+	OPERATOR 1 @pgvector@.<-> (@pgvector@.sparsevec, @pgvector@.sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 @tandem@.tandem_sparsevec_l2_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+	FOR TYPE @pgvector@.sparsevec USING tandem FAMILY @tandem@.sparsevec_ip_ops AS
+	OPERATOR 1 @pgvector@.<#> (@pgvector@.sparsevec, @pgvector@.sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 @tandem@.tandem_sparsevec_ip_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+	FOR TYPE @pgvector@.sparsevec USING tandem FAMILY @tandem@.sparsevec_cosine_ops AS
+	OPERATOR 1 @pgvector@.<=> (@pgvector@.sparsevec, @pgvector@.sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 @tandem@.tandem_sparsevec_cosine_metric(internal);
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+	FOR TYPE @pgvector@.sparsevec USING tandem FAMILY @tandem@.sparsevec_l1_ops AS
+	OPERATOR 1 @pgvector@.<+> (@pgvector@.sparsevec, @pgvector@.sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 @tandem@.tandem_sparsevec_l1_metric(internal);
+
 -- The type is the server's, and a family has one operator of it: these are families of their own.
 
 CREATE OPERATOR CLASS bit_hamming_ops

@@ -11,12 +11,13 @@
 #include "am/callbacks.hpp"
 #include "am/options.hpp"
 #include "am/scan.hpp"
+#include "am/search.hpp"
 #include "policy/filter_policy.hpp"
 #include "policy/search_policy.hpp"
 #include "shmem/filter_cache.hpp"
 #include "shmem/frame_pool.hpp"
 #include "storage/flat_relation.hpp"
-#include "storage/manifest.hpp"
+#include "storage/row_access.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -54,22 +55,32 @@ Cost InCost(double units) {
   return units * kOperatorsPerUnit * cpu_operator_cost;
 }
 
-/// The index's sizes, with no segments where a search would not use them. Dimensions: from the column's type, or as
-/// built if the type lost them since.
+/// How wide rows are: by the column's type, or as built if the type lost its dimensions since, or does not tell.
+void MeasureRows(Relation index, policy::SearchSituation* situation) {
+  const int dimensions = ColumnDimensions(index);
+  const vec::Element element = DistanceOf(index).element;
+  if (dimensions > 0 && element != vec::Element::kSparse) {
+    situation->dimensions = static_cast<uint32>(dimensions);
+    situation->row_bytes = storage::RowBytesOf(element, situation->dimensions);
+    return;
+  }
+  const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
+  situation->dimensions = directory.dimensions;
+  situation->row_bytes = storage::AverageRowBytes(directory, situation->rows);
+}
+
+/// The index's sizes, with no segments where a search would not use them.
 policy::SearchSituation SituationOf(const IndexOptInfo* info) {
   policy::SearchSituation situation;
   situation.rows = situation.tail_rows = static_cast<uint64>(Max(info->tuples, 1.0));
   if (info->hypothetical) return situation;
   const Relation index = index_open(info->indexoid, NoLock);
-  const int dimensions = ColumnDimensions(index);
-  situation.dimensions =
-      dimensions > 0 ? static_cast<uint32>(dimensions) : storage::GetIndexCache(index)->directory.dimensions;
-  situation.row_bytes = storage::RowBytesOf(DistanceOf(index).element, situation.dimensions);
+  MeasureRows(index, &situation);
   if (StrategyOf(index) != Strategy::kFlat) {
     storage::Manifest* manifest = storage::ReadManifest(index);
     situation.segments = manifest->segment_count;
     situation.tail_rows = situation.rows - Min(situation.rows, manifest->root.sealed_rows);
-    situation.ef_search = static_cast<uint32>(EfSearchOf(index));
+    situation.ef_search = PoolOf(index);
     if (manifest->segment_count > 0) situation.m = manifest->segments[0].m;
     situation.in_memory = shmem::FramesExist();
     pfree(manifest);

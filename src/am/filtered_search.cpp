@@ -76,10 +76,12 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   situation.rows = segment.rows;
   situation.admitted = part.rows.size();
   situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
-  situation.row_bytes = storage::ViewOf(search.flat).directory->row_bytes;
+  situation.row_bytes =
+      storage::AverageRowBytes(*storage::ViewOf(search.flat).directory, storage::ViewOf(search.flat).rows);
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
-  situation.wanted = search.wanted;
+  // What is near by sketch is a pool to choose from, however few rows are wanted.
+  situation.wanted = IsSketched(search) ? 0 : search.wanted;
   situation.in_memory = shmem::FramesExist();
   return situation;
 }
@@ -160,8 +162,9 @@ static void StartFiltered(Search* search, const float* query) {
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
   const uint32 dimensions = view.directory->dimensions;
-  if (!AlwaysByGraph() && (filtered->rows <= policy::LargestExactSet(view.directory->row_bytes) ||
-                           !vec::IsCodable(view.directory->metric, query, dimensions))) {
+  if (!AlwaysByGraph() &&
+      (filtered->rows <= policy::LargestExactSet(storage::AverageRowBytes(*view.directory, view.rows)) ||
+       !vec::IsCodable(view.directory->metric, query, dimensions))) {
     ScanWholeSet(search);
     CountExactParts(search);
   } else {

@@ -19,6 +19,10 @@ PGDLLEXPORT Datum tandem_halfvec_l2_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_halfvec_ip_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_halfvec_cosine_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_halfvec_l1_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_l2_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_ip_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_cosine_metric(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_l1_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_bit_hamming_metric(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_bit_jaccard_metric(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(tandem_handler);
@@ -30,6 +34,10 @@ PG_FUNCTION_INFO_V1(tandem_halfvec_l2_metric);
 PG_FUNCTION_INFO_V1(tandem_halfvec_ip_metric);
 PG_FUNCTION_INFO_V1(tandem_halfvec_cosine_metric);
 PG_FUNCTION_INFO_V1(tandem_halfvec_l1_metric);
+PG_FUNCTION_INFO_V1(tandem_sparsevec_l2_metric);
+PG_FUNCTION_INFO_V1(tandem_sparsevec_ip_metric);
+PG_FUNCTION_INFO_V1(tandem_sparsevec_cosine_metric);
+PG_FUNCTION_INFO_V1(tandem_sparsevec_l1_metric);
 PG_FUNCTION_INFO_V1(tandem_bit_hamming_metric);
 PG_FUNCTION_INFO_V1(tandem_bit_jaccard_metric);
 }
@@ -42,12 +50,27 @@ Distance DistanceOf(Relation index) {
   return *static_cast<const Distance*>(static_cast<const void*>(DatumGetPointer(distance)));
 }
 
+/// The extension's type whose values are made of these elements.
+static const char* TypeOf(vec::Element element) {
+  switch (element) {
+    case vec::Element::kFloat32:
+      return "vector";
+    case vec::Element::kFloat16:
+      return "halfvec";
+    case vec::Element::kSparse:
+      return "sparsevec";
+    case vec::Element::kBit:
+      break;
+  }
+  return "bit";
+}
+
 bool IsElementOf(Oid type, vec::Element element) {
   if (type == BITOID || element == vec::Element::kBit) return type == BITOID && element == vec::Element::kBit;
   const HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
   if (!HeapTupleIsValid(tuple)) return false;
   const char* name = NameStr(reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typname);
-  const bool matches = std::strcmp(name, element == vec::Element::kFloat16 ? "halfvec" : "vector") == 0;
+  const bool matches = std::strcmp(name, TypeOf(element)) == 0;
   ReleaseSysCache(tuple);
   return matches;
 }
@@ -85,6 +108,18 @@ Datum tandem_halfvec_cosine_metric(PG_FUNCTION_ARGS) {
 }
 Datum tandem_halfvec_l1_metric(PG_FUNCTION_ARGS) {
   return am::DistanceDatum<vec::Metric::kL1, vec::Element::kFloat16>();
+}
+Datum tandem_sparsevec_l2_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kL2, vec::Element::kSparse>();
+}
+Datum tandem_sparsevec_ip_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kInnerProduct, vec::Element::kSparse>();
+}
+Datum tandem_sparsevec_cosine_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kCosine, vec::Element::kSparse>();
+}
+Datum tandem_sparsevec_l1_metric(PG_FUNCTION_ARGS) {
+  return am::DistanceDatum<vec::Metric::kL1, vec::Element::kSparse>();
 }
 // What stands for them: vec/row_distance.hpp.
 Datum tandem_bit_hamming_metric(PG_FUNCTION_ARGS) {

@@ -79,7 +79,8 @@ bool Insert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relati
     return false;
   }
   const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
-  const pg::IndexedValue value = pg::DetoastIndexedValue(values[0], directory.element, directory.dimensions);
+  const pg::IndexedValue value =
+      pg::DetoastIndexedValue(values[0], directory.element, directory.column_dimensions);
   storage::AppendRow(index, *tid, value.row);
   // The caller's context may live as long as the statement.
   if (PointerGetDatum(value.datum) != values[0]) pfree(const_cast<void*>(value.datum));

@@ -28,7 +28,7 @@ struct Call {
 
 double ValueOf(void* state, const void* row) {
   const auto* call = static_cast<const Call*>(state);
-  std::memcpy(call->value.row, row, call->value.row_bytes);
+  pg::FillIndexedValue(call->value, row);
   return DatumGetFloat8(
       FunctionCall2Coll(call->function, call->collation, PointerGetDatum(call->value.datum), call->query));
 }

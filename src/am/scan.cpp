@@ -36,7 +36,7 @@ int LeadingKey(IndexScanDesc scan) {
 
 /// What rows are ordered by.
 struct Query {
-  const float* widened = nullptr;  ///< in single precision; nullptr: by nothing
+  const float* widened = nullptr;  ///< in single precision; nullptr: by nothing. Where rows are sparse, one lies behind its sketch
   vec::ForeignOperator foreign;
 };
 
@@ -45,15 +45,19 @@ Query QueryOf(IndexScanDesc scan) {
   const int key = LeadingKey(scan);
   if (key == scan->numberOfOrderBys) return {};
   const storage::DirectoryView& directory = storage::GetIndexCache(scan->indexRelation)->directory;
+  // Copies: detoasting may have the relation cache drop the directory.
   const vec::Element element = directory.element;
+  const uint32 column_dimensions = directory.column_dimensions;
   const uint32 dimensions = directory.dimensions;
   const pg::IndexedValue value =
-      pg::DetoastIndexedValue(scan->orderByData[key].sk_argument, element, dimensions);
+      pg::DetoastIndexedValue(scan->orderByData[key].sk_argument, element, column_dimensions);
   const vec::ForeignOperator foreign =
-      ForeignOperatorOf(&scan->orderByData[key], value.datum, element, dimensions);
+      ForeignOperatorOf(&scan->orderByData[key], value.datum, element, column_dimensions);
   if (element == vec::Element::kFloat32) return {static_cast<const float*>(value.row), foreign};
-  auto* widened = static_cast<float*>(palloc(dimensions * sizeof(float)));
-  vec::Widen(element, value.row, dimensions, widened);
+  const std::size_t row_bytes = element == vec::Element::kSparse ? vec::SparseRowBytes(value.row) : 0;
+  auto* widened = static_cast<float*>(palloc(dimensions * sizeof(float) + row_bytes));
+  vec::Widen(element, value.row, column_dimensions, widened);
+  if (row_bytes > 0) std::memcpy(widened + dimensions, value.row, row_bytes);
   return {widened, foreign};
 }
 

@@ -118,6 +118,12 @@ bool AlwaysByGraph() {
   return pg::IsSwitchedOn("always-graph");
 }
 
+uint32 PoolOf(Relation index) {
+  const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
+  const bool is_sketched = vec::IsSketched(directory.element, directory.column_dimensions);
+  return static_cast<uint32>(EfSearchOf(index)) * (is_sketched ? policy::kSketchPool : 1);
+}
+
 uint32 EffectiveEf(Relation index, const storage::Manifest& manifest) {
   uint64 nodes = 0;
   uint64 rows = 0;
@@ -128,7 +134,7 @@ uint32 EffectiveEf(Relation index, const storage::Manifest& manifest) {
   // Rows that were dead when their segment was built are not in it; the tail's dead are few.
   const uint64 absent = manifest.root.sealed_rows - Min(manifest.root.sealed_rows, rows);
   const uint64 dead = manifest.dead_rows - Min(manifest.dead_rows, absent);
-  return policy::WidenedEf(static_cast<uint32>(EfSearchOf(index)), nodes, rows, dead);
+  return policy::WidenedEf(PoolOf(index), nodes, rows, dead);
 }
 
 static policy::SearchSituation SituationOf(const Search& search, const storage::Manifest& manifest) {
@@ -138,7 +144,7 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.tail_rows = view.rows - Min(view.rows, manifest.root.sealed_rows);
   situation.segments = manifest.segment_count;
   situation.dimensions = view.directory->dimensions;
-  situation.row_bytes = view.directory->row_bytes;
+  situation.row_bytes = storage::AverageRowBytes(*view.directory, view.rows);
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
   situation.in_memory = shmem::FramesExist();
   situation.ef_search = EffectiveEf(search.index, manifest);

@@ -25,7 +25,10 @@ void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
 /// From the next start on, distances are this operator's. What it knows must outlive the search, or the next call.
 void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign);
 
-/// (Re)starts it. query: as many floats as the index has dimensions, needed during the call only; nullptr: no order. The
+/// Nodes that a search of one of its graphs keeps: ef_search, where graphs are of sketches more.
+[[nodiscard]] uint32 PoolOf(Relation index);
+
+/// (Re)starts it. query: as StartFlatScan() has it, needed during the call only; nullptr: no order. The
 /// view of the index that it takes must be no older than `snapshot`.
 void StartSearch(Search* search, Snapshot snapshot, const float* query);
 

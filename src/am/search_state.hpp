@@ -155,11 +155,17 @@ inline uint32 SourceCount(const Search& search) {
 
 // ---- search.cpp ----
 
+/// True if graphs are of sketches, whose distances are not those of rows.
+[[nodiscard]] inline bool IsSketched(const Search& search) {
+  const storage::DirectoryView& directory = *storage::ViewOf(search.flat).directory;
+  return vec::IsSketched(directory.element, directory.column_dimensions);
+}
+
 /// The rest of the search is an exact scan.
 void TurnExact(Search* search);
 /// The sources have ended: what is left is for the exact scan, unless somebody said that enough is enough.
 void EndMerge(Search* search);
-/// ef_search, widened by the share of the graphs that is dead.
+/// PoolOf(), widened by the share of the graphs that is dead.
 [[nodiscard]] uint32 EffectiveEf(Relation index, const storage::Manifest& manifest);
 /// Tests of what graphs answer use small tables.
 [[nodiscard]] bool AlwaysByGraph();

@@ -223,10 +223,13 @@ bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef
   const storage::SegmentHead& head = stream->scan->cached->head;
   vec::WalkCodec codec = head.codec;
   if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
+  const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
+  // What is known of sketches does not bound rows: all that a graph finds is re-ranked, and the tail is compared exactly.
+  if (IsSketched(*search) && !vec::HoldsBound(directory.metric))
+    codec.error = codec.shared_error = get_float4_infinity();
   if (pg::IsSwitchedOn("re-rank-all")) codec.error = get_float4_infinity();
   void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
   stream->query = vec::WalkQuery(codec, query, scratch);
-  const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
   if (vec::IsJaccard(directory.metric, directory.element)) stream->query.BoundJaccard();
   pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
   stream->counters_before = stream->scan->search->counters();
@@ -255,7 +258,8 @@ void PrepareStreams(Search* search, const storage::Manifest& manifest) {
   storage::OpenRows(&search->vectors, search->index, view.directory, &manifest,
                     storage::NewRowScratch(*view.directory), nullptr);
   search->vectors.read_ahead = false;
-  search->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
+  search->vectors_ahead =
+      Max(kAheadBytes / storage::AverageRowBytes(*view.directory, view.rows), kLeastAhead);
   search->streams = static_cast<GraphStream*>(palloc0((manifest.segment_count + 1) * sizeof(GraphStream)));
   GraphHandles& handles = search->handles;
   handles.scans = static_cast<SegmentScan**>(palloc(manifest.segment_count * sizeof(SegmentScan*)));

@@ -28,7 +28,7 @@ void OpenSetScan(SetScan* scan, Relation index, const storage::FlatScanView& vie
   scan->index = index;
   scan->distance = view.distance;
   scan->context = CurrentMemoryContext;
-  scan->vectors_ahead = Max(kAheadBytes / view.directory->row_bytes, kLeastAhead);
+  scan->vectors_ahead = Max(kAheadBytes / storage::AverageRowBytes(*view.directory, view.rows), kLeastAhead);
   storage::ReserveRecentBuffers(index, storage::VectorPagesOf(*view.directory, view.rows));
   storage::OpenRows(&scan->vectors, index, view.directory, manifest, storage::NewRowScratch(*view.directory),
                     nullptr);

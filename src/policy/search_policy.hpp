@@ -23,6 +23,10 @@ struct SearchSituation {
 [[nodiscard]] std::uint32_t WidenedEf(std::uint32_t ef_search, std::uint64_t nodes, std::uint64_t rows,
                                       std::uint64_t dead) noexcept;
 
+/// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
+/// look near. bench/results/sparse-recall.jsonl
+constexpr std::uint32_t kSketchPool = 2;
+
 /// In units of one row's exact scan at 128 dimensions (about 36 ns).
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
 /// Segments by graph, the tail by code or exactly.

@@ -13,6 +13,10 @@ PGDLLEXPORT Datum tandem_halfvec_l2_distance(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_halfvec_negative_inner_product(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_halfvec_cosine_distance(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_halfvec_l1_distance(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_l2_distance(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_negative_inner_product(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_cosine_distance(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum tandem_sparsevec_l1_distance(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_hamming_distance(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum tandem_jaccard_distance(PG_FUNCTION_ARGS);
 }
@@ -28,6 +32,10 @@ void RegisterOperators() {
                                               tandem_halfvec_negative_inner_product,
                                               tandem_halfvec_cosine_distance,
                                               tandem_halfvec_l1_distance,
+                                              tandem_sparsevec_l2_distance,
+                                              tandem_sparsevec_negative_inner_product,
+                                              tandem_sparsevec_cosine_distance,
+                                              tandem_sparsevec_l1_distance,
                                               tandem_hamming_distance,
                                               tandem_jaccard_distance};
   am::RegisterOwnOperators(kFunctions);

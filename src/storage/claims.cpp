@@ -52,21 +52,28 @@ IndexLayout* ReadLayout(Relation index) {
   return layout;
 }
 
-static BlockOwner OwnerOfStream(int stream) {
-  return stream == kHeadStream     ? BlockOwner::kHeads
-         : stream == kVectorStream ? BlockOwner::kVectors
-                                   : BlockOwner::kNullHeads;
+static BlockOwner OwnerOfStream(Stream stream) {
+  switch (stream) {
+    case kHeadStream:
+      return BlockOwner::kHeads;
+    case kNullHeadStream:
+      return BlockOwner::kNullHeads;
+    case kVectorStream:
+    case kElementStream:
+      break;
+  }
+  return BlockOwner::kVectors;
 }
 
-static void VisitStream(const IndexLayout& layout, int stream, ClaimVisitor visit, void* state) {
+static void VisitStream(const IndexLayout& layout, Stream stream, ClaimVisitor visit, void* state) {
   const StreamView& view = layout.directory->streams[stream];
   for (uint32 extent = 0; extent < view.extents; extent++) {
-    const BlockNumber first = layout.directory->FirstBlockOf(static_cast<Stream>(stream), extent);
+    const BlockNumber first = layout.directory->FirstBlockOf(stream, extent);
     if (first != InvalidBlockNumber) visit(state, OwnerOfStream(stream), first, PagesOfExtent(extent));
   }
   const uint32 in_leaves = view.extents - Min(view.extents, kInlineExtents);
   for (uint32 leaf = 0; leaf * kLeafExtents < in_leaves; leaf++)
-    visit(state, BlockOwner::kDirectory, layout.meta.streams[stream].leaf[leaf], 1);
+    visit(state, BlockOwner::kDirectory, MapOf(layout.meta, stream)->leaf[leaf], 1);
 }
 
 static void VisitBlob(BlockOwner owner, const BlobRef& blob, ClaimVisitor visit, void* state) {
@@ -77,7 +84,7 @@ static void VisitBlob(BlockOwner owner, const BlobRef& blob, ClaimVisitor visit,
 
 void VisitClaims(const IndexLayout& layout, ClaimVisitor visit, void* state) {
   visit(state, BlockOwner::kMeta, 0, 1);
-  for (int stream = 0; stream < kStreams; stream++) VisitStream(layout, stream, visit, state);
+  for (int s = 0; s < kStreams; s++) VisitStream(layout, static_cast<Stream>(s), visit, state);
   for (const BlankRun& run : layout.meta.blank_run)
     if (run.extents > 0) visit(state, BlockOwner::kReserved, run.first, run.extents * kExtentPages);
   if (layout.manifest == nullptr) return;

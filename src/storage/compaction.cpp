@@ -384,7 +384,9 @@ Compaction* BeginCompaction(MemoryContext parent, Relation index) {
   const uint64 rows = CountRows(index, kHeadStream);
   job->view = CopyDirectory(DirectoryWith(index, rows));
   job->incarnation = job->view->incarnation;
-  const bool counts = DeadVectors(*job->manifest) >= LeastFreed(job->view->row_bytes);
+  // Of sparse rows the vector stream has places only; elements stay where they are.
+  const bool counts =
+      !job->view->IsSparse() && DeadVectors(*job->manifest) >= LeastFreed(job->view->row_bytes);
   job->phase = counts ? Phase::kCounting : WantsExtents(index) ? Phase::kGiving : Phase::kDone;
   if (counts) {
     MakeParts(job, rows);

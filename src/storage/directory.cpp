@@ -53,16 +53,18 @@ static void CheckMeta(Relation index, Page page) {
                     errmsg("index \"%s\" has format version %u, this library reads version %u",
                            RelationGetRelationName(index), Meta(page)->format_version, kFormatVersion),
                     errhint("Rebuild the index with REINDEX.")));
-  for (const StreamMap& map : Meta(page)->streams)
-    if (map.extents > kMaxExtents) ReportNotOurs(index, 0, "it counts more extents than an index can have");
   if (!vec::IsElement(Meta(page)->element))
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("index \"%s\" stores elements of kind %u, which this library does not know",
                            RelationGetRelationName(index), Meta(page)->element),
                     errhint("Install the version of the library that made the index, or drop the index.")));
   const auto element = static_cast<vec::Element>(Meta(page)->element);
-  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != vec::BytesOf(element, Meta(page)->dimensions))
+  if (Meta(page)->row_bytes == 0 || Meta(page)->row_bytes != RowBytesOf(element, Meta(page)->dimensions))
     ReportNotOurs(index, 0, "its row size contradicts its dimensions");
+  for (int s = 0; s < kStreams; s++)
+    if (ExtentsOf(*Meta(page), static_cast<Stream>(s)) >
+        MaxExtentsOf(static_cast<Stream>(s), IsSparse(*Meta(page))))
+      ReportNotOurs(index, 0, "it counts more extents than an index can have");
   if (Meta(page)->root.extents > kRootExtents)
     ReportNotOurs(index, 0, "it counts more extents than it has room for");
 }
@@ -90,7 +92,8 @@ RootView ReadRoot(Relation index) {
 
 /// Copies the first blocks of a stream's extents to `blocks`.
 static void ReadStreamMap(Relation index, const MetaPage& meta, Stream stream, BlockNumber* blocks) {
-  const StreamMap& map = meta.streams[stream];
+  if (ExtentsOf(meta, stream) == 0) return;
+  const StreamMap& map = *MapOf(meta, stream);
   const uint32 in_meta = Min(map.extents, kInlineExtents);
   std::memcpy(blocks, map.first_block, in_meta * sizeof(BlockNumber));
   for (uint32 done = in_meta; done < map.extents;) {
@@ -108,19 +111,21 @@ static void ReadStreamMap(Relation index, const MetaPage& meta, Stream stream, B
 
 DirectoryView* ReadDirectory(Relation index, const MetaPage& meta) {
   std::size_t extents = 0;
-  for (const StreamMap& map : meta.streams) extents += map.extents;
+  for (int s = 0; s < kStreams; s++) extents += ExtentsOf(meta, static_cast<Stream>(s));
   auto* view =
       static_cast<DirectoryView*>(palloc0(offsetof(DirectoryView, blocks) + extents * sizeof(BlockNumber)));
   view->incarnation = meta.incarnation;
-  view->dimensions = meta.dimensions;
   view->row_bytes = meta.row_bytes;
   view->metric = static_cast<vec::Metric>(meta.metric);
   view->element = static_cast<vec::Element>(meta.element);
+  view->column_dimensions = meta.dimensions;
+  view->dimensions = static_cast<uint32>(vec::WidenedDimensions(view->element, meta.dimensions));
   uint32 next = 0;
   for (int s = 0; s < kStreams; s++) {
-    view->streams[s] = {meta.streams[s].extents, next};
-    ReadStreamMap(index, meta, static_cast<Stream>(s), view->blocks + next);
-    next += meta.streams[s].extents;
+    const auto stream = static_cast<Stream>(s);
+    view->streams[s] = {ExtentsOf(meta, stream), next};
+    ReadStreamMap(index, meta, stream, view->blocks + next);
+    next += view->streams[s].extents;
   }
   return view;
 }
@@ -161,6 +166,7 @@ static void CopyHints(IndexCache* to, const IndexCache& from) {
   to->recent_meta = from.recent_meta;
   to->recent_head = from.recent_head;
   to->recent_vector = from.recent_vector;
+  to->recent_elements = from.recent_elements;
   std::memcpy(RecentBuffers(to), RecentBuffers(&from), from.recent_pages * sizeof(Buffer));
   std::memcpy(RecentBuffers(to) + to->recent_pages, RecentBuffers(&from) + from.recent_pages,
               from.recent_heads * sizeof(Buffer));
@@ -268,7 +274,7 @@ static ExtentPlan PlanExtent(const MetaPage& meta, Stream stream, uint32 extent)
   if (NeedsNewLeaf(extent))
     plan.leaf = plan.high_water++;
   else if (extent >= kInlineExtents)
-    plan.leaf = meta.streams[stream].leaf[(extent - kInlineExtents) / kLeafExtents];
+    plan.leaf = MapOf(meta, stream)->leaf[(extent - kInlineExtents) / kLeafExtents];
   if (PagesOfExtent(extent) == kExtentPages) plan.blank_run = LastBlankRun(meta);
   if (plan.blank_run >= 0) {
     const BlankRun& run = meta.blank_run[plan.blank_run];
@@ -294,7 +300,7 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
   LockBuffer(meta_buffer, BUFFER_LOCK_EXCLUSIVE);
   const Page meta_page = BufferGetPage(meta_buffer);
   MetaPage* meta = Meta(meta_page);
-  if (meta->streams[stream].extents != extent || !SamePlan(PlanExtent(*meta, stream, extent), plan)) {
+  if (ExtentsOf(*meta, stream) != extent || !SamePlan(PlanExtent(*meta, stream, extent), plan)) {
     UnlockReleaseBuffer(meta_buffer);
     return false;
   }
@@ -310,7 +316,7 @@ static bool TryAllocateExtent(Relation index, Stream stream, uint32 extent, cons
   // blocks read as empty until a row is written, whether the file has them or not.
   PageChanges changes(index);
   START_CRIT_SECTION();
-  StreamMap& map = meta->streams[stream];
+  StreamMap& map = *MapOf(meta, stream);
   const int meta_number = changes.AddPage(meta_buffer, PageChanges::ImageMode::kDelta);
   const auto touch_meta = [&](const void* field, std::size_t length) {
     changes.Touch(meta_number,
@@ -360,10 +366,10 @@ void AllocateExtent(Relation index, Stream stream, uint32 extent) {
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     ReadMeta(index, meta);
-    if (meta->streams[stream].extents > extent) break;
-    if (meta->streams[stream].extents != extent)
+    if (ExtentsOf(*meta, stream) > extent) break;
+    if (ExtentsOf(*meta, stream) != extent)
       elog(ERROR, "extent %u of index \"%s\" asked for out of order", extent, RelationGetRelationName(index));
-    if (extent >= kMaxExtents) ReportIndexFull(index);
+    if (extent >= MaxExtentsOf(stream, IsSparse(*meta))) ReportIndexFull(index);
     CheckRoom(index, meta->high_water, kExtentPages + 1);
     const ExtentPlan plan = PlanExtent(*meta, stream, extent);
     // The file grows first: running out of disk here leaves nothing behind but zero pages.
@@ -477,7 +483,7 @@ static void OverwriteEntries(Relation index, Buffer buffer, BlockNumber* entries
 static void MakeHolesInMeta(Relation index, uint64 incarnation, uint32 first, uint32 count,
                             BlockNumber* freed) {
   const Buffer buffer = LockMeta(index, incarnation);
-  BlockNumber* entries = Meta(BufferGetPage(buffer))->streams[kVectorStream].first_block + first;
+  BlockNumber* entries = MapOf(Meta(BufferGetPage(buffer)), kVectorStream)->first_block + first;
   OverwriteEntries(index, buffer, entries, count, freed);
   UnlockReleaseBuffer(buffer);
 }
@@ -485,7 +491,7 @@ static void MakeHolesInMeta(Relation index, uint64 incarnation, uint32 first, ui
 /// The same. slot: of the leaf's entries.
 static void MakeHolesInLeaf(Relation index, const MetaPage& meta, uint32 leaf, uint32 slot, uint32 count,
                             BlockNumber* freed) {
-  const BlockNumber block = meta.streams[kVectorStream].leaf[leaf];
+  const BlockNumber block = MapOf(meta, kVectorStream)->leaf[leaf];
   const Buffer buffer = ReadPage(index, block);
   LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
   const Page page = BufferGetPage(buffer);
@@ -497,7 +503,7 @@ static void MakeHolesInLeaf(Relation index, const MetaPage& meta, uint32 leaf, u
 void MakeHoles(Relation index, uint64 incarnation, uint32 first, uint32 count, BlockNumber* freed) {
   auto* meta = static_cast<MetaPage*>(palloc(sizeof(MetaPage)));
   ReadMeta(index, meta);
-  if (meta->incarnation != incarnation || meta->streams[kVectorStream].extents < first + count)
+  if (meta->incarnation != incarnation || ExtentsOf(*meta, kVectorStream) < first + count)
     elog(ERROR, "extents %u to %u of index \"%s\" cannot become holes", first, first + count - 1,
          RelationGetRelationName(index));
   for (uint32 done = 0; done < count;) {
@@ -548,12 +554,11 @@ static uint32 CountOnPage(Relation index, Stream stream, uint32 page) {
   return count;
 }
 
-/// Extents of `stream` as of now: one look at the meta page.
-static uint32 ExtentsHandedOut(Relation index, Stream stream) {
+uint32 ExtentsHandedOut(Relation index, Stream stream) {
   const Buffer buffer = ReadPage(index, 0);
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
   CheckMeta(index, BufferGetPage(buffer));
-  const uint32 extents = Meta(BufferGetPage(buffer))->streams[stream].extents;
+  const uint32 extents = ExtentsOf(*Meta(BufferGetPage(buffer)), stream);
   UnlockReleaseBuffer(buffer);
   return extents;
 }

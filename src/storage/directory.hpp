@@ -8,8 +8,8 @@
 
 #include "storage/page_format.hpp"
 
-#include "vec/element.hpp"
 #include "vec/metric.hpp"
+#include "vec/sketch.hpp"
 
 extern "C" {
 #include "storage/buf.h"
@@ -17,8 +17,9 @@ extern "C" {
 
 namespace tandem::storage {
 
-/// Bytes of a row in the vector stream.
+/// Bytes of a row in the vector stream: of its elements, or of the place where they lie.
 [[nodiscard]] constexpr uint32 RowBytesOf(vec::Element element, uint32 dimensions) {
+  if (element == vec::Element::kSparse) return sizeof(SparsePlace);
   return static_cast<uint32>(vec::BytesOf(element, dimensions));
 }
 
@@ -32,13 +33,15 @@ struct StreamView {
 /// all their rows that are alive, taken away: a view stays right for the pages that its reader has a use for.
 struct DirectoryView {
   uint64 incarnation;
-  uint32 dimensions;
-  uint32 row_bytes;
+  uint32 dimensions;         ///< of rows as float32: what graphs are made of, and queries are walked by
+  uint32 column_dimensions;  ///< of the column's type; more only where vectors are sparse
+  uint32 row_bytes;          ///< in the vector stream
   vec::Metric metric;
   vec::Element element;
   StreamView streams[kStreams];
   BlockNumber blocks[FLEXIBLE_ARRAY_MEMBER];
 
+  [[nodiscard]] bool IsSparse() const { return element == vec::Element::kSparse; }
   [[nodiscard]] uint32 PagesKnown(Stream stream) const { return FirstPageOfExtent(streams[stream].extents); }
 
   /// First block of an extent that the view knows; InvalidBlockNumber for a hole.
@@ -55,6 +58,18 @@ struct DirectoryView {
   }
 };
 
+/// True if the view knows the pages of elements before byte `end`.
+[[nodiscard]] inline bool ReachesElements(const DirectoryView& view, uint64 end) {
+  return end <= static_cast<uint64>(view.PagesKnown(kElementStream)) * kPayloadBytes;
+}
+
+/// True if the place lies in the pages that the view knows, and has room for a row of the index.
+[[nodiscard]] inline bool IsPlausible(const DirectoryView& view, const SparsePlace& place) {
+  return place.bytes >= sizeof(vec::SparseRow) &&
+         place.bytes <= vec::LongestSparseRow(view.column_dimensions) && ReachesElements(view, place.first) &&
+         ReachesElements(view, place.first + place.bytes) && place.first % sizeof(float) == 0;
+}
+
 /// What a backend remembers of an index between calls, in rd_amcache (dropped with any relcache invalidation).
 /// Everything here is a copy or a hint: reading it never needs a lock, being out of date never loses a row.
 struct IndexCache {
@@ -64,6 +79,7 @@ struct IndexCache {
   Buffer recent_meta;          ///< buffer last seen to hold the meta page
   Buffer recent_head;          ///< … and the tail pages
   Buffer recent_vector;
+  Buffer recent_elements;
   uint32 recent_pages;      ///< vector pages whose buffers there is room for behind recent_offset
   uint32 recent_heads;      ///< then head pages; see RecentVectorBuffer() and RecentHeadBuffer()
   uint32 recent_offset;     ///< bytes from the start of this struct to Buffer[recent_pages + recent_heads]
@@ -126,6 +142,9 @@ void WriteMeta(Relation index, Buffer meta, void* field, const void* value, uint
 /// Makes holes of `count` extents of the vectors, from `first` on; what they were in `freed`, of `count` entries:
 /// InvalidBlockNumber for what was a hole before. One record for each page of the directory. By the holder of the builder lock.
 void MakeHoles(Relation index, uint64 incarnation, uint32 first, uint32 count, BlockNumber* freed);
+
+/// Extents of `stream` as of now: one look at the meta page.
+[[nodiscard]] uint32 ExtentsHandedOut(Relation index, Stream stream);
 
 /// Makes the file long enough to hold `block`; new blocks are all zero. No content lock may be held.
 void EnsureBlock(Relation index, BlockNumber block);

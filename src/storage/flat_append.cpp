@@ -18,17 +18,17 @@ namespace tandem::storage {
 
 namespace {
 
-/// Where a row's vector lies.
-struct VectorPlace {
+/// Where bytes of a stream lie.
+struct BytePlace {
+  Stream stream;
   uint32 first_page;
   uint32 last_page;
-  uint32 first_offset;  ///< of its first byte in the first page's payload
+  uint32 first_offset;  ///< of the first byte in the first page's payload
 };
 
-VectorPlace PlaceOfVector(uint64 row, uint32 row_bytes) {
-  const uint64 first = row * row_bytes;
-  const uint64 last = first + row_bytes - 1;
-  return {static_cast<uint32>(first / kPayloadBytes), static_cast<uint32>(last / kPayloadBytes),
+BytePlace PlaceOfBytes(Stream stream, uint64 first, uint32 bytes) {
+  const uint64 last = first + bytes - 1;
+  return {stream, static_cast<uint32>(first / kPayloadBytes), static_cast<uint32>(last / kPayloadBytes),
           static_cast<uint32>(first % kPayloadBytes)};
 }
 
@@ -85,29 +85,30 @@ LockedTail LockTail(Relation index, Stream stream) {
   }
 }
 
-/// Makes sure that the vector pages of `place` exist in the directory and in the file, taking locks of its own:
-/// no content lock may be held. Returns false if it had to do something, so that the caller starts over.
-bool VectorPagesExist(Relation index, const VectorPlace& place) {
+/// True if the directory and the file, as far as this backend knows them, have the pages of `place`.
+bool PagesExist(Relation index, const BytePlace& place) {
   const IndexCache* cache = GetIndexCache(index);
   for (uint32 page = place.first_page; page <= place.last_page; page++) {
-    const BlockNumber block = cache->directory.BlockOf(kVectorStream, page);
+    const BlockNumber block = cache->directory.BlockOf(place.stream, page);
     if (block == InvalidBlockNumber || block >= cache->known_blocks) return false;
   }
   return true;
 }
 
-void MakeVectorPages(Relation index, const VectorPlace& place) {
+/// Makes sure that the pages of `place` exist in the directory and in the file, taking locks of its own: no content lock may be
+/// held. The caller starts over.
+void MakePages(Relation index, const BytePlace& place) {
   for (uint32 page = place.first_page; page <= place.last_page; page++) {
     IndexCache* cache = GetIndexCache(index);
-    if (cache->directory.BlockOf(kVectorStream, page) == InvalidBlockNumber) {
+    if (cache->directory.BlockOf(place.stream, page) == InvalidBlockNumber) {
       cache = ReloadIndexCache(index);
       // The directory may have grown by several extents, or not at all: ask for the next one until it fits.
-      while (cache->directory.BlockOf(kVectorStream, page) == InvalidBlockNumber) {
-        AllocateExtent(index, kVectorStream, cache->directory.streams[kVectorStream].extents);
+      while (cache->directory.BlockOf(place.stream, page) == InvalidBlockNumber) {
+        AllocateExtent(index, place.stream, cache->directory.streams[place.stream].extents);
         cache = ReloadIndexCache(index);
       }
     }
-    const BlockNumber block = cache->directory.BlockOf(kVectorStream, page);
+    const BlockNumber block = cache->directory.BlockOf(place.stream, page);
     if (block >= cache->known_blocks) {
       EnsureBlock(index, block);
       cache->known_blocks = RelationGetNumberOfBlocks(index);
@@ -115,48 +116,57 @@ void MakeVectorPages(Relation index, const VectorPlace& place) {
   }
 }
 
-/// The vector pages of one WAL record, locked and being written.
-struct VectorPages {
+/// The pages of one stream in one WAL record, locked and being written.
+struct StreamPages {
+  Stream stream;
   Buffer buffer[kMaxPagesPerRecord];
   bool is_new[kMaxPagesPerRecord];
   int count;
 };
 
-/// Pins and locks pages [first, first + count) of the vector stream in ascending order.
-void LockVectorPages(Relation index, uint32 first, int count, VectorPages* pages) {
+/// Pins and locks pages [first, first + count) of the stream in ascending order.
+void LockPages(Relation index, Stream stream, uint32 first, int count, StreamPages* pages) {
   IndexCache* cache = GetIndexCache(index);
+  Buffer* recent = stream == kVectorStream ? &cache->recent_vector : &cache->recent_elements;
+  pages->stream = stream;
   pages->count = count;
   for (int i = 0; i < count; i++) {
     const uint32 page = first + static_cast<uint32>(i);
-    const BlockNumber block = cache->directory.BlockOf(kVectorStream, page);
-    pages->buffer[i] = ReadPage(index, block, cache->recent_vector);
+    const BlockNumber block = cache->directory.BlockOf(stream, page);
+    pages->buffer[i] = ReadPage(index, block, *recent);
     LockBuffer(pages->buffer[i], BUFFER_LOCK_EXCLUSIVE);
-    const Page vector_page = BufferGetPage(pages->buffer[i]);
-    pages->is_new[i] = IsBlank(vector_page);
+    const Page stream_page = BufferGetPage(pages->buffer[i]);
+    pages->is_new[i] = IsBlank(stream_page);
     if (!pages->is_new[i])
-      CheckPage(index, block, vector_page, PageKind::kVectors, page, cache->directory.incarnation);
+      CheckPage(index, block, stream_page, KindOfStream(stream), page, cache->directory.incarnation);
   }
-  cache->recent_vector = pages->buffer[count - 1];
+  *recent = pages->buffer[count - 1];
 }
 
-void UnlockVectorPages(const VectorPages& pages) {
+void UnlockPages(const StreamPages& pages) {
   for (int i = 0; i < pages.count; i++) UnlockReleaseBuffer(pages.buffer[i]);
 }
 
-/// Bytes of the vector still to be written, and where they go.
-struct VectorCursor {
+/// Bytes of a row still to be written, and where they go.
+struct ByteCursor {
   const char* bytes;
   uint32 left;
   uint32 page;
+  uint32 last_page;
   uint32 offset;  ///< in the page's payload
+
+  [[nodiscard]] int PagesLeft() const { return left == 0 ? 0 : static_cast<int>(last_page - page) + 1; }
 };
 
+ByteCursor CursorAt(const BytePlace& place, const void* bytes, uint32 length) {
+  return {static_cast<const char*>(bytes), length, place.first_page, place.last_page, place.first_offset};
+}
+
 /// Copies into the locked pages what fits. In a critical section.
-void WriteVectorPages(const VectorPages& pages, uint64 incarnation, VectorCursor* cursor,
-                      PageChanges* changes) {
+void WritePages(const StreamPages& pages, uint64 incarnation, ByteCursor* cursor, PageChanges* changes) {
   for (int i = 0; i < pages.count; i++) {
     const Page page = BufferGetPage(pages.buffer[i]);
-    if (pages.is_new[i]) InitPage(page, PageKind::kVectors, cursor->page, incarnation);
+    if (pages.is_new[i]) InitPage(page, KindOfStream(pages.stream), cursor->page, incarnation);
     const uint32 bytes = Min(cursor->left, kPayloadBytes - cursor->offset);
     std::memcpy(Payload(page) + cursor->offset, cursor->bytes, bytes);
     // A row that failed half-way may have left more than this one covers; never less than the rows before.
@@ -190,53 +200,150 @@ void WriteHead(const LockedTail& tail, Stream stream, uint64 incarnation, const 
   }
 }
 
+/// Writes what does not fit into the record of the head, `room` of whose pages are for this stream. A crash between records leaves
+/// bytes that no head counts. The tail is locked.
+void WriteAhead(Relation index, Stream stream, uint64 incarnation, int room, ByteCursor* cursor) {
+  StreamPages pages;
+  while (cursor->PagesLeft() > room) {
+    LockPages(index, stream, cursor->page, Min(cursor->PagesLeft(), kMaxPagesPerRecord), &pages);
+    PageChanges changes(index);
+    START_CRIT_SECTION();
+    WritePages(pages, incarnation, cursor, &changes);
+    changes.Log();
+    END_CRIT_SECTION();
+    UnlockPages(pages);
+    pg::StopPoint("append-between-records");
+  }
+  pg::StopPoint("append-before-head");
+}
+
+// ---- Sparse rows ----
+
+/// The place where the elements of a row end that was appended before. Its page is known. The tail is locked: nobody appends.
+uint64 EndOfElements(Relation index, uint64 row) {
+  IndexCache* cache = GetIndexCache(index);
+  const BytePlace place = PlaceOfBytes(kVectorStream, row * sizeof(SparsePlace), sizeof(SparsePlace));
+  const BlockNumber block = cache->directory.BlockOf(kVectorStream, place.first_page);
+  const Buffer buffer = ReadPage(index, block, cache->recent_vector);
+  cache->recent_vector = buffer;
+  const Page page = BufferGetPage(buffer);
+  CheckPage(index, block, page, PageKind::kVectors, place.first_page, cache->directory.incarnation);
+  SparsePlace last;
+  std::memcpy(&last, Payload(page) + place.first_offset, sizeof last);
+  ReleaseBuffer(buffer);
+  return last.first + last.bytes;
+}
+
+/// Makes sure that this backend's directory reaches `first`, where the elements of a counted row end: their extents were handed out.
+/// If it does not after another look, the row's place is damaged, and would have extents asked for without end.
+void LearnElements(Relation index, uint64 first) {
+  const IndexCache* cache = GetIndexCache(index);
+  if (ReachesElements(cache->directory, first)) return;
+  cache = ReloadIndexCache(index);
+  if (ReachesElements(cache->directory, first)) return;
+  ereport(ERROR,
+          (errcode(ERRCODE_INDEX_CORRUPTED),
+           errmsg("the last row of index \"%s\" lies beyond its directory", RelationGetRelationName(index)),
+           errhint("Rebuild the index with REINDEX.")));
+}
+
+/// Where a new row's parts go.
+struct SparsePlaces {
+  BytePlace elements;
+  BytePlace place;
+  SparsePlace value;  ///< what is written at `place`
+};
+
+/// Locks the tail and finds the places behind the row before. Their pages exist.
+LockedTail LockSparseTail(Relation index, uint32 bytes, SparsePlaces* places) {
+  for (;;) {
+    const LockedTail tail = LockTail(index, kHeadStream);
+    const uint64 row = static_cast<uint64>(tail.page) * kHeadsPerPage + tail.count;
+    const uint64 before = row - Min(row, uint64{1});
+    BytePlace missing = PlaceOfBytes(kVectorStream, before * sizeof(SparsePlace),
+                                     static_cast<uint32>((row - before + 1) * sizeof(SparsePlace)));
+    if (PagesExist(index, missing)) {
+      const uint64 first = row == 0 ? 0 : EndOfElements(index, before);
+      missing = PlaceOfBytes(kElementStream, first, bytes);
+      if (ReachesElements(GetIndexCache(index)->directory, first) && PagesExist(index, missing)) {
+        *places = {missing,
+                   PlaceOfBytes(kVectorStream, row * sizeof(SparsePlace), sizeof(SparsePlace)),
+                   {first, bytes, 0}};
+        return tail;
+      }
+      UnlockReleaseBuffer(tail.buffer);
+      LearnElements(index, first);
+    } else {
+      UnlockReleaseBuffer(tail.buffer);
+    }
+    MakePages(index, missing);
+  }
+}
+
+/// Elements, then the place that leads to them and the head that makes the row count, these two in one record.
+void AppendSparseRow(Relation index, const ItemPointerData& tid, uint64 xid, const void* row) {
+  const auto bytes = static_cast<uint32>(vec::SparseRowBytes(row));
+  const uint64 incarnation = GetIndexCache(index)->directory.incarnation;
+  SparsePlaces places;
+  const LockedTail tail = LockSparseTail(index, bytes, &places);
+  ByteCursor elements = CursorAt(places.elements, row, bytes);
+  ByteCursor place = CursorAt(places.place, &places.value, sizeof places.value);
+  WriteAhead(index, kElementStream, incarnation, kMaxPagesPerRecord - 2, &elements);
+  StreamPages element_pages = {};
+  StreamPages place_page = {};
+  if (elements.PagesLeft() > 0)
+    LockPages(index, kElementStream, elements.page, elements.PagesLeft(), &element_pages);
+  LockPages(index, kVectorStream, place.page, place.PagesLeft(), &place_page);
+  PageChanges changes(index);
+  START_CRIT_SECTION();
+  WritePages(element_pages, incarnation, &elements, &changes);
+  WritePages(place_page, incarnation, &place, &changes);
+  WriteHead(tail, kHeadStream, incarnation, tid, xid, &changes);
+  changes.Log();
+  END_CRIT_SECTION();
+  pg::StopPoint("append-before-unlock");
+  UnlockPages(place_page);
+  UnlockPages(element_pages);
+  UnlockReleaseBuffer(tail.buffer);
+}
+
 }  // namespace
 
 void AppendRow(Relation index, const ItemPointerData& tid, const void* row) {
   const Stream stream = row != nullptr ? kHeadStream : kNullHeadStream;
   const uint64 xid = U64FromFullTransactionId(GetTopFullTransactionId());
-  const uint64 incarnation = GetIndexCache(index)->directory.incarnation;
-  const uint32 row_bytes = GetIndexCache(index)->directory.row_bytes;
+  const DirectoryView& directory = GetIndexCache(index)->directory;
+  if (row != nullptr && directory.IsSparse()) {
+    AppendSparseRow(index, tid, xid, row);
+    return;
+  }
+  const uint64 incarnation = directory.incarnation;
+  const uint32 row_bytes = directory.row_bytes;
 
   LockedTail tail;
-  VectorPlace place = {};
+  BytePlace place = {};
   for (;;) {
     tail = LockTail(index, stream);
     if (row == nullptr) break;
-    place = PlaceOfVector(static_cast<uint64>(tail.page) * kHeadsPerPage + tail.count, row_bytes);
-    if (VectorPagesExist(index, place)) break;
+    const uint64 number = static_cast<uint64>(tail.page) * kHeadsPerPage + tail.count;
+    place = PlaceOfBytes(kVectorStream, number * row_bytes, row_bytes);
+    if (PagesExist(index, place)) break;
     UnlockReleaseBuffer(tail.buffer);
-    MakeVectorPages(index, place);
+    MakePages(index, place);
   }
 
-  VectorCursor cursor = {static_cast<const char*>(row), row != nullptr ? row_bytes : 0, place.first_page,
-                         place.first_offset};
-  VectorPages vectors = {};
-  const auto pages_left = [&] {
-    return cursor.left == 0 ? 0 : static_cast<int>(place.last_page - cursor.page) + 1;
-  };
-  // A wide row takes several records. A crash between them leaves bytes that no head counts.
-  while (pages_left() > kMaxPagesPerRecord - 1) {
-    LockVectorPages(index, cursor.page, Min(pages_left(), kMaxPagesPerRecord), &vectors);
-    PageChanges changes(index);
-    START_CRIT_SECTION();
-    WriteVectorPages(vectors, incarnation, &cursor, &changes);
-    changes.Log();
-    END_CRIT_SECTION();
-    UnlockVectorPages(vectors);
-    pg::StopPoint("append-between-records");
-  }
-  pg::StopPoint("append-before-head");
-  vectors.count = 0;
-  if (pages_left() > 0) LockVectorPages(index, cursor.page, pages_left(), &vectors);
+  ByteCursor cursor = CursorAt(place, row, row != nullptr ? row_bytes : 0);
+  WriteAhead(index, kVectorStream, incarnation, kMaxPagesPerRecord - 1, &cursor);
+  StreamPages vectors = {};
+  if (cursor.PagesLeft() > 0) LockPages(index, kVectorStream, cursor.page, cursor.PagesLeft(), &vectors);
   PageChanges changes(index);
   START_CRIT_SECTION();
-  WriteVectorPages(vectors, incarnation, &cursor, &changes);
+  WritePages(vectors, incarnation, &cursor, &changes);
   WriteHead(tail, stream, incarnation, tid, xid, &changes);
   changes.Log();
   END_CRIT_SECTION();
   pg::StopPoint("append-before-unlock");
-  UnlockVectorPages(vectors);
+  UnlockPages(vectors);
   UnlockReleaseBuffer(tail.buffer);
 }
 

@@ -59,6 +59,7 @@ class FlatBuilder {
   uint64 newest_xid;
   BlockNumber high_water;
   BlockNumber file_blocks;
+  uint64 element_bytes;  ///< of kElementStream so far
   StreamWriter writers[kStreams];
 };
 
@@ -79,7 +80,8 @@ static BlockNumber BlockForPage(FlatBuilder* builder, StreamWriter* writer, uint
   const PagePlace place = PlaceOfPage(page);
   if (place.extent == writer->extents) {
     const uint64 end = static_cast<uint64>(builder->high_water) + PagesOfExtent(place.extent);
-    if (writer->extents >= kMaxExtents || end >= MaxBlockNumber)
+    const bool is_sparse = builder->shape.element == vec::Element::kSparse;
+    if (writer->extents >= MaxExtentsOf(writer->stream, is_sparse) || end >= MaxBlockNumber)
       ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                       errmsg("index \"%s\" cannot grow any further", RelationGetRelationName(builder->index)),
                       errhint("Partition the table.")));
@@ -97,7 +99,7 @@ static BlockNumber BlockForPage(FlatBuilder* builder, StreamWriter* writer, uint
 static void OpenPage(FlatBuilder* builder, StreamWriter* writer) {
   if (writer->page_open) return;
   InitPage(writer->image, KindOfStream(writer->stream), writer->page, builder->incarnation);
-  if (writer->stream != kVectorStream) Trailer(writer->image)->newest_xid = builder->newest_xid;
+  if (HoldsHeads(writer->stream)) Trailer(writer->image)->newest_xid = builder->newest_xid;
   writer->page_open = true;
 }
 
@@ -114,9 +116,8 @@ static void AppendBytes(FlatBuilder* builder, StreamWriter* writer, const char* 
     OpenPage(builder, writer);
     const uint32 used = UsedPayload(writer->image);
     // Heads never cross a page: what is left behind the last one stays empty.
-    const uint32 capacity = writer->stream == kVectorStream
-                                ? kPayloadBytes
-                                : kHeadsPerPage * static_cast<uint32>(sizeof(RowHead));
+    const uint32 capacity =
+        HoldsHeads(writer->stream) ? kHeadsPerPage * static_cast<uint32>(sizeof(RowHead)) : kPayloadBytes;
     const uint32 fits = Min(length, capacity - used);
     std::memcpy(Payload(writer->image) + used, bytes, fits);
     SetUsedPayload(writer->image, used + fits);
@@ -149,9 +150,17 @@ void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const void
   const RowHead head = {tid, 0};
   StreamWriter* heads = &builder->writers[row != nullptr ? kHeadStream : kNullHeadStream];
   AppendBytes(builder, heads, reinterpret_cast<const char*>(&head), sizeof head);
-  if (row != nullptr)
-    AppendBytes(builder, &builder->writers[kVectorStream], static_cast<const char*>(row),
+  if (row == nullptr) return;
+  StreamWriter* vectors = &builder->writers[kVectorStream];
+  if (builder->shape.element != vec::Element::kSparse) {
+    AppendBytes(builder, vectors, static_cast<const char*>(row),
                 RowBytesOf(builder->shape.element, builder->shape.dimensions));
+    return;
+  }
+  const SparsePlace place = {builder->element_bytes, static_cast<uint32>(vec::SparseRowBytes(row)), 0};
+  AppendBytes(builder, &builder->writers[kElementStream], static_cast<const char*>(row), place.bytes);
+  AppendBytes(builder, vectors, reinterpret_cast<const char*>(&place), sizeof place);
+  builder->element_bytes += place.bytes;
 }
 
 /// Writes a stream's directory: inline entries into `map`, the rest into leaves.
@@ -177,7 +186,7 @@ void FinishFlatBuild(FlatBuilder* builder) {
   char* image = static_cast<char*>(palloc(BLCKSZ));
   InitMetaPage(image, builder->shape, builder->incarnation);
   for (const StreamWriter& writer : builder->writers)
-    StoreStreamMap(builder, writer, &Meta(image)->streams[writer.stream]);
+    if (writer.extents > 0) StoreStreamMap(builder, writer, MapOf(Meta(image), writer.stream));
   Meta(image)->high_water = builder->high_water;
   StorePage(builder, 0, image);
   pfree(image);

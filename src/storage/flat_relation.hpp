@@ -20,7 +20,7 @@ namespace tandem::storage {
 struct IndexShape {
   vec::Metric metric;
   vec::Element element;
-  uint32 dimensions;
+  uint32 dimensions;  ///< of the column's type
 };
 
 /// Formats `page` as the meta page of an empty index.
@@ -34,7 +34,7 @@ void InitMetaPage(Page page, const IndexShape& shape, uint64 incarnation);
 class FlatBuilder;
 
 [[nodiscard]] FlatBuilder* BeginFlatBuild(Relation index, const IndexShape& shape);
-/// row: `dimensions` elements as they are stored, or nullptr for a NULL vector.
+/// row: `dimensions` elements as they are stored, a vec::SparseRow, or nullptr for a NULL vector.
 void AddToFlatBuild(FlatBuilder* builder, const ItemPointerData& tid, const void* row);
 /// Writes what is left, the directory and the meta page; logs all pages if the relation needs WAL.
 void FinishFlatBuild(FlatBuilder* builder);
@@ -42,8 +42,8 @@ void FinishFlatBuild(FlatBuilder* builder);
 // ---- Appending ----
 
 /// Appends one row; returns once it is logged, so that the caller's commit makes it durable.
-/// row: as many elements as the index has dimensions, as they are stored, or nullptr for a NULL vector. The row becomes
-/// visible to scans in the order of row ids; a failed append consumes no row id.
+/// row: as many elements as the index has dimensions, as they are stored, a vec::SparseRow, or nullptr for a NULL vector. The row
+/// becomes visible to scans in the order of row ids; a failed append consumes no row id.
 void AppendRow(Relation index, const ItemPointerData& tid, const void* row);
 
 // ---- Scanning ----
@@ -72,7 +72,8 @@ struct ScanRow {
 [[nodiscard]] FlatScan* BeginFlatScan(Relation index);
 
 /// (Re)starts the scan: takes a view of the index as of now, which must be no older than `snapshot`. query:
-/// `dimensions` floats, copied; nullptr means no order (every row with a NULL distance).
+/// `dimensions` floats, copied, and behind them, where rows are sparse, the row that they were made of; nullptr means no order (every
+/// row with a NULL distance).
 void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query);
 
 /// From the next start on, distances are computed by this operator.

@@ -19,6 +19,8 @@
 //   kHeads       RowHead[1018] a page; row id = page ordinal * 1018 + slot
 //   kVectors     one endless array of elements (vec::Element), row after row, crossing page boundaries
 //   kNullHeads   RowHead[1018] a page, for rows whose vector is NULL: they take no room in kVectors
+//   kElements    sparse vectors (vec::SparseRow) end to end, crossing page boundaries. Only in indexes of them, whose kVectors
+//                holds SparsePlace[509] a page: where each row's elements lie
 //
 // A blob is written once and never changed: a run of bytes laid over the payloads of its own pages, in extents that
 // grow like a stream's. Its pages carry its id, which is never used twice, and a checksum.
@@ -44,6 +46,7 @@ extern "C" {
 }
 
 #include "base/ids.hpp"
+#include "vec/element.hpp"
 
 namespace tandem::storage {
 
@@ -61,6 +64,7 @@ enum class PageKind : uint16 {
   kManifest = 7,
   kFree = 8,
   kPacked = 9,
+  kElements = 10,
 };
 
 /// Special area of every page. A page that was moved, misplaced, or belongs to an earlier life of the file is
@@ -96,6 +100,16 @@ constexpr uint16 kKnownHeadFlags = kTombstone;
 
 constexpr uint32 kHeadsPerPage = kPayloadBytes / sizeof(RowHead);
 
+/// A row of kVectors where vectors are sparse: its elements are these bytes of kElements. Rows follow each other without a gap.
+struct SparsePlace {
+  uint64 first;
+  uint32 bytes;
+  uint32 unused;  ///< zero
+};
+static_assert(sizeof(SparsePlace) == 16, "on-disk format");
+static_assert(kPayloadBytes % sizeof(SparsePlace) == 0, "no place crosses a page");
+static_assert(kPayloadBytes % sizeof(double) == 0, "elements stay aligned from page to page");
+
 // ---- Extents ----
 
 constexpr uint32 kExtentPages = 64;  // 512 KB: one read-ahead window of the kernel
@@ -129,19 +143,34 @@ static_assert(FirstPageOfExtent(7) == 64 && FirstPageOfExtent(8) == 128 && Pages
 
 // ---- Meta page and directory ----
 
-enum Stream : int { kHeadStream = 0, kVectorStream = 1, kNullHeadStream = 2 };
-constexpr int kStreams = 3;
+enum Stream : int { kHeadStream = 0, kVectorStream = 1, kNullHeadStream = 2, kElementStream = 3 };
+constexpr int kStreams = 4;
+
+[[nodiscard]] constexpr bool HoldsHeads(Stream stream) {
+  return stream == kHeadStream || stream == kNullHeadStream;
+}
 
 [[nodiscard]] constexpr PageKind KindOfStream(Stream stream) {
-  return stream == kHeadStream     ? PageKind::kHeads
-         : stream == kVectorStream ? PageKind::kVectors
-                                   : PageKind::kNullHeads;
+  switch (stream) {
+    case kHeadStream:
+      return PageKind::kHeads;
+    case kVectorStream:
+      return PageKind::kVectors;
+    case kNullHeadStream:
+      return PageKind::kNullHeads;
+    case kElementStream:
+      break;
+  }
+  return PageKind::kElements;
 }
 
 constexpr uint32 kInlineExtents = 16;  // in the meta page: small indexes need no directory leaf
 constexpr uint32 kMaxLeaves = 600;     // what the meta page has room for
 constexpr uint32 kLeafExtents = kPayloadBytes / sizeof(BlockNumber);
-constexpr uint64 kMaxExtents = kInlineExtents + static_cast<uint64>(kMaxLeaves) * kLeafExtents;
+
+[[nodiscard]] constexpr uint64 ExtentsOfLeaves(uint32 leaves) {
+  return kInlineExtents + static_cast<uint64>(leaves) * kLeafExtents;
+}
 
 /// First blocks of a stream's extents: the first 16 here, the rest in leaves of BlockNumber[2036].
 struct StreamMap {
@@ -149,6 +178,14 @@ struct StreamMap {
   BlockNumber first_block[kInlineExtents];
   BlockNumber leaf[kMaxLeaves];
 };
+
+constexpr int kStreamMaps = 3;
+
+// The meta page has room for three maps. Where vectors are sparse, that of kNullHeadStream has fewer leaves (107 GB of heads), and
+// behind these lies that of kElementStream, cut short as well (518 GB of elements).
+constexpr uint32 kNullLeavesBesideElements = 100;
+constexpr uint32 kElementLeaves =
+    kMaxLeaves - kNullLeavesBesideElements - offsetof(StreamMap, leaf) / sizeof(BlockNumber);
 
 constexpr uint32 kRootExtents = 16;  // of the manifest: 640 pages, enough for 400 GB of segments
 constexpr uint32 kBlankRuns = 64;
@@ -187,7 +224,7 @@ struct MetaPage {
   uint64 dead_null_rows;  ///< tombstones in kNullHeads as of the last VACUUM
   ManifestRoot root;
   BlankRun blank_run[kBlankRuns];  ///< what streams take before the high-water mark rises
-  StreamMap streams[kStreams];
+  StreamMap maps[kStreamMaps];     ///< MapOf()
 };
 static_assert(sizeof(MetaPage) <= kPayloadBytes, "the meta page must fit one block");
 
@@ -211,6 +248,30 @@ static_assert(sizeof(MetaPage) <= kPayloadBytes, "the meta page must fit one blo
 
 [[nodiscard]] inline uint32 UsedPayload(Page page) {
   return reinterpret_cast<PageHeader>(page)->pd_lower - kPayloadOffset;
+}
+
+[[nodiscard]] inline bool IsSparse(const MetaPage& meta) {
+  return meta.element == static_cast<uint16>(vec::Element::kSparse);
+}
+
+/// kElementStream: only if the index is sparse; of the leaves only the first kElementLeaves are the map's.
+[[nodiscard]] inline StreamMap* MapOf(MetaPage* meta, Stream stream) {
+  if (stream != kElementStream) return &meta->maps[stream];
+  return reinterpret_cast<StreamMap*>(meta->maps[kNullHeadStream].leaf + kNullLeavesBesideElements);
+}
+
+[[nodiscard]] inline const StreamMap* MapOf(const MetaPage& meta, Stream stream) {
+  return MapOf(const_cast<MetaPage*>(&meta), stream);
+}
+
+[[nodiscard]] inline uint32 ExtentsOf(const MetaPage& meta, Stream stream) {
+  return stream == kElementStream && !IsSparse(meta) ? 0 : MapOf(meta, stream)->extents;
+}
+
+/// Extents that a stream can have.
+[[nodiscard]] constexpr uint64 MaxExtentsOf(Stream stream, bool is_sparse) {
+  if (stream == kElementStream) return is_sparse ? ExtentsOfLeaves(kElementLeaves) : 0;
+  return ExtentsOfLeaves(is_sparse && stream == kNullHeadStream ? kNullLeavesBesideElements : kMaxLeaves);
 }
 
 /// Row heads on a page of kHeads or kNullHeads.

@@ -20,7 +20,11 @@ static constexpr uint32 kPrefetchDistance = 2;
 
 const DirectoryView& DirectoryWith(Relation index, uint64 rows) {
   const IndexCache* cache = GetIndexCache(index);
-  if (cache->directory.PagesKnown(kVectorStream) < VectorPagesOf(cache->directory, rows))
+  // Nothing but the last row's place says how far elements reach; but whatever rows were counted, their extents were handed out before.
+  const bool lacks_elements =
+      cache->directory.IsSparse() &&
+      cache->directory.streams[kElementStream].extents < ExtentsHandedOut(index, kElementStream);
+  if (lacks_elements || cache->directory.PagesKnown(kVectorStream) < VectorPagesOf(cache->directory, rows))
     cache = ReloadIndexCache(index);
   return cache->directory;
 }
@@ -105,14 +109,14 @@ void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, cons
   reader->index = index;
   reader->view = view;
   reader->strategy = strategy;
-  reader->buffer = InvalidBuffer;
+  reader->buffer = reader->element_buffer = InvalidBuffer;
   reader->read_ahead = true;
   if (view->element != vec::Element::kFloat32) reader->widened = static_cast<float*>(scratch);
   reader->scratch = static_cast<char*>(scratch) +
                     (reader->widened != nullptr ? view->dimensions * sizeof(float) : std::size_t{0});
   reader->context = CurrentMemoryContext;
   reader->unprotected = RecoveryInProgress() || TransactionStartedDuringRecovery();
-  reader->takes_detour = reader->unprotected || manifest->packed_count > 0;
+  reader->takes_detour = reader->unprotected || manifest->packed_count > 0 || view->IsSparse();
   if (reader->takes_detour) OpenPacked(&reader->packed, index, manifest, view->row_bytes);
 }
 
@@ -215,15 +219,81 @@ bool LookAnew(RowReader* reader) {
   return true;
 }
 
-void ReportLostVector(const RowReader& reader, uint64 row) {
+[[noreturn]] void ReportLostVector(const RowReader& reader, uint64 row) {
   ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
                   errmsg("index \"%s\" has lost the vector of row %llu",
                          RelationGetRelationName(reader.index), static_cast<unsigned long long>(row)),
                   errhint("Rebuild the index with REINDEX.")));
 }
 
+// ---- Sparse rows ----
+
+/// Makes a page of elements current.
+void TurnToElements(RowReader* reader, uint32 page) {
+  if (BufferIsValid(reader->element_buffer)) {
+    if (reader->element_page == page) return;
+    ReleaseBuffer(reader->element_buffer);
+    reader->element_buffer = InvalidBuffer;
+  }
+  CHECK_FOR_INTERRUPTS();
+  const BlockNumber block = reader->view->BlockOf(kElementStream, page);
+  reader->element_buffer = ReadPage(reader->index, block, InvalidBuffer, reader->strategy);
+  reader->element_page = page;
+}
+
+/// Raises an error unless the current page is the one that the directory says.
+void CheckElementPage(const RowReader& reader) {
+  CheckPage(reader.index, reader.view->BlockOf(kElementStream, reader.element_page),
+            BufferGetPage(reader.element_buffer), PageKind::kElements, reader.element_page,
+            reader.view->incarnation);
+}
+
+/// To scratch. Under the pages' locks, if nothing but these keeps recovery from emptying a page to restore its image.
+void CopyElements(RowReader* reader, const SparsePlace& place) {
+  uint64 at = place.first;
+  for (uint32 copied = 0; copied < place.bytes;) {
+    const auto offset = static_cast<uint32>(at % kPayloadBytes);
+    const uint32 part = Min(place.bytes - copied, kPayloadBytes - offset);
+    TurnToElements(reader, static_cast<uint32>(at / kPayloadBytes));
+    if (reader->unprotected) LockBuffer(reader->element_buffer, BUFFER_LOCK_SHARE);
+    CheckElementPage(*reader);
+    std::memcpy(reader->scratch + copied, Payload(BufferGetPage(reader->element_buffer)) + offset, part);
+    if (reader->unprotected) LockBuffer(reader->element_buffer, BUFFER_LOCK_UNLOCK);
+    at += part;
+    copied += part;
+  }
+}
+
+const void* ReadElements(RowReader* reader, const SparsePlace& place) {
+  const auto offset = static_cast<uint32>(place.first % kPayloadBytes);
+  if (reader->unprotected || offset + place.bytes > kPayloadBytes) {
+    CopyElements(reader, place);
+    return reader->scratch;
+  }
+  TurnToElements(reader, static_cast<uint32>(place.first / kPayloadBytes));
+  CheckElementPage(*reader);
+  return Payload(BufferGetPage(reader->element_buffer)) + offset;
+}
+
+/// The row's place, then the bytes there. Neither is compacted, so both are where they always were.
+const void* ReadSparse(RowReader* reader, uint64 row) {
+  SparsePlace place;
+  if (!reader->unprotected)
+    std::memcpy(&place, ReadFromExtents(reader, row), sizeof place);
+  else if (CopyFromExtents(reader, row))
+    std::memcpy(&place, reader->scratch, sizeof place);
+  else
+    ReportLostVector(*reader, row);
+  // A damaged place leads neither out of the stream nor out of scratch.
+  if (!IsPlausible(*reader->view, place)) ReportLostVector(*reader, row);
+  const void* elements = ReadElements(reader, place);
+  if (vec::SparseRowBytes(elements) != place.bytes) ReportLostVector(*reader, row);
+  return elements;
+}
+
 /// Packed ranges first: what they say of a row holds.
 const void* ReadByDetour(RowReader* reader, uint64 row) {
+  if (reader->view->IsSparse()) return ReadSparse(reader, row);
   for (;;) {
     const void* vector = nullptr;
     reader->packed.strategy = reader->strategy;
@@ -253,7 +323,7 @@ const void* ReadRow(RowReader* reader, uint64 row) {
 const float* ReadVector(RowReader* reader, uint64 row) {
   const void* stored = ReadRow(reader, row);
   if (reader->widened == nullptr || unlikely(stored == nullptr)) return static_cast<const float*>(stored);
-  vec::Widen(reader->view->element, stored, reader->view->dimensions, reader->widened);
+  vec::Widen(reader->view->element, stored, reader->view->column_dimensions, reader->widened);
   return reader->widened;
 }
 
@@ -269,6 +339,8 @@ uint64 NthRow(RowReader* reader, uint64 first, uint64 n) {
 void CloseRows(RowReader* reader) {
   if (BufferIsValid(reader->buffer)) ReleaseBuffer(reader->buffer);
   reader->buffer = InvalidBuffer;
+  if (BufferIsValid(reader->element_buffer)) ReleaseBuffer(reader->element_buffer);
+  reader->element_buffer = InvalidBuffer;
   if (reader->takes_detour) ReleasePacked(&reader->packed);
 }
 

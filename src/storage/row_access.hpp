@@ -22,12 +22,22 @@ namespace tandem::storage {
 /// use: CopyDirectory() it.
 [[nodiscard]] const DirectoryView& DirectoryWith(Relation index, uint64 rows);
 
+/// Bytes that a row's elements take, on average of `rows` rows where they have no common length.
+[[nodiscard]] inline uint32 AverageRowBytes(const DirectoryView& directory, uint64 rows) {
+  if (!directory.IsSparse()) return directory.row_bytes;
+  const uint64 bytes = static_cast<uint64>(directory.PagesKnown(kElementStream)) * kPayloadBytes;
+  const uint64 longest = vec::LongestSparseRow(directory.column_dimensions);
+  return static_cast<uint32>(Max(Min(bytes / Max(rows, uint64{1}), longest), sizeof(vec::SparseRow)));
+}
+
 /// Memory that a reader of rows needs: for one row that crosses a page boundary and, if it is not stored as float32, for
 /// it as float32. In the current memory context.
 [[nodiscard]] inline void* NewRowScratch(const DirectoryView& directory) {
   const std::size_t widened =
       directory.element == vec::Element::kFloat32 ? 0 : directory.dimensions * sizeof(float);
-  return palloc(widened + directory.row_bytes);
+  const std::size_t row =
+      directory.IsSparse() ? vec::LongestSparseRow(directory.column_dimensions) : directory.row_bytes;
+  return palloc(widened + row);
 }
 
 /// Walks rows, forwards fastest. Bytes of a row that was counted never change, and a snapshot, or the builder lock, keeps the
@@ -42,10 +52,12 @@ struct RowReader {
   uint32 page;
   bool read_ahead;  ///< rows are asked for in ascending order: prefetch what follows. OpenRows() says so
   const char* payload;
-  const char* ahead;  ///< payload of a page that will be needed soon, as a hint; nullptr if not known
-  float* widened;     ///< one row as float32; nullptr if rows are stored so
-  char* scratch;      ///< one row, for rows that cross a page boundary
-  bool takes_detour;  ///< there are packed ranges, or nothing keeps the pages
+  const char* ahead;      ///< payload of a page that will be needed soon, as a hint; nullptr if not known
+  float* widened;         ///< one row as float32; nullptr if rows are stored so
+  char* scratch;          ///< one row, for rows that cross a page boundary
+  Buffer element_buffer;  ///< sparse rows: pinned page with elements; InvalidBuffer if none
+  uint32 element_page;
+  bool takes_detour;  ///< there are packed ranges, or nothing keeps the pages, or rows are sparse
   bool unprotected;   ///< nothing keeps the pages: in recovery, or in a transaction that began there
   ReadStream* sweep;  ///< of the vector pages up to sweep_end; nullptr if none
   uint32 sweep_told;  ///< the next page that it will be told of
@@ -59,7 +71,7 @@ struct RowReader {
 /// the current memory context must outlive the reader. Remembers buffers if there is room for them (ReserveRecentBuffers()).
 void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, const Manifest* manifest,
               void* scratch, BufferAccessStrategy strategy);
-/// The row as it is stored. Valid until the next call. Checks for interrupts at every page. nullptr: the row is dead to everybody,
+/// The row as it is stored, a sparse one as a vec::SparseRow, aligned to 4. Valid until the next call. Checks for interrupts at every page. nullptr: the row is dead to everybody,
 /// and its vector is gone.
 [[nodiscard]] const void* ReadRow(RowReader* reader, uint64 row);
 /// ReadRow(), as float32: the one place where stored elements become what codes are made of. (Distances: vec::RowDistance.)

@@ -20,9 +20,6 @@ extern "C" {
 
 namespace tandem::storage {
 
-namespace {
-
-/// Copies block `block` to `image`. False, with a report, when the file has no such block.
 bool CopyBlock(Relation index, BlockNumber block, BlockNumber file_blocks, char* image) {
   if (block >= file_blocks) return false;
   const Buffer buffer = ReadPage(index, block);
@@ -32,7 +29,6 @@ bool CopyBlock(Relation index, BlockNumber block, BlockNumber file_blocks, char*
   return true;
 }
 
-/// Checks what all pages have in common. False if the page's contents make no sense.
 bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind kind, uint32 ordinal,
                 uint64 incarnation) {
   const auto* header = reinterpret_cast<PageHeader>(image);
@@ -64,6 +60,8 @@ bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind
   }
   return true;
 }
+
+namespace {
 
 /// Who owns each block below the high-water mark.
 struct BlockMap {
@@ -198,7 +196,8 @@ void CheckVectorStream(Relation index, const IndexLayout& layout, uint64 rows, c
       report.Say(block, "page holds %u bytes of vectors, %u were expected", UsedPayload(image), expected);
       continue;
     }
-    if (view.element == vec::Element::kBit) continue;  // whatever they are
+    if (view.element == vec::Element::kBit || view.IsSparse())
+      continue;  // whatever they are; CheckSparseRows()
     const auto element_bytes = static_cast<uint32>(vec::BytesOf(view.element, 1));
     for (uint32 at = 0; at < expected; at += element_bytes) {
       if (vec::AllFinite(view.element, Payload(image) + at, 1)) continue;
@@ -318,6 +317,7 @@ void VerifyPages(Relation index, Relation heap, ProblemSink sink, void* state) {
     const bool is_kept = !RecoveryInProgress() && !TransactionStartedDuringRecovery();
     return is_kept || HasManifest(index, layout->meta.root);
   });
+  if (view.IsSparse()) VerifySparseRows(index, view, rows, report);
   CheckTidsUnique(index, rows + null_rows, report);
   // Rows may have been appended and sealed between the count and the layout.
   if (layout->manifest != nullptr) {
@@ -360,6 +360,12 @@ void CollectRow(void* state, uint64 row, const RowHead& head) {
   check->rows[check->count++] = {TidKey(head.tid), check->nulls ? kNullRow : row};
 }
 
+bool IsSameRow(const DirectoryView& view, const void* value, const void* indexed) {
+  // The first bytes of a sparse row are its length.
+  if (view.IsSparse() && vec::SparseRowBytes(value) != vec::SparseRowBytes(indexed)) return false;
+  return std::memcmp(value, indexed, view.IsSparse() ? vec::SparseRowBytes(value) : view.row_bytes) == 0;
+}
+
 void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnull, bool /*tuple_is_alive*/,
                   void* state) {
   auto* check = static_cast<HeapCheck*>(state);
@@ -377,12 +383,12 @@ void CheckHeapRow(Relation /*index*/, ItemPointer tid, Datum* values, bool* isnu
                       isnull[0] ? "NULL" : "not NULL");
   } else if (!isnull[0]) {
     const pg::IndexedValue value =
-        pg::DetoastIndexedValue(values[0], check->view->element, check->view->dimensions);
+        pg::DetoastIndexedValue(values[0], check->view->element, check->view->column_dimensions);
     const void* indexed = ReadRow(&check->vectors, found.first->row);
     if (indexed == nullptr)
       check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has a vector, which index row %llu lacks",
                         block, offset, static_cast<unsigned long long>(found.first->row));
-    else if (std::memcmp(value.row, indexed, check->view->row_bytes) != 0)
+    else if (!IsSameRow(*check->view, value.row, indexed))
       check->report.Say(InvalidBlockNumber, "heap row (%u,%u) has another vector than index row %llu", block,
                         offset, static_cast<unsigned long long>(found.first->row));
   }

@@ -55,7 +55,7 @@ void SayPage(void* state, BlockNumber block, const char* problem) {
 /// Every row with a byte in the extents that the range replaces must be in a packed range.
 void CheckExtents(PackedCheck* check) {
   const PackedInfo& range = *check->range;
-  if (range.end_of_stream > check->layout->meta.streams[kVectorStream].extents) {
+  if (range.end_of_stream > ExtentsOf(check->layout->meta, kVectorStream)) {
     Say(check, InvalidBlockNumber, "it replaces extents that the vectors do not have");
     return;
   }

@@ -22,6 +22,16 @@ struct Reporter {
   }
 };
 
+/// Copies block `block` to `image`, a page. False when the file has no such block.
+bool CopyBlock(Relation index, BlockNumber block, BlockNumber file_blocks, char* image);
+
+/// Checks what all pages have in common. False if the page's contents make no sense.
+bool CheckFrame(const Reporter& report, BlockNumber block, char* image, PageKind kind, uint32 ordinal,
+                uint64 incarnation);
+
+/// Checks that the places of `rows` sparse rows follow each other, and what lies there.
+void VerifySparseRows(Relation index, const DirectoryView& view, uint64 rows, const Reporter& report);
+
 /// Checks the manifest's pages; `problem` is what ReadLayoutAnyway() said of it, if it did.
 void VerifyManifest(Relation index, const IndexLayout& layout, const char* problem, const Reporter& report);
 

@@ -1,5 +1,7 @@
 #include "vec/element.hpp"
 
+#include "vec/sketch.hpp"
+
 namespace tandem::vec {
 namespace {
 
@@ -40,6 +42,9 @@ void Widen(Element element, const void* stored, std::size_t n, float* to) noexce
     case Element::kBit:
       WidenBits(static_cast<const unsigned char*>(stored), n, to);
       return;
+    case Element::kSparse:
+      MakeSketch(ViewOfRow(stored), n, to);
+      return;
   }
 }
 
@@ -61,6 +66,10 @@ bool AllFinite(Element element, const void* stored, std::size_t n) noexcept {
              ElementFault::kNone;
     case Element::kBit:
       return true;
+    case Element::kSparse: {
+      const SparseView row = ViewOfRow(stored);
+      return FindNonFinite(base::Span<const float>(row.values, row.count)) == ElementFault::kNone;
+    }
   }
   return false;
 }

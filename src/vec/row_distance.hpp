@@ -6,6 +6,7 @@
 #include "vec/bit_kernels.hpp"
 #include "vec/element.hpp"
 #include "vec/metric.hpp"
+#include "vec/sparse.hpp"
 
 namespace tandem::vec {
 
@@ -28,7 +29,8 @@ struct ForeignOperator {
 class RowDistance {
  public:
   RowDistance() noexcept = default;
-  /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it.
+  /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it; where vectors are sparse, it holds the query as
+  /// a row has it.
   /// foreign: computes distances instead, in the thread and for the time that it was made for.
   RowDistance(Metric metric, Element element, const float* query, std::size_t dimensions, void* room,
               const ForeignOperator& foreign = {}) noexcept
@@ -38,13 +40,15 @@ class RowDistance {
         bits_(static_cast<const unsigned char*>(room)),
         bit_kernels_(&CountBits()) {
     if (element == Element::kBit) PackBits(query, dimensions, static_cast<unsigned char*>(room));
+    if (element == Element::kSparse) sparse_ = SparseQueryDistance(metric, ViewOfRow(room));
   }
 
   [[nodiscard]] static constexpr std::size_t RoomBytes(Element element, std::size_t dimensions) noexcept {
+    if (element == Element::kSparse) return LongestSparseRow(dimensions);
     return element == Element::kBit ? BytesOf(element, dimensions) : 0;
   }
 
-  /// row: as many elements as the query has, at any alignment.
+  /// row: as many elements as the query has, at any alignment; a sparse one aligned to 4.
   [[nodiscard]] double Key(const void* row) const noexcept {
     if (foreign_.value != nullptr) return KeyOf(foreign_.value(foreign_.state, row));
     switch (element_) {
@@ -54,6 +58,8 @@ class RowDistance {
         return distance_.Key(static_cast<const Half*>(row));
       case Element::kBit:
         return BitKey(static_cast<const unsigned char*>(row));
+      case Element::kSparse:
+        return sparse_.Key(ViewOfRow(row));
     }
     return 0.0;
   }
@@ -82,6 +88,7 @@ class RowDistance {
   ForeignOperator foreign_;
   const unsigned char* bits_ = nullptr;
   const BitKernels* bit_kernels_ = nullptr;
+  SparseQueryDistance sparse_;
 };
 
 }  // namespace tandem::vec

@@ -32,7 +32,16 @@ float SparseL2Squared(SparseView a, SparseView b) noexcept {
 }
 
 float SparseInnerProduct(SparseView a, SparseView b) noexcept {
-  return SumOverBoth(a, b, [](double x, double y) { return x * y; });
+  // What only one of them has adds zero, which changes no sum.
+  double sum = 0.0;
+  for (std::size_t i = 0, j = 0; i < a.count && j < b.count;) {
+    const std::int32_t left = a.indices[i];
+    const std::int32_t right = b.indices[j];
+    if (left == right) sum += static_cast<double>(a.values[i]) * static_cast<double>(b.values[j]);
+    i += left <= right ? 1 : 0;
+    j += right <= left ? 1 : 0;
+  }
+  return static_cast<float>(sum);
 }
 
 float SparseL1(SparseView a, SparseView b) noexcept {
@@ -51,6 +60,19 @@ double SparseDistance(Metric metric, SparseView a, SparseView b) noexcept {
       return SparseL1(a, b);
   }
   return 0.0;
+}
+
+SparseQueryDistance::SparseQueryDistance(Metric metric, SparseView query) noexcept
+    : metric_(metric),
+      query_(query),
+      query_norm_squared_(metric == Metric::kCosine ? SparseInnerProduct(query, query) : 0.0F) {}
+
+double SparseQueryDistance::Key(SparseView vector) const noexcept {
+  if (metric_ == Metric::kL2) return SparseL2Squared(query_, vector);
+  if (metric_ == Metric::kCosine)
+    return CosineDistance(SparseInnerProduct(query_, vector), query_norm_squared_,
+                          SparseInnerProduct(vector, vector));
+  return SparseDistance(metric_, query_, vector);
 }
 
 }  // namespace tandem::vec

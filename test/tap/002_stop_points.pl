@@ -15,7 +15,8 @@ use PostgreSQL::Test::Utils;
 use TandemTest;
 use Test::More;
 
-my $dimensions = 5000;    # 20,000 bytes: three or four pages, so one or two records, from row to row
+my $dimensions = 5000;    # 20,000 bytes: three or four pages, so one or two records, from row to row; 40,000 as sparsevec
+my $type = 'vector';
 # From 18 on pages have checksums unless a cluster is made without; this file changes pages behind the server's back.
 my $node = make_node('stop', init => [ no_data_checksums => 1 ], conf => "wal_level = replica\n");
 need_stop_points($node);
@@ -30,6 +31,13 @@ vacuum_before_append();
 append_before_vacuum();
 tombstones_survive();
 directory_nearly_full();
+# Rows of any length: their elements lie in a stream of their own.
+$type = 'sparsevec';
+make_table();
+crashes_of_appends();
+errors();
+wide_insert_against_insert();
+wide_insert_killed();
 $node->stop;
 done_testing();
 
@@ -39,8 +47,8 @@ sub make_table {
   $next_id = 1;
   $node->safe_psql('postgres', <<"SQL");
 DROP TABLE IF EXISTS t;
-CREATE TABLE t (id bigint, embedding vector($dimensions));
-CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops);
+CREATE TABLE t (id bigint, embedding $type($dimensions));
+CREATE INDEX t_index ON t USING tandem (embedding ${type}_l2_ops);
 SQL
   insert_rows(12);
 }
@@ -50,7 +58,22 @@ sub insert_sql {
   my $from = $next_id;
   $next_id += $count;
   my $to = $next_id - 1;
-  return "INSERT INTO t SELECT i, test_vector(i, $dimensions) FROM generate_series($from, $to) i;\n";
+  return "INSERT INTO t SELECT i, " . value_sql() . " FROM generate_series($from, $to) i;\n";
+}
+
+# Of row i. Of sparse rows every fourth one is empty, and every fourth one tiny.
+sub value_sql {
+  my $wide = "test_vector(i, $dimensions)";
+  return $wide if $type eq 'vector';
+  return "CASE i % 4 WHEN 0 THEN '{}/$dimensions'::sparsevec WHEN 1 THEN ('{7:' || i || '}/$dimensions')::sparsevec ELSE $wide\::sparsevec END";
+}
+
+# check_index() of `t`.
+sub check_t {
+  my ($label) = @_;
+  local $Test::Builder::Level = $Test::Builder::Level + 1;
+  my $query = $node->safe_psql('postgres', "SELECT test_vector(77, $dimensions)::$type");
+  return check_index($node, 't', 't_index', $label, queries => [$query]);
 }
 
 sub insert_rows { $node->safe_psql('postgres', insert_sql($_[0])) }
@@ -73,6 +96,11 @@ sub crash_at {
 }
 
 sub crashes {
+  crashes_of_appends();
+  crashes_of_others();
+}
+
+sub crashes_of_appends {
   for my $stop_point (qw(append-between-records append-before-head append-before-unlock extent-before-log extent-after-log)) {
     my $before = ids();
     my $expected = $before;
@@ -86,10 +114,13 @@ sub crashes {
     }
     ok($crashed, "$stop_point: the server crashes");
     is(ids(), $expected, "$stop_point: no row of the crashed statement");
-    check_index($node, 't', 't_index', "$stop_point: the index is right after the crash");
+    check_t("$stop_point: the index is right after the crash");
     insert_rows(3);
-    check_index($node, 't', 't_index', "$stop_point: and after further inserts");
+    check_t("$stop_point: and after further inserts");
   }
+}
+
+sub crashes_of_others {
   for my $stop_point (qw(vacuum-before-tombstones vacuum-before-counts)) {
     my $id = $next_id;
     insert_rows(4);
@@ -97,17 +128,17 @@ sub crashes {
     my $expected = ids();
     ok(crash_at($stop_point, "VACUUM (INDEX_CLEANUP ON) t"), "$stop_point: the server crashes");
     is(ids(), $expected, "$stop_point: same rows as before");
-    check_index($node, 't', 't_index', "$stop_point: the index is right after the crash");
+    check_t("$stop_point: the index is right after the crash");
     $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t');
     insert_rows(3);
-    check_index($node, 't', 't_index', "$stop_point: and after VACUUM and inserts into the freed places");
+    check_t("$stop_point: and after VACUUM and inserts into the freed places");
   }
   ok(crash_at('build-before-log', 'REINDEX INDEX t_index'), 'build-before-log: the server crashes');
-  check_index($node, 't', 't_index', 'build-before-log: the index is what it was');
+  check_t('build-before-log: the index is what it was');
   $node->safe_psql('postgres', 'REINDEX INDEX t_index');
   $node->stop('immediate');
   $node->start;
-  check_index($node, 't', 't_index', 'a finished build survives a crash');
+  check_t('a finished build survives a crash');
 }
 
 sub errors {
@@ -130,16 +161,16 @@ sub errors {
     ok($failed, "$stop_point: was reached");
     is(row_ids('true'), $rows, "$stop_point: a failed insert takes no row id");
     is(ids(), $expected, "$stop_point: same rows as before");
-    check_index($node, 't', 't_index', "$stop_point: the index is right after an error");
+    check_t("$stop_point: the index is right after an error");
     $expected .= " $next_id";
     insert_rows(1);
-    check_index($node, 't', 't_index', "$stop_point: and after the next insert");
+    check_t("$stop_point: and after the next insert");
   }
   # From here on the row is logged: its head stays, dead.
   my ($status) = $node->psql('postgres', arm_sql('append-before-unlock=error') . insert_sql(1));
   isnt($status, 0, 'append-before-unlock: the insert fails');
   is(ids(), $expected, 'append-before-unlock: same rows as before');
-  check_index($node, 't', 't_index', 'append-before-unlock: the index is right after an error');
+  check_t('append-before-unlock: the index is right after an error');
   $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t');
   is($node->safe_psql('postgres', "SELECT count(*) FROM tandem_rows('t_index') WHERE dead"), 1,
     'append-before-unlock: VACUUM marks the failed row dead');
@@ -149,7 +180,7 @@ sub errors {
       . "COMMIT;\n", on_error_stop => 0);
   is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), scalar(split / /, $expected) + 3,
     'rows around a failed subtransaction are committed');
-  check_index($node, 't', 't_index', 'the index is right after a failed subtransaction');
+  check_t('the index is right after a failed subtransaction');
 }
 
 # A session whose insert failed while it asked for an extent remembers a tail beyond the directory it knows.
@@ -194,7 +225,7 @@ sub wide_insert_against_insert {
     is(end_session($slow), '', "H1, $stop_point: the slow insert succeeds");
     is(end_session($fast), '', "H1, $stop_point: the other insert succeeds");
     is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), $next_id - 1, "H1, $stop_point: all rows are there");
-    check_index($node, 't', 't_index', "H1, $stop_point: the index is right");
+    check_t("H1, $stop_point: the index is right");
   }
 }
 
@@ -219,9 +250,9 @@ sub wide_insert_killed {
   end_session($fast);
   clear_stop_points($node);
   is(ids(), $before, 'killed between vector and head: neither row is there');
-  check_index($node, 't', 't_index', 'killed between vector and head: the index is right');
+  check_t('killed between vector and head: the index is right');
   insert_rows(5);
-  check_index($node, 't', 't_index', 'killed between vector and head: and after further inserts');
+  check_t('killed between vector and head: and after further inserts');
 }
 
 # H4: VACUUM has looked at the last page and not marked it yet; rows are appended to it; then the freed places in the
@@ -236,7 +267,7 @@ sub vacuum_before_append {
   send_sql($vacuum, 'VACUUM (INDEX_CLEANUP ON) t;');
   await_stop_point($node, 'vacuum-before-tombstones');
   insert_rows(3);
-  check_index($node, 't', 't_index', 'H4: appends while VACUUM is about to mark the page');
+  check_t('H4: appends while VACUUM is about to mark the page');
   release_stop_point($node, 'vacuum-before-tombstones');
   is(end_session($vacuum), '', 'H4: VACUUM succeeds');
   is(row_ids('dead'), '2 3 4 5 6 7', 'H4: the deleted rows are marked, and only they');
@@ -269,7 +300,7 @@ sub reuse_freed {
   my $list = join ',', map { "'$_'" } split / /, $freed;
   cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM t WHERE ctid::text IN ($list)"), '>', 0,
     "$label: freed places hold other rows now");
-  check_index($node, 't', 't_index', "$label: each distance is the table row's own");
+  check_t("$label: each distance is the table row's own");
 }
 
 # The tombstones' record must say it all: its page has been written since the checkpoint, so it carries no image.

@@ -31,6 +31,8 @@ CREATE TABLE t (id bigint, embedding vector($dimensions));
 CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops);
 CREATE TABLE wide (id bigint, embedding vector($wide_dimensions));
 CREATE INDEX wide_index ON wide USING tandem (embedding vector_cosine_ops);
+CREATE TABLE sparse (id bigint, embedding sparsevec($wide_dimensions));
+CREATE INDEX sparse_index ON sparse USING tandem (embedding sparsevec_l1_ops);
 SQL
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -53,10 +55,11 @@ sub same_answers {
   my @steps = (
     sub { insert_sql('t', 700) },
     sub { insert_sql('wide', 6) },
+    sub { insert_sql('sparse', 6) . '; INSERT INTO sparse SELECT -i, (\'{\' || i || \':1}/9000\')::sparsevec FROM generate_series(1, 1100) i' },
     sub { 'DELETE FROM t WHERE id % 5 = 0; VACUUM t' },
     sub { insert_sql('t', 900) },
     sub { 'INSERT INTO t SELECT -i, NULL FROM generate_series(1, 30) i' },
-    sub { 'CHECKPOINT; ' . insert_sql('t', 50) . '; ' . insert_sql('wide', 3) },
+    sub { 'CHECKPOINT; ' . insert_sql('t', 50) . '; ' . insert_sql('wide', 3) . '; ' . insert_sql('sparse', 3) },
     sub { 'BEGIN; ' . insert_sql('t', 40) . '; SAVEPOINT a; ' . insert_sql('t', 40) . '; ROLLBACK TO a; COMMIT' },
     sub { 'UPDATE t SET embedding = test_vector(id + 1, ' . $dimensions . ') WHERE id % 7 = 0; VACUUM t' },
     sub { 'REINDEX INDEX t_index; ' . insert_sql('t', 60) },
@@ -84,10 +87,15 @@ sub same_answers {
     $differences .= "the standby's old session finds $found of $rows rows\n" if $found != $rows;
     $differences .= answer_differences($standby, 't', dimensions => $dimensions);
     $differences .= answer_differences($standby, 'wide', operator => '<=>', dimensions => $wide_dimensions);
-    $differences .= index_problems($standby, 't_index') . index_problems($standby, 'wide_index');
+    $differences .= sparse_differences();
+    $differences .= index_problems($standby, "${_}_index") for qw(t wide sparse);
     is($differences, '', "step $step: the standby answers like the primary");
   }
   $reader->quit;
+}
+
+sub sparse_differences {
+  return answer_differences($standby, 'sparse', operator => '<+>', queries => ["{5:1,700:20}/$wide_dimensions"]);
 }
 
 sub insert_sql {
@@ -106,7 +114,7 @@ sub while_changes_stream_in {
   open my $out, '>', $file or die "$file: $!";
   for (1 .. 150) {
     my @ids = ($next_id, $next_id + 39);
-    print $out insert_sql('t', 40), ";\n", insert_sql('wide', 1), ";\n";
+    print $out insert_sql('t', 40), ";\n", insert_sql('wide', 1), ";\n", insert_sql('sparse', 1), ";\n";
     print $out "DELETE FROM t WHERE id BETWEEN $ids[0] AND $ids[0] + 15;\n";
     print $out "VACUUM t;\n" if rand() < 0.5;
     print $out "CHECKPOINT;\n" if rand() < 0.3;
@@ -119,6 +127,7 @@ sub while_changes_stream_in {
     eval { $changes->pump_nb };
     $differences .= answer_differences($standby, 't', dimensions => $dimensions);
     $differences .= answer_differences($standby, 'wide', operator => '<=>', dimensions => $wide_dimensions);
+    $differences .= sparse_differences();
     $rounds++;
   }
   $changes->finish;

@@ -1,0 +1,40 @@
+#pragma once
+// Sketches: what sparse vectors are to graphs, which know vectors of a few hundred dimensions only.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vec/element.hpp"
+#include "vec/metric.hpp"
+#include "vec/sparse.hpp"
+
+namespace tandem::vec {
+
+/// Dimensions of a sketch. Not a setting: codes, graphs and queries of an index must agree on it for ever.
+constexpr std::size_t kSketchWidth = 2048;
+
+/// Dimensions of a row as Widen() makes it of `dimensions` elements.
+[[nodiscard]] constexpr std::size_t WidenedDimensions(Element element, std::size_t dimensions) noexcept {
+  return element == Element::kSparse && dimensions > kSketchWidth ? kSketchWidth : dimensions;
+}
+
+/// True if distances between widened rows are not those between the rows. A count sketch (Charikar, Chen and Farach-Colton 2002;
+/// feature hashing: Weinberger et al. 2009) adds each element, with a sign, to one of kSketchWidth sums, by hashes of its index.
+/// Inner products and squared L2 distances stay what they are on average, with a standard deviation of about 1 / 45 of the product
+/// of the lengths; L1 distances never grow (HoldsBound()).
+[[nodiscard]] constexpr bool IsSketched(Element element, std::size_t dimensions) noexcept {
+  return WidenedDimensions(element, dimensions) != dimensions;
+}
+
+/// True if no row is nearer than its sketch, so that lower bounds of distances by code hold for the rows as well: in L1, since
+/// what falls into one sum differs by the sum of its differences at the most.
+[[nodiscard]] constexpr bool HoldsBound(Metric metric) noexcept {
+  return metric == Metric::kL1;
+}
+
+/// A sparse vector as floats: itself where `dimensions` is at most kSketchWidth, else its sketch. to: WidenedDimensions() of them.
+/// Always the same bits. Zero only for a vector without elements: where they cancel each other, a millionth of the
+/// first one is left, so that it has a direction.
+void MakeSketch(SparseView vector, std::size_t dimensions, float* to) noexcept;
+
+}  // namespace tandem::vec
