@@ -36,7 +36,8 @@ int LeadingKey(IndexScanDesc scan) {
 
 /// What rows are ordered by.
 struct Query {
-  const float* widened = nullptr;  ///< in single precision; nullptr: by nothing. Where rows are sparse, one lies behind its sketch
+  const float* widened =
+      nullptr;  ///< in single precision; nullptr: by nothing. Where rows are sparse, one lies behind its sketch
   vec::ForeignOperator foreign;
 };
 

@@ -73,9 +73,9 @@ sub refused {
 }
 
 sub classes {
-  is($node->safe_psql($db, <<'SQL'), '', 'every class of pgvector\'s hnsw has one of ours, but for sparsevec');
+  is($node->safe_psql($db, <<'SQL'), '', 'every class of pgvector\'s hnsw has one of ours');
 SELECT opcname FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod
-WHERE amname = 'hnsw' AND opcname !~ '^sparsevec' AND NOT EXISTS (SELECT FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod
+WHERE amname = 'hnsw' AND NOT EXISTS (SELECT FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod
   WHERE amname = 'tandem' AND o.opcname = c.opcname AND o.opcintype = c.opcintype AND o.opcnamespace = c.opcnamespace)
 SQL
   is($node->safe_psql($db, "SELECT count(*) FROM pg_opclass c JOIN pg_am a ON a.oid = opcmethod WHERE amname = 'tandem' AND (opcdefault OR NOT amvalidate(c.oid))"),
