@@ -24,7 +24,7 @@ struct SearchSituation {
                                       std::uint64_t dead) noexcept;
 
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
-/// look near. bench/results/sparse-recall.jsonl
+/// look near (src/vec/README.md, "Sketches").
 constexpr std::uint32_t kSketchPool = 2;
 
 /// In units of one row's exact scan at 128 dimensions (about 36 ns).

@@ -200,19 +200,20 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
   if (query != nullptr) {
     const DirectoryView& view = *scan->view;
     const std::size_t query_bytes = view.dimensions * sizeof(float);
+    const std::size_t room_at = MAXALIGN(query_bytes);
     if (scan->query == nullptr) {
       // Stored vectors lie anywhere; the query at least should not straddle cache lines in every load.
       const std::size_t room_bytes = vec::RowDistance::RoomBytes(view.element, view.column_dimensions);
       scan->query = reinterpret_cast<float*>(
-          TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(query_bytes + room_bytes + PG_CACHE_LINE_SIZE)));
+          TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(room_at + room_bytes + PG_CACHE_LINE_SIZE)));
       scan->row_scratch = NewRowScratch(view);
     }
     std::memcpy(scan->query, query, query_bytes);
+    void* room = reinterpret_cast<char*>(scan->query) + room_at;
     if (view.IsSparse())
-      std::memcpy(scan->query + view.dimensions, query + view.dimensions,
-                  vec::SparseRowBytes(query + view.dimensions));
-    scan->distance = vec::RowDistance(view.metric, view.element, scan->query, view.dimensions,
-                                      scan->query + view.dimensions, scan->foreign);
+      std::memcpy(room, query + view.dimensions, vec::SparseRowBytes(query + view.dimensions));
+    scan->distance =
+        vec::RowDistance(view.metric, view.element, scan->query, view.dimensions, room, scan->foreign);
     ScanFlatRange(scan, FlatRange{});
   }
   MemoryContextSwitchTo(old_context);

@@ -228,7 +228,14 @@ bool LookAnew(RowReader* reader) {
 
 // ---- Sparse rows ----
 
-/// Makes a page of elements current.
+/// Raises an error unless the current page is the one that the directory says.
+void CheckElementPage(const RowReader& reader) {
+  CheckPage(reader.index, reader.view->BlockOf(kElementStream, reader.element_page),
+            BufferGetPage(reader.element_buffer), PageKind::kElements, reader.element_page,
+            reader.view->incarnation);
+}
+
+/// Makes a page of elements current, and looks at whose it is, if a pin is enough for that.
 void TurnToElements(RowReader* reader, uint32 page) {
   if (BufferIsValid(reader->element_buffer)) {
     if (reader->element_page == page) return;
@@ -239,13 +246,7 @@ void TurnToElements(RowReader* reader, uint32 page) {
   const BlockNumber block = reader->view->BlockOf(kElementStream, page);
   reader->element_buffer = ReadPage(reader->index, block, InvalidBuffer, reader->strategy);
   reader->element_page = page;
-}
-
-/// Raises an error unless the current page is the one that the directory says.
-void CheckElementPage(const RowReader& reader) {
-  CheckPage(reader.index, reader.view->BlockOf(kElementStream, reader.element_page),
-            BufferGetPage(reader.element_buffer), PageKind::kElements, reader.element_page,
-            reader.view->incarnation);
+  if (!reader->unprotected) CheckElementPage(*reader);
 }
 
 /// To scratch. Under the pages' locks, if nothing but these keeps recovery from emptying a page to restore its image.
@@ -255,8 +256,10 @@ void CopyElements(RowReader* reader, const SparsePlace& place) {
     const auto offset = static_cast<uint32>(at % kPayloadBytes);
     const uint32 part = Min(place.bytes - copied, kPayloadBytes - offset);
     TurnToElements(reader, static_cast<uint32>(at / kPayloadBytes));
-    if (reader->unprotected) LockBuffer(reader->element_buffer, BUFFER_LOCK_SHARE);
-    CheckElementPage(*reader);
+    if (reader->unprotected) {
+      LockBuffer(reader->element_buffer, BUFFER_LOCK_SHARE);
+      CheckElementPage(*reader);
+    }
     std::memcpy(reader->scratch + copied, Payload(BufferGetPage(reader->element_buffer)) + offset, part);
     if (reader->unprotected) LockBuffer(reader->element_buffer, BUFFER_LOCK_UNLOCK);
     at += part;
@@ -271,7 +274,6 @@ const void* ReadElements(RowReader* reader, const SparsePlace& place) {
     return reader->scratch;
   }
   TurnToElements(reader, static_cast<uint32>(place.first / kPayloadBytes));
-  CheckElementPage(*reader);
   return Payload(BufferGetPage(reader->element_buffer)) + offset;
 }
 

@@ -29,8 +29,8 @@ struct ForeignOperator {
 class RowDistance {
  public:
   RowDistance() noexcept = default;
-  /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it; where vectors are sparse, it holds the query as
-  /// a row has it.
+  /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it; where vectors are sparse, it is aligned
+  /// to 8 and holds the query as a row has it.
   /// foreign: computes distances instead, in the thread and for the time that it was made for.
   RowDistance(Metric metric, Element element, const float* query, std::size_t dimensions, void* room,
               const ForeignOperator& foreign = {}) noexcept
@@ -40,11 +40,13 @@ class RowDistance {
         bits_(static_cast<const unsigned char*>(room)),
         bit_kernels_(&CountBits()) {
     if (element == Element::kBit) PackBits(query, dimensions, static_cast<unsigned char*>(room));
-    if (element == Element::kSparse) sparse_ = SparseQueryDistance(metric, ViewOfRow(room));
+    if (element == Element::kSparse) sparse_ = SparseDistanceTo(metric, room);
   }
 
   [[nodiscard]] static constexpr std::size_t RoomBytes(Element element, std::size_t dimensions) noexcept {
-    if (element == Element::kSparse) return LongestSparseRow(dimensions);
+    if (element == Element::kSparse)
+      return LongestSparseRow(dimensions) +
+             SparseQueryDistance::MarkWords(kMostSparseElements) * sizeof(std::uint64_t);
     return element == Element::kBit ? BytesOf(element, dimensions) : 0;
   }
 
@@ -70,6 +72,12 @@ class RowDistance {
   }
 
  private:
+  /// room: RoomBytes() with the query's row.
+  [[nodiscard]] static SparseQueryDistance SparseDistanceTo(Metric metric, void* room) noexcept {
+    auto* behind = static_cast<char*>(room) + SparseRowBytes(room);
+    return {metric, ViewOfRow(room), reinterpret_cast<std::uint64_t*>(behind)};
+  }
+
   /// Distance()'s inverse. The root of a double's square is that double, to the bit.
   [[nodiscard]] double KeyOf(double distance) const noexcept {
     const bool is_squared = distance_.metric() == Metric::kL2 && element_ != Element::kBit;

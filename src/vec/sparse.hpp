@@ -55,16 +55,22 @@ struct SparseRow {
 [[nodiscard]] double SparseDistance(Metric metric, SparseView a, SparseView b) noexcept;
 
 /// QueryDistance for sparse vectors: keys order as distances do, and Distance() gives the operator's very number. Holds the query's
-/// pointers, which must outlive it. Thread-safe: immutable.
+/// pointers and `marks`, which must outlive it. Thread-safe: immutable.
 class SparseQueryDistance {
  public:
   SparseQueryDistance() noexcept = default;
-  SparseQueryDistance(Metric metric, SparseView query) noexcept;
+  /// marks: MarkWords(), for what is made of the query.
+  SparseQueryDistance(Metric metric, SparseView query, std::uint64_t* marks) noexcept;
+  [[nodiscard]] static std::size_t MarkWords(std::size_t count) noexcept;
   [[nodiscard]] double Key(SparseView vector) const noexcept;
 
  private:
+  [[nodiscard]] float InnerProduct(SparseView vector) const noexcept;
+
   Metric metric_ = Metric::kL2;
   SparseView query_ = {nullptr, nullptr, 0};
+  const std::uint64_t* marks_ = nullptr;  ///< a bit is set where an index of the query may be
+  std::uint32_t mark_mask_ = 0;
   float query_norm_squared_ = 0.0F;  ///< cosine
 };
 

@@ -147,7 +147,7 @@ TEST(SparseQueryDistance, IsTheOperatorsToTheBit) {
     const Row row = RandomRow(&random, random() % 40, 100);
     std::vector<float> widened(100);
     MakeSketch(query.View(), 100, widened.data());
-    std::vector<std::int32_t> room(RowDistance::RoomBytes(Element::kSparse, 100) / sizeof(std::int32_t));
+    std::vector<std::uint64_t> room(RowDistance::RoomBytes(Element::kSparse, 100) / sizeof(std::uint64_t));
     std::memcpy(room.data(), query.data(), SparseRowBytes(query.data()));
     for (const Metric metric : {Metric::kL1, Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
       const RowDistance distance(metric, Element::kSparse, widened.data(), 100, room.data());
