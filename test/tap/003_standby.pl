@@ -85,6 +85,10 @@ sub same_answers {
     my $rows = $reader->query_safe('RESET enable_seqscan; RESET enable_sort; SELECT count(*) FROM t');
     my $found = $reader->query_safe($by_index);
     $differences .= "the standby's old session finds $found of $rows rows\n" if $found != $rows;
+    $rows = $reader->query_safe('RESET enable_seqscan; RESET enable_sort; SELECT count(*) FROM sparse');
+    $found = $reader->query_safe('SET enable_seqscan = off; SET enable_sort = off; SELECT count(*) FROM '
+      . "(SELECT FROM sparse ORDER BY embedding <+> '{9:1}/$wide_dimensions') s");
+    $differences .= "the standby's old session finds $found of $rows sparse rows\n" if $found ne $rows;
     $differences .= answer_differences($standby, 't', dimensions => $dimensions);
     $differences .= answer_differences($standby, 'wide', operator => '<=>', dimensions => $wide_dimensions);
     $differences .= sparse_differences();
