@@ -66,7 +66,8 @@ void MeasureRows(Relation index, policy::SearchSituation* situation) {
   }
   const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
   situation->dimensions = directory.dimensions;
-  situation->row_bytes = storage::AverageRowBytes(directory, situation->rows);
+  situation->row_bytes = storage::ComparedRowBytes(directory, situation->rows);
+  situation->re_ranks_all = vec::IsSketched(directory.element, directory.column_dimensions);
 }
 
 /// The index's sizes, with no segments where a search would not use them.

@@ -77,7 +77,7 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   situation.admitted = part.rows.size();
   situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
   situation.row_bytes =
-      storage::AverageRowBytes(*storage::ViewOf(search.flat).directory, storage::ViewOf(search.flat).rows);
+      storage::ComparedRowBytes(*storage::ViewOf(search.flat).directory, storage::ViewOf(search.flat).rows);
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
   // What is near by sketch is a pool to choose from, however few rows are wanted.
@@ -163,7 +163,7 @@ static void StartFiltered(Search* search, const float* query) {
   OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
   const uint32 dimensions = view.directory->dimensions;
   if (!AlwaysByGraph() &&
-      (filtered->rows <= policy::LargestExactSet(storage::AverageRowBytes(*view.directory, view.rows)) ||
+      (filtered->rows <= policy::LargestExactSet(storage::ComparedRowBytes(*view.directory, view.rows)) ||
        !vec::IsCodable(view.directory->metric, query, dimensions))) {
     ScanWholeSet(search);
     CountExactParts(search);

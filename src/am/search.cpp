@@ -144,7 +144,8 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.tail_rows = view.rows - Min(view.rows, manifest.root.sealed_rows);
   situation.segments = manifest.segment_count;
   situation.dimensions = view.directory->dimensions;
-  situation.row_bytes = storage::AverageRowBytes(*view.directory, view.rows);
+  situation.row_bytes = storage::ComparedRowBytes(*view.directory, view.rows);
+  situation.re_ranks_all = IsSketched(search);
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
   situation.in_memory = shmem::FramesExist();
   situation.ef_search = EffectiveEf(search.index, manifest);

@@ -55,7 +55,7 @@ double SegmentNs(const SearchSituation& situation, double rows) noexcept {
   const double code_bytes = situation.dimensions;
   const double ns_per_code = situation.in_memory ? kNsPerCode : kNsPerPagedCode;
   return codes * (ns_per_code + code_bytes * kNsPerByte) + found * kNsPerFound +
-         std::min(found, kReRanked) * ReRankNs(situation);
+         (situation.re_ranks_all ? found : std::min(found, kReRanked)) * ReRankNs(situation);
 }
 
 /// Rows that no segment holds: by code where there is memory for that, if there is a segment whose codes they could have.

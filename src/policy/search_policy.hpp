@@ -12,6 +12,7 @@ struct SearchSituation {
   std::uint32_t segments = 0;
   std::uint32_t dimensions = 0;
   std::uint32_t row_bytes = 0;  ///< of a stored vector
+  bool re_ranks_all = false;    ///< what graphs find; not only what may be among the nearest by its code
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;
   bool in_memory = false;  ///< segments are searched in shared memory, as far as they are there
@@ -25,7 +26,7 @@ struct SearchSituation {
 
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
 /// look near (src/vec/README.md, "Sketches").
-constexpr std::uint32_t kSketchPool = 2;
+constexpr std::uint32_t kSketchPool = 64;
 
 /// In units of one row's exact scan at 128 dimensions (about 36 ns).
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
