@@ -65,6 +65,29 @@ VACUUM items;
 SELECT graphs_against_sort('SELECT id, s <-> pseudo_sparse(7, 40, 30000) FROM items ORDER BY s <-> pseudo_sparse(7, 40, 30000)');
 SELECT count(*) FROM (SELECT tandem_verify(c, true) FROM unnest('{items_l2,items_ip,items_cosine,items_l1}'::regclass[]) c) v;
 
+-- What is near by sketch is a pool to choose from: all of it is re-ranked, but in L1, where sketches bound distances. (Where costs
+-- cannot be overruled, all rows are compared.)
+CREATE FUNCTION re_ranked(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  plan json;
+  rows int;
+BEGIN
+  PERFORM set_config('enable_seqscan', 'off', true), set_config('tandem.ef_search', '5', true);
+  BEGIN
+    PERFORM set_config('tandem.stop_points', 'always-graph=on', true);
+  EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+  END;
+  EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || query INTO plan;
+  PERFORM set_config('enable_seqscan', 'on', true), set_config('tandem.stop_points', '', true);
+  rows := plan #>> '{0,Plan,Plans,0,Re-ranked Rows}';
+  RETURN CASE WHEN rows >= 300 THEN 'all' WHEN rows < 150 THEN 'as needed' ELSE rows::text END;
+END $$;
+SELECT coalesce(re_ranked('SELECT id FROM items ORDER BY s <-> pseudo_sparse(7, 40, 30000) LIMIT 1'), 'all') = 'all' AS l2,
+  coalesce(re_ranked('SELECT id FROM items ORDER BY s <#> pseudo_sparse(7, 40, 30000) LIMIT 1'), 'all') = 'all' AS ip,
+  coalesce(re_ranked('SELECT id FROM items ORDER BY s <=> pseudo_sparse(7, 40, 30000) LIMIT 1'), 'all') = 'all' AS cosine,
+  coalesce(re_ranked('SELECT id FROM items ORDER BY s <+> pseudo_sparse(7, 40, 30000) LIMIT 1'), 'as needed') = 'as needed' AS l1;
+
 -- few dimensions: graphs are of the vectors themselves, with every codec
 CREATE TABLE narrow (id int, s sparsevec(64));
 INSERT INTO narrow SELECT i, pseudo_sparse(i, 20, 64) FROM generate_series(1, 600) i;

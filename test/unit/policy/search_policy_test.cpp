@@ -138,5 +138,21 @@ TEST(SearchPolicy, StaysFiniteAtTheEdges) {
   }
 }
 
+TEST(SearchPolicy, CountsAllReRanksWhereGraphsAreOfSketches) {
+  SearchSituation situation;
+  situation.rows = 1'000'000;
+  situation.segments = 1;
+  situation.dimensions = 2048;
+  situation.row_bytes = 1504;
+  situation.in_memory = true;
+  situation.ef_search = 40 * kSketchPool;
+  const double as_needed = CostOfGraphSearch(situation);
+  situation.re_ranks_all = true;
+  EXPECT_GT(CostOfGraphSearch(situation), as_needed);
+  EXPECT_FALSE(PrefersExactScan(situation));
+  situation.rows = 50'000;
+  EXPECT_TRUE(PrefersExactScan(situation)) << "so wide a pool costs more than comparing all";
+}
+
 }  // namespace
 }  // namespace tandem::policy
