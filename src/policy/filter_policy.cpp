@@ -12,8 +12,9 @@ namespace {
 
 // Nanoseconds, warm, beside those in search_policy.cpp.
 constexpr double kNsPerByte = 0.05;
-constexpr double kNsPerVector = 150.0;  // a pin of a remembered buffer, the first lines of a vector that lies anywhere, the heap
-constexpr double kNsPerCode = 40.0;    // in a walk
+constexpr double kNsPerVector =
+    150.0;  // a pin of a remembered buffer, the first lines of a vector that lies anywhere, the heap
+constexpr double kNsPerCode = 40.0;  // in a walk
 constexpr double kNsPerListedCode =
     12.0;  // of a list: nothing has to be known before the next ones are asked for
 constexpr double kNsPerPagedCode = 350.0;
