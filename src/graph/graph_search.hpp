@@ -130,7 +130,8 @@ class GraphSearch {
   /// From now on batches are of wanted nodes only. After Start(), before the first batch. What is named must outlive the search.
   void SetFilter(const FilteredWalk& filter) {
     filter_ = filter;
-    wanted_ = filter.nodes->words();
+    const std::uint64_t* wanted = filter.nodes->words();
+    open_.assign(wanted, wanted + seen_.size());
     filtered_ef_ = ef_;
     ef_ = kSeedEf;
     pool_.resize(std::max(kSeedEf, kWidest * filtered_ef_));
@@ -224,7 +225,7 @@ class GraphSearch {
   [[nodiscard]] const SearchCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] std::size_t MemoryBytes() const noexcept {
     return (pool_.capacity() + spill_.capacity()) * sizeof(Entry) + batch_.capacity() * sizeof(FoundNode) +
-           seen_.capacity() * sizeof(seen_[0]) + codes_.capacity() * sizeof(codes_[0]) +
+           (seen_.capacity() + open_.capacity()) * sizeof(seen_[0]) + codes_.capacity() * sizeof(codes_[0]) +
            keys_.capacity() * sizeof(float) + seeds_.capacity() * sizeof(Entry) +
            (marked_.capacity() + fresh_.capacity() + paged_.capacity() + bridges_.capacity()) *
                sizeof(std::uint32_t);
@@ -506,16 +507,18 @@ class GraphSearch {
 
   // ---- by a filter ----
 
-  [[nodiscard]] bool IsWanted(std::uint32_t node) const noexcept {
-    return base::OrdinalSet::HasBit(wanted_, node);
+  /// Wanted, and not seen yet.
+  [[nodiscard]] bool IsOpen(std::uint32_t node) const noexcept {
+    return base::OrdinalSet::HasBit(open_.data(), node);
   }
   [[nodiscard]] bool IsSeen(std::uint32_t node) const noexcept {
     return base::OrdinalSet::HasBit(seen_.data(), node);
   }
-  /// For paths where most are new.
-  void MarkSeen(std::uint32_t node) noexcept {
-    seen_[node / kWordBits] |= std::uint64_t{1} << (node % kWordBits);
-    marked_[marked_count_++] = node;
+  /// Of an open one.
+  void Close(std::uint32_t node) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << (node % kWordBits);
+    seen_[node / kWordBits] |= bit;
+    open_[node / kWordBits] &= ~bit;
   }
 
   /// The short walk is over. What it found and is wanted has its key already, and begins the other one; so does what lies behind
@@ -528,18 +531,19 @@ class GraphSearch {
     const std::size_t nearest = std::min<std::size_t>(kSeedBridges, seeds_.size());
     std::nth_element(seeds_.begin(), seeds_.begin() + static_cast<std::ptrdiff_t>(nearest), seeds_.end());
     for (std::size_t i = 0; i < nearest; ++i)
-      if (!IsWanted(NodeOf(seeds_[i]))) bridges_.push_back(NodeOf(seeds_[i]));
+      if (!IsOpen(NodeOf(seeds_[i]))) bridges_.push_back(NodeOf(seeds_[i]));
     for (const std::uint32_t bridge : bridges_) AskForLinks(reader, bridge);
     seeds_.insert(seeds_.end(), pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(pool_size_));
     spill_.clear();
     pool_size_ = next_ = 0;
     std::size_t wanted = 0;
-    for (const Entry seed : seeds_) wanted += IsWanted(NodeOf(seed)) ? 1 : 0;
+    for (const Entry seed : seeds_) wanted += IsOpen(NodeOf(seed)) ? 1 : 0;
     ef_ = filtered_ef_ * Widening(wanted);
     GrowMarked(wanted);
     for (const Entry seed : seeds_) {
-      if (!IsWanted(NodeOf(seed))) continue;
-      MarkSeen(NodeOf(seed));
+      if (!IsOpen(NodeOf(seed))) continue;
+      Close(NodeOf(seed));
+      marked_[marked_count_++] = NodeOf(seed);
       Insert(reader, seed & ~kExpanded);
     }
     StartFresh();
@@ -562,21 +566,16 @@ class GraphSearch {
     for (std::uint32_t i = 0; i < kSpread; ++i) {
       std::size_t at = words * i / kSpread;
       const std::size_t end = words * (i + 1) / kSpread;
-      while (at < end && wanted_[at] == 0) ++at;
+      while (at < end && open_[at] == 0) ++at;
       if (at == end) continue;
       const auto node = static_cast<std::uint32_t>(at * kWordBits) +
-                        static_cast<std::uint32_t>(__builtin_ctzll(wanted_[at]));
-      TakeWanted(reader, node);
+                        static_cast<std::uint32_t>(__builtin_ctzll(open_[at]));
+      GrowMarked(1);
+      Close(node);
+      marked_[marked_count_++] = node;
+      GrowFresh(1);
+      AskForCode(reader, node);
     }
-  }
-
-  /// Asks for the code of a wanted node, if it is new.
-  void TakeWanted(Reader* reader, std::uint32_t node) {
-    if (IsSeen(node)) return;
-    GrowMarked(1);
-    MarkSeen(node);
-    GrowFresh(1);
-    AskForCode(reader, node);
   }
 
   /// Gather() for wanted nodes. Unwanted ones become bridges.
@@ -600,7 +599,8 @@ class GraphSearch {
     const std::size_t first_bridge = bridges_.size();
     const std::size_t first_fresh = fresh_count_ + paged_count_;
     for (std::size_t i = first; i < marked_count_; ++i) {
-      if (IsWanted(marked_[i])) {
+      if (IsOpen(marked_[i])) {
+        Close(marked_[i]);
         GrowFresh(1);
         AskForCode(reader, marked_[i]);
       } else {
@@ -631,15 +631,20 @@ class GraphSearch {
       for (std::uint32_t i = 0; i < room; ++i) {
         const bool is_node = links[i] < header_->nodes;
         const std::uint32_t node = is_node ? links[i] : 0;
-        std::uint64_t& word = seen_[node / kWordBits];
-        const std::uint64_t is_new =
-            (wanted_[node / kWordBits] & ~word) >> (node % kWordBits) & (is_node ? 1U : 0U);
+        const std::uint64_t is_new = open_[node / kWordBits] >> (node % kWordBits) & (is_node ? 1U : 0U);
         marked_[marked_count_] = node;
         marked_count_ += is_new;
-        word |= is_new << (node % kWordBits);
       }
+      // A list names nobody twice, but for one that is damaged.
       GrowFresh(marked_count_ - first);
-      for (std::size_t i = first; i < marked_count_; ++i) AskForCode(reader, marked_[i]);
+      std::size_t kept = first;
+      for (std::size_t i = first; i < marked_count_; ++i) {
+        if (!IsOpen(marked_[i])) continue;
+        Close(marked_[i]);
+        marked_[kept++] = marked_[i];
+        AskForCode(reader, marked_[i]);
+      }
+      marked_count_ = kept;
     }
     counters_.bridges += bridges_.size();
     stage_ = Stage::kScore;
@@ -761,7 +766,8 @@ class GraphSearch {
 
   // By a filter.
   FilteredWalk filter_;
-  const std::uint64_t* wanted_ = nullptr;  ///< a bit a node
+  /// A bit a node: wanted, and not seen yet. Its own, for most lines of a set are met by a walk, in no order: copied they are near.
+  std::vector<std::uint64_t> open_;
   bool is_seeding_ = false;
   std::uint32_t filtered_ef_ = 1;
   std::vector<Entry> seeds_;
