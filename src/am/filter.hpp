@@ -21,12 +21,18 @@ struct FilterTerm {
   void* arg;
 };
 
-enum class FilterOp : unsigned char { kTerm, kAnd, kOr };
+enum class FilterOp : unsigned char {
+  kTerm,
+  kAnd,
+  kOr,
+  kAndNot,  ///< the first operand's rows without the second's, as far as these are known for certain
+};
 
+/// A tree, in which a term may have several places.
 struct Filter {
   FilterOp op;
   FilterTerm term;                           ///< of kTerm
-  base::Span<const Filter* const> operands;  ///< of kAnd and kOr: at least one
+  base::Span<const Filter* const> operands;  ///< of kAnd and kOr: at least one; of kAndNot: two
 };
 
 }  // namespace tandem::am

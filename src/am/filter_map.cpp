@@ -248,12 +248,26 @@ FilterPart* TermTail(FilterMap* map) {
 using PartOf = FilterPart* (*)(FilterMap* map, uint32 i, PartKind kind);
 
 base::OrdinalSet Combine(FilterOp op, const base::OrdinalSet& a, const base::OrdinalSet& b) {
-  return op == FilterOp::kAnd ? base::Intersect(a, b) : base::Unite(a, b);
+  switch (op) {
+    case FilterOp::kOr:
+      return base::Unite(a, b);
+    case FilterOp::kAndNot:
+      return base::Subtract(a, b);
+    case FilterOp::kTerm:
+    case FilterOp::kAnd:
+      break;
+  }
+  return base::Intersect(a, b);
+}
+
+/// What a tail admits may be more than the filter does: nothing can be taken away for being there.
+bool MaySubtract(const FilterMap& other, const FilterPart& part) {
+  return part.segment != kNoSegment && KnowsRows(&other);
 }
 
 /// True if no further operand can change anything.
 bool IsDecided(const FilterMap& map, const base::OrdinalSet& so_far) {
-  return map.filter->op == FilterOp::kAnd && so_far.empty();
+  return map.filter->op != FilterOp::kOr && so_far.empty();
 }
 
 /// nullptr if one of the operands has none.
@@ -269,7 +283,12 @@ FilterPart* CombineParts(FilterMap* map, uint32 i, PartKind kind, PartOf part_of
       DropLastPart(map->parts);
       return nullptr;
     }
-    pg::Guard([&] { part->rows = Combine(map->filter->op, *so_far, other->rows); });
+    const bool is_left_out =
+        map->filter->op == FilterOp::kAndNot && !MaySubtract(*map->operands[operand], *other);
+    pg::Guard([&] {
+      part->rows =
+          is_left_out ? base::Unite(*so_far, *so_far) : Combine(map->filter->op, *so_far, other->rows);
+    });
     so_far = &part->rows;
   }
   return part;
@@ -315,11 +334,14 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
   // A node of several rows may be in an intersection though none of them is: rows are asked for one by one later.
   const base::OrdinalSet* so_far = nullptr;
   for (FilterMap* operand : map->operands) {
+    // A node has rows beside those that are taken away.
+    if (map->filter->op == FilterOp::kAndNot && so_far != nullptr) break;
     if (!Nodes(operand, i, scan, chunks_loaded)) return false;
     const base::OrdinalSet& nodes = FindSegmentPart(*operand, i, PartKind::kGraph)->nodes;
     if (so_far != nullptr) pg::Guard([&] { part->nodes = Combine(map->filter->op, *so_far, nodes); });
     so_far = so_far == nullptr ? &nodes : &part->nodes;
   }
+  if (map->filter->op == FilterOp::kAndNot) pg::Guard([&] { part->nodes = base::Unite(*so_far, *so_far); });
   part->has_nodes = true;
   return true;
 }
@@ -386,15 +408,28 @@ void KeepPart(const FilterMap& map, FilterPart* part) {
   }
 }
 
-FilterMap* MakeMap(const Filter* filter, FilterCounts* counts) {
+FilterMap* FindMap(const List* made, const Filter* filter) {
+  ListCell* cell;
+  foreach (cell, made) {
+    auto* map = static_cast<FilterMap*>(lfirst(cell));
+    if (map->filter == filter) return map;
+  }
+  return nullptr;
+}
+
+/// made: terms that have one, which is that of all their places in the tree.
+FilterMap* MakeMap(const Filter* filter, FilterCounts* counts, List** made) {
+  FilterMap* known = filter->op == FilterOp::kTerm ? FindMap(*made, filter) : nullptr;
+  if (known != nullptr) return known;
   auto* map = static_cast<FilterMap*>(palloc0(sizeof(FilterMap)));
   map->filter = filter;
   map->context = CurrentMemoryContext;
   map->counts = counts;
   map->parts = pg::Own<FilterParts>(CurrentMemoryContext);
+  if (filter->op == FilterOp::kTerm) *made = lappend(*made, map);
   auto** operands = static_cast<FilterMap**>(palloc((filter->operands.size() + 1) * sizeof(FilterMap*)));
   for (std::size_t i = 0; i < filter->operands.size(); i++)
-    operands[i] = MakeMap(filter->operands[i], counts);
+    operands[i] = MakeMap(filter->operands[i], counts, made);
   map->operands = {operands, filter->operands.size()};
   return map;
 }
@@ -402,7 +437,8 @@ FilterMap* MakeMap(const Filter* filter, FilterCounts* counts) {
 }  // namespace
 
 FilterMap* BeginFilterMap(const Filter* filter) {
-  return MakeMap(filter, static_cast<FilterCounts*>(palloc0(sizeof(FilterCounts))));
+  List* made = NIL;
+  return MakeMap(filter, static_cast<FilterCounts*>(palloc0(sizeof(FilterCounts))), &made);
 }
 
 const FilterCounts& CountsOf(const FilterMap* map) {
@@ -435,6 +471,13 @@ const base::TidSet* OnlyTidsOf(const FilterMap* map) {
   return is_only ? map->tids : nullptr;
 }
 
+bool KnowsRows(const FilterMap* map) {
+  if (map->tids != nullptr && map->tids->whole_blocks() > 0) return false;
+  for (const FilterMap* operand : map->operands)
+    if (!KnowsRows(operand)) return false;
+  return true;
+}
+
 FilterPart* MapSegmentRows(FilterMap* map, uint32 i) {
   FilterPart* part = SegmentRows(map, i, PartKind::kGraph);
   // What cannot be read by one operand is not asked of the others either.
@@ -462,6 +505,7 @@ bool MapSegmentNodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks
 
 bool FilterAdmits(FilterMap* map, base::HeapTid tid) {
   if (map->filter->op == FilterOp::kTerm) return TidsOf(map).Contains(tid);
+  if (map->filter->op == FilterOp::kAndNot) return FilterAdmits(map->operands[0], tid);
   const bool is_and = map->filter->op == FilterOp::kAnd;
   for (FilterMap* operand : map->operands)
     if (FilterAdmits(operand, tid) != is_and) return !is_and;

@@ -32,6 +32,9 @@ void KeepFilterSets(FilterMap* map);
 // Parts may admit more than the filter does: rows that were, or may be, still being inserted when what is known of
 // them was found out.
 
+/// False if parts of segments may, too: of some blocks nothing more is known.
+[[nodiscard]] bool KnowsRows(const FilterMap* map);
+
 /// The rows of the i-th segment's graph (kGraph), or, if that cannot be read, of its range (kAll).
 [[nodiscard]] FilterPart* MapSegmentRows(FilterMap* map, uint32 i);
 /// The rows behind all segments.

@@ -151,13 +151,18 @@ static void StartFilteredGraphs(Search* search, const float* query) {
   search->report.segments = search->stream_count;
 }
 
-/// Starts a search by a filter and an order. In filter_context.
-static void StartFiltered(Search* search, const float* query) {
-  FilteredRows* filtered = search->filtered;
+/// Room for what the filter admits in each segment, what is missing there, and behind them. In filter_context.
+static void AllocateParts(FilteredRows* filtered) {
   const uint32 segments = filtered->manifest->segment_count;
   filtered->scans = static_cast<SegmentScan**>(palloc0((segments + 1) * sizeof(SegmentScan*)));
   filtered->of_segment = static_cast<FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
-  filtered->exact = static_cast<const FilterPart**>(palloc0((segments + 1) * sizeof(FilterPart*)));
+  filtered->exact = static_cast<const FilterPart**>(palloc0((2 * segments + 1) * sizeof(FilterPart*)));
+}
+
+/// Starts a search by a filter and an order. In filter_context.
+static void StartFiltered(Search* search, const float* query) {
+  FilteredRows* filtered = search->filtered;
+  AllocateParts(filtered);
   MapFilter(search);
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
@@ -170,6 +175,37 @@ static void StartFiltered(Search* search, const float* query) {
   } else {
     StartFilteredGraphs(search, query);
   }
+}
+
+/// Adds what no graph has of what the filter admits. In filter_context.
+static void AddRests(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++) {
+    const storage::SegmentInfo& segment = filtered->manifest->segments[i];
+    const FilterPart& part = *filtered->of_segment[i];
+    if (part.kind != PartKind::kGraph || segment.rows == segment.end_row - segment.first_row) continue;
+    filtered->exact[filtered->exact_count++] = MapRestRows(search->map, i);
+  }
+}
+
+/// Of those that are scanned.
+static void WalkNextPart(FilteredRows* filtered) {
+  filtered->walked = filtered->exact[filtered->next_exact++];
+  filtered->walk = base::OrdinalWalk(&filtered->walked->rows);
+}
+
+/// Starts a search by a filter alone. In filter_context.
+static void StartUnordered(Search* search) {
+  FilteredRows* filtered = search->filtered;
+  AllocateParts(filtered);
+  MapFilter(search);
+  for (uint32 i = 0; i < filtered->manifest->segment_count; i++)
+    filtered->exact[filtered->exact_count++] = filtered->of_segment[i];
+  AddRests(search);
+  filtered->exact[filtered->exact_count++] = filtered->tail;
+  WalkNextPart(filtered);
+  filtered->is_certain = KnowsRows(search->map);
+  search->mode = SearchMode::kRows;
 }
 
 static void BeginMap(Search* search) {
@@ -209,7 +245,10 @@ void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
   BeginMap(search);
   search->filtered->counts_before = CountsOf(search->map);
   EnterMap(search);
-  if (query != nullptr) StartFiltered(search, query);
+  if (query != nullptr)
+    StartFiltered(search, query);
+  else
+    StartUnordered(search);
   if (search->report.graph_scans == 0) search->report.exact_scans = 1;
   MemoryContextSwitchTo(old_context);
 }
@@ -379,12 +418,7 @@ void ScanRest(Search* search) {
   CloseStreams(search);
   filtered->is_rest = true;
   filtered->exact_count = 0;
-  for (uint32 i = 0; i < filtered->manifest->segment_count; i++) {
-    const storage::SegmentInfo& segment = filtered->manifest->segments[i];
-    const FilterPart& part = *filtered->of_segment[i];
-    if (part.kind != PartKind::kGraph || segment.rows == segment.end_row - segment.first_row) continue;
-    filtered->exact[filtered->exact_count++] = MapRestRows(search->map, i);
-  }
+  AddRests(search);
   if (filtered->unordered != nullptr) {
     pg::Guard([&] { filtered->unordered->rows.Freeze(); });
     filtered->exact[filtered->exact_count++] = filtered->unordered;
@@ -426,6 +460,25 @@ static bool NextSetRow(Search* search, storage::ScanRow* row) {
   return false;
 }
 
+/// Without an order: in that of the index.
+static bool NextUnordered(Search* search, storage::ScanRow* row) {
+  FilteredRows* filtered = search->filtered;
+  for (;;) {
+    uint32 ordinal;
+    while (filtered->walk.Next(&ordinal)) {
+      const policy::Candidate candidate = {policy::ToOrderedKey(0.0),
+                                           base::RowId{filtered->walked->first_row + ordinal}};
+      if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
+      row->is_null = true;
+      // Behind the segments there are rows that nobody was asked about.
+      search->row_is_certain = filtered->is_certain && filtered->walked->segment != kNoSegment;
+      return true;
+    }
+    if (filtered->next_exact == filtered->exact_count) return false;
+    WalkNextPart(filtered);
+  }
+}
+
 /// True if every TID of the filter has been returned: a TID has one row that is not dead at the most.
 static bool HasReturnedAll(const Search& search) {
   const base::TidSet* tids = OnlyTidsOf(search.map);
@@ -437,6 +490,12 @@ bool NextFilteredRow(Search* search, storage::ScanRow* row) {
   if (search->mode == SearchMode::kGraph) {
     if (NextMerged(search, row)) return true;
     if (search->mode == SearchMode::kGraph) EndMerge(search);
+  }
+  if (search->mode == SearchMode::kRows) {
+    if (NextUnordered(search, row)) return true;
+    search->row_is_certain = false;
+    if (HasReturnedAll(*search)) return false;
+    ScanNulls(search);
   }
   while (search->mode == SearchMode::kSet) {
     if (NextSetRow(search, row)) return true;

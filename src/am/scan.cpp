@@ -128,7 +128,7 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   storage::ScanRow row;
   if (!NextSearchRow(state->search, &row)) return false;
   scan->xs_heaptid = row.tid;
-  scan->xs_recheck = false;
+  scan->xs_recheck = !RowIsCertain(state->search);
   SetOrderByValue(scan, row);
   return true;
 }

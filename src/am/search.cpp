@@ -107,6 +107,10 @@ SearchReport FinishSearch(Search* search) {
   return search->totals;
 }
 
+bool RowIsCertain(const Search* search) {
+  return search->row_is_certain;
+}
+
 void EndSearch(Search* search) {
   FinishRun(search);
   storage::EndFlatScan(search->flat);
@@ -189,6 +193,8 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->report.index = RelationGetRelid(search->index);
   search->report.strategy = strategy;
   search->report.scans = 1;
+  search->has_query = query != nullptr;
+  search->row_is_certain = search->filter == nullptr;
   search->order = pg::CurrentSettings().iterative_scan;
   search->spent = 0;
   search->examined = 0;

@@ -36,6 +36,10 @@ void StartSearch(Search* search, Snapshot snapshot, const float* query);
 /// exact scans, in others among what the graphs delivered together. Each row at most once. No pin is held between calls.
 [[nodiscard]] bool NextSearchRow(Search* search, storage::ScanRow* row);
 
+/// Whether the filter admits the row returned last for certain, as far as its terms say what they were asked. Always without a filter;
+/// known only where rows come without an order.
+[[nodiscard]] bool RowIsCertain(const Search* search);
+
 void EndSearch(Search* search);
 
 // ---- What searches did, for EXPLAIN ----

@@ -20,6 +20,7 @@ namespace tandem::am {
 enum class SearchMode : unsigned char {
   kGraph,  ///< graphs and, beside them, an exact scan: of the tail, or of rows that a filter admits
   kSet,    ///< an exact scan of rows that a filter admits
+  kRows,   ///< rows that a filter admits, in no order
   kExact,  ///< a flat scan
   kDone,
 };
@@ -100,7 +101,11 @@ struct FilteredRows {
   FilterPart* tail;          ///< of the rows behind them
   const FilterPart** exact;  ///< those that are scanned exactly
   uint32 exact_count;
-  SetScan scan;                ///< of them
+  SetScan scan;              ///< of them
+  uint32 next_exact;         ///< without an order: of them, the one after `walked`
+  const FilterPart* walked;  ///< the part that `walk` goes through
+  base::OrdinalWalk walk;
+  bool is_certain;  ///< of rows of segments: see RowIsCertain()
   FilterCounts counts_before;  ///< this run
   uint64 rows;                 ///< of all parts
   uint64 returned;             ///< by this run
@@ -122,6 +127,8 @@ struct Search {
   FilteredRows* filtered;        ///< nullptr: no filter, or not started
   Snapshot snapshot;             ///< of a filtered search
   SearchMode mode;
+  bool has_query;       ///< rows come in an order
+  bool row_is_certain;  ///< the row returned last: see RowIsCertain()
   pg::IterativeScan order;
 
   GraphStream* streams;

@@ -49,6 +49,8 @@ static shmem::Siblings ListSiblings(Relation index) {
 
 void CountForStatistics(const Search& search) {
   if (search.index->rd_rel->relpersistence == RELPERSISTENCE_TEMP) return;
+  // Rows by a filter alone are no search for anything near.
+  if (search.filter != nullptr && !search.has_query) return;
   const SearchReport& report = search.report;
   shmem::SearchSample sample = {};
   sample.is_filtered = report.filtered > 0;

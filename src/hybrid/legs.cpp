@@ -9,6 +9,7 @@
 #include "pg/own.hpp"
 #include "pg/settings.hpp"
 #include "pg/vector_datum.hpp"
+#include "planner/set_scan.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -296,8 +297,13 @@ FoundLeg RunVectorLeg(const Request& request, const Remembered& remembered, cons
 
 FoundLeg RunTextLeg(const Request& request, const Remembered& remembered, const KeyType& type,
                     TSQuery query) {
+  AllowSetScans();
   return request.scoring == TextScoring::kBm25 ? RunBm25Leg(request, remembered, type, query)
                                                : RunRankLeg(request, remembered, type, query);
+}
+
+void AllowSetScans() {
+  (void)pg::Own<planner::SetScanScope>(CurrentMemoryContext);
 }
 
 TSQuery ParseText(const Request& request, const Target& target) {

@@ -32,6 +32,9 @@ struct FoundLeg {
 [[nodiscard]] FoundLeg RunTextLeg(const Request& request, const Remembered& remembered, const KeyType& type,
                                   TSQuery query);
 
+/// From here to the end of the SPI connection the text leg may take its rows from what is known of its words.
+void AllowSetScans();
+
 /// query_text, read as the request says. Empty if it has no words to look for.
 [[nodiscard]] TSQuery ParseText(const Request& request, const Target& target);
 

@@ -183,6 +183,7 @@ void Explain(const Request& request, const ExplainOptions& options, ReturnSetInf
   }
   if (request.query_text != nullptr) {
     TSQuery query = ParseText(request, remembered.target);
+    AllowSetScans();
     ExplainLeg("Text Leg", remembered.text_plan, OneParameter(TSQUERYOID, TSQueryGetDatum(query)), options,
                result);
   }

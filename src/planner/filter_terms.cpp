@@ -24,6 +24,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
+#include "tsearch/ts_type.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 }
@@ -122,7 +123,8 @@ void AppendValue(StringInfo key, const ScanKeyData& scan_key) {
     AppendBytes(key, DatumGetPointer(scan_key.sk_argument), static_cast<Size>(length));
 }
 
-void AppendScanKey(StringInfo key, const ScanKeyData& scan_key) {
+void AppendScanKey(StringInfo key, ScanKeyData scan_key, const Datum* instead) {
+  if (instead != nullptr) scan_key.sk_argument = *instead;
   Append(key, scan_key.sk_flags);
   Append(key, scan_key.sk_attno);
   Append(key, scan_key.sk_strategy);
@@ -132,25 +134,33 @@ void AppendScanKey(StringInfo key, const ScanKeyData& scan_key) {
   if ((scan_key.sk_flags & SK_ISNULL) == 0) AppendValue(key, scan_key);
 }
 
-/// In the current memory context.
-base::Span<const char> KeyOf(const BitmapIndexScanState& scan) {
+/// In the current memory context. word: in place of the value of the only scan key; nullptr: as it is.
+base::Span<const char> KeyOf(const BitmapIndexScanState& scan, const Datum* word) {
   const pg::RelationFile file = pg::FileOf(scan.biss_RelationDesc);
   StringInfoData key;
   initStringInfo(&key);
   Append(&key, RelationGetRelid(scan.biss_RelationDesc));
   Append(&key, file.tablespace);
   Append(&key, file.number);
-  for (int i = 0; i < scan.biss_NumScanKeys; i++) AppendScanKey(&key, scan.biss_ScanKeys[i]);
+  for (int i = 0; i < scan.biss_NumScanKeys; i++) AppendScanKey(&key, scan.biss_ScanKeys[i], word);
   return {key.data, static_cast<std::size_t>(key.len)};
 }
 
 // ---- Terms ----
 
+/// What terms are made for.
+struct Maker {
+  MemoryContext context;
+  TextTerms text;
+  TermCounts* counts;
+};
+
 /// What evaluates a term.
 struct Source {
   PlanState* plan;
-  MemoryContext context;
-  TermCounts* counts;
+  Maker maker;
+  bool is_word;
+  Datum word;  ///< in place of the value of the plan's only scan key
 };
 
 /// Of everything that fulfils the condition: gin_fuzzy_search_limit would make a sample of it, and everybody's if it is kept (H10).
@@ -168,14 +178,25 @@ TIDBitmap* RunWhole(PlanState* plan) {
   return bitmap;
 }
 
+/// A scan of text, for one word of its query. The plan is left as it was.
+TIDBitmap* RunForWord(PlanState* plan, Datum word) {
+  auto* scan = castNode(BitmapIndexScanState, plan);
+  const Datum query = scan->biss_ScanKeys[0].sk_argument;
+  scan->biss_ScanKeys[0].sk_argument = word;
+  index_rescan(scan->biss_ScanDesc, scan->biss_ScanKeys, scan->biss_NumScanKeys, nullptr, 0);
+  TIDBitmap* bitmap = RunWhole(plan);
+  scan->biss_ScanKeys[0].sk_argument = query;
+  return bitmap;
+}
+
 const base::TidSet* Evaluate(void* arg) {
   const auto* source = static_cast<Source*>(arg);
   // Called in the middle of a scan, in whatever context that is: what the plan leaves behind lives as long as its own state.
   const MemoryContext old_context = MemoryContextSwitchTo(source->plan->state->es_query_cxt);
-  TIDBitmap* bitmap = RunWhole(source->plan);
+  TIDBitmap* bitmap = source->is_word ? RunForWord(source->plan, source->word) : RunWhole(source->plan);
   MemoryContextSwitchTo(old_context);
   if (bitmap == nullptr || !IsA(bitmap, TIDBitmap)) elog(ERROR, "unrecognized result from subplan");
-  auto* set = pg::Own<base::TidSet>(source->context);
+  auto* set = pg::Own<base::TidSet>(source->maker.context);
   pg::VisitBitmap(bitmap, [set](BlockNumber block, const OffsetNumber* offsets, int count) {
     pg::Guard([=] {
       if (offsets == nullptr) set->AddWholeBlock(block);
@@ -184,8 +205,8 @@ const base::TidSet* Evaluate(void* arg) {
   });
   tbm_free(bitmap);
   pg::Guard([set] { set->Freeze(); });
-  source->counts->evaluated++;
-  source->counts->blocks += set->whole_blocks();
+  source->maker.counts->evaluated++;
+  source->maker.counts->blocks += set->whole_blocks();
   pg::StopPoint("filter-made");
   return set;
 }
@@ -227,41 +248,185 @@ bool MayKeep(PlanState* plan) {
   return operands.count > 0;
 }
 
-const am::Filter* MakeNode(PlanState* plan, MemoryContext context, TermCounts* counts);
-
-am::Filter* MakeTerm(PlanState* plan, MemoryContext context, TermCounts* counts) {
+am::Filter* MakeTerm(PlanState* plan, const Maker& maker, const Datum* word) {
   auto* filter = static_cast<am::Filter*>(palloc0(sizeof(am::Filter)));
   auto* source = static_cast<Source*>(palloc(sizeof(Source)));
-  *source = {plan, context, counts};
+  *source = {plan, maker, word != nullptr, word != nullptr ? *word : 0};
   filter->op = am::FilterOp::kTerm;
   filter->term.evaluate = Evaluate;
   filter->term.arg = source;
   return filter;
 }
 
-const am::Filter* MakeNode(PlanState* plan, MemoryContext context, TermCounts* counts) {
-  const PlanSpan operands = OperandsOf(plan);
-  if (operands.count == 0) {
-    am::Filter* term = MakeTerm(plan, context, counts);
-    term->term.key = KeyOf(*castNode(BitmapIndexScanState, plan));
-    return term;
-  }
+am::Filter* MakeKeptTerm(PlanState* plan, const Maker& maker, const Datum* word) {
+  am::Filter* term = MakeTerm(plan, maker, word);
+  term->term.key = KeyOf(*castNode(BitmapIndexScanState, plan), word);
+  return term;
+}
+
+const am::Filter* MakeOperator(am::FilterOp op, base::Span<const am::Filter* const> operands) {
   auto* filter = static_cast<am::Filter*>(palloc0(sizeof(am::Filter)));
-  filter->op = IsA(plan, BitmapAndState) ? am::FilterOp::kAnd : am::FilterOp::kOr;
-  const auto count = static_cast<std::size_t>(operands.count);
-  auto* nodes = static_cast<const am::Filter**>(palloc(count * sizeof(const am::Filter*)));
-  for (int i = 0; i < operands.count; i++) nodes[i] = MakeNode(operands.plans[i], context, counts);
-  filter->operands = {nodes, count};
+  filter->op = op;
+  filter->operands = operands;
   return filter;
+}
+
+// ---- Words ----
+//
+// What fulfils a text query has its words: all of what AND and phrases join, one side of an OR. Where in a document words are, and
+// with which weights, is left to the condition; so is what must not be there, if words do not say all of it.
+
+/// Beyond it, operators among them, a query is one term.
+constexpr int kMostWords = 1000;
+
+bool IsTextScan(const BitmapIndexScanState& scan) {
+  return scan.biss_RelationDesc->rd_amhandler == F_GINHANDLER && scan.biss_NumScanKeys == 1 &&
+         scan.biss_ScanKeys[0].sk_func.fn_oid == F_TS_MATCH_VQ;
+}
+
+/// What is made of a query.
+struct WordMaker {
+  PlanState* plan;
+  Maker maker;
+  TSQuery query;
+  List* terms;  ///< am::Filter of words met before
+};
+
+/// The query of one operand alone, without its weights.
+TSQuery QueryOfWord(TSQuery query, const QueryOperand& operand) {
+  const Size size = COMPUTESIZE(1, operand.length + 1);
+  auto* word = static_cast<TSQuery>(palloc0(size));
+  SET_VARSIZE(word, size);
+  word->size = 1;
+  QueryOperand* only = &GETQUERY(word)->qoperand;
+  *only = operand;
+  only->weight = 0;
+  only->distance = 0;
+  std::memcpy(GETOPERAND(word), GETOPERAND(query) + operand.distance, operand.length);
+  return word;
+}
+
+bool IsSameKey(base::Span<const char> a, base::Span<const char> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+const am::Filter* MakeWord(WordMaker* words, const QueryOperand& operand) {
+  const Datum word = TSQueryGetDatum(QueryOfWord(words->query, operand));
+  am::Filter* term = MakeKeptTerm(words->plan, words->maker, &word);
+  ListCell* cell;
+  foreach (cell, words->terms) {
+    const auto* known = static_cast<const am::Filter*>(lfirst(cell));
+    if (IsSameKey(known->term.key, term->term.key)) return known;
+  }
+  words->terms = lappend(words->terms, term);
+  return term;
+}
+
+/// What of a query is a filter.
+struct Words {
+  const am::Filter* filter;  ///< admits all rows that fulfil the query; nullptr: not known
+  bool is_all;               ///< and no others
+  bool is_excluded;          ///< it is of what the query excludes instead
+};
+
+const am::Filter* Join(am::FilterOp op, const am::Filter* left, const am::Filter* right) {
+  auto** operands = static_cast<const am::Filter**>(palloc(2 * sizeof(const am::Filter*)));
+  operands[0] = left;
+  operands[1] = right;
+  return MakeOperator(op, {operands, 2});
+}
+
+Words Both(const Words& one, const Words& other) {
+  const bool has_one = one.filter != nullptr && !one.is_excluded;
+  const bool has_other = other.filter != nullptr && !other.is_excluded;
+  if (!has_one && !has_other) return {nullptr, false, false};
+  if (has_one && has_other)
+    return {Join(am::FilterOp::kAnd, one.filter, other.filter), one.is_all && other.is_all, false};
+  const Words& wanted = has_one ? one : other;
+  const Words& excluded = has_one ? other : one;
+  if (excluded.filter == nullptr || !excluded.is_all) return {wanted.filter, false, false};
+  return {Join(am::FilterOp::kAndNot, wanted.filter, excluded.filter), wanted.is_all, false};
+}
+
+Words Either(const Words& one, const Words& other) {
+  const bool is_said =
+      one.filter != nullptr && other.filter != nullptr && !one.is_excluded && !other.is_excluded;
+  if (!is_said) return {nullptr, false, false};
+  return {Join(am::FilterOp::kOr, one.filter, other.filter), one.is_all && other.is_all, false};
+}
+
+Words MakeWords(WordMaker* maker, const QueryItem* item) {
+  check_stack_depth();
+  if (item->type == QI_VAL) return {MakeWord(maker, item->qoperand), item->qoperand.weight == 0, false};
+  const QueryOperator& node = item->qoperator;
+  Words right = MakeWords(maker, item + 1);
+  if (node.oper == OP_NOT) return {right.filter, right.is_all, !right.is_excluded};
+  const Words left = MakeWords(maker, item + node.left);
+  if (node.oper == OP_OR) return Either(left, right);
+  if (node.oper == OP_AND) return Both(left, right);
+  // A phrase. What is excluded in one may be there, only not in that place.
+  const bool excludes = left.is_excluded || right.is_excluded;
+  Words words = excludes ? Words{nullptr, false, false} : Both(left, right);
+  words.is_all = false;
+  return words;
+}
+
+/// nullptr: it is no such query, or too large.
+const am::Filter* MakeTextScan(PlanState* plan, const Maker& maker) {
+  const auto* scan = castNode(BitmapIndexScanState, plan);
+  const bool is_null = (scan->biss_ScanKeys[0].sk_flags & SK_ISNULL) != 0;
+  if (maker.text == TextTerms::kWhole || is_null) return nullptr;
+  TSQuery query = DatumGetTSQuery(scan->biss_ScanKeys[0].sk_argument);
+  if (query->size == 0 || query->size > kMostWords) return nullptr;
+  WordMaker word_maker = {plan, maker, query, NIL};
+  const Words words = MakeWords(&word_maker, GETQUERY(query));
+  if (words.filter == nullptr || words.is_excluded) return nullptr;
+  if (!words.is_all) maker.counts->has_more = true;
+  return words.filter;
+}
+
+// ---- Plans ----
+
+const am::Filter* MakeScan(PlanState* plan, const Maker& maker) {
+  const bool is_text = IsTextScan(*castNode(BitmapIndexScanState, plan));
+  const am::Filter* words = is_text ? MakeTextScan(plan, maker) : nullptr;
+  if (words != nullptr) return words;
+  if (is_text) maker.counts->has_more = true;
+  return MakeKeptTerm(plan, maker, nullptr);
+}
+
+const am::Filter* MakeNode(PlanState* plan, const Maker& maker) {
+  const PlanSpan operands = OperandsOf(plan);
+  if (operands.count == 0) return MakeScan(plan, maker);
+  const auto count = static_cast<std::size_t>(operands.count);
+  auto** nodes = static_cast<const am::Filter**>(palloc(count * sizeof(const am::Filter*)));
+  for (int i = 0; i < operands.count; i++) nodes[i] = MakeNode(operands.plans[i], maker);
+  return MakeOperator(IsA(plan, BitmapAndState) ? am::FilterOp::kAnd : am::FilterOp::kOr, {nodes, count});
 }
 
 }  // namespace
 
-const am::Filter* MakeFilter(PlanState* plan, MemoryContext context, TermCounts* counts) {
+List* TextConditions(PlanState* plan) {
+  List* conditions = NIL;
+  if (IsA(plan, BitmapIndexScanState)) {
+    const auto* scan = castNode(BitmapIndexScanState, plan);
+    if (scan->biss_RelationDesc == nullptr || !IsTextScan(*scan)) return NIL;
+    return list_copy(castNode(BitmapIndexScan, plan->plan)->indexqualorig);
+  }
+  if (!IsA(plan, BitmapAndState)) return NIL;
+  const PlanSpan operands = OperandsOf(plan);
+  for (int i = 0; i < operands.count; i++)
+    conditions = list_concat(conditions, TextConditions(operands.plans[i]));
+  return conditions;
+}
+
+const am::Filter* MakeFilter(PlanState* plan, TextTerms text, MemoryContext context, TermCounts* counts) {
   PrepareKeys(plan);
   const MemoryContext old_context = MemoryContextSwitchTo(context);
-  const am::Filter* filter =
-      MayKeep(plan) ? MakeNode(plan, context, counts) : MakeTerm(plan, context, counts);
+  const Maker maker = {context, text, counts};
+  const bool may_keep = MayKeep(plan);
+  counts->has_more = !may_keep;
+  const am::Filter* filter = may_keep ? MakeNode(plan, maker) : MakeTerm(plan, maker, nullptr);
   MemoryContextSwitchTo(old_context);
   return filter;
 }

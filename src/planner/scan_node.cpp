@@ -60,6 +60,7 @@ struct ScanNode {
   uint64 filters_made;           ///< over all rescans
   TermCounts terms;              ///< of these
   bool is_positioned;            ///< the scan has its query
+  ExprState* of_words;  ///< conditions that are asked only of rows of which the filter is not certain
   DistanceBounds bounds;
   bool stops;  ///< at the first row that is too far: rows come in order
 };
@@ -134,7 +135,8 @@ void ForgetFilter(ScanNode* node) {
 
 /// What the plan below says comes into the search as its terms, one by one, and only if they are asked.
 void SetFilter(ScanNode* node) {
-  am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), node->filter_context, &node->terms),
+  const TextTerms text = HasOrder(node->plan) ? TextTerms::kWhole : TextTerms::kByWord;
+  am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), text, node->filter_context, &node->terms),
                     static_cast<uint64>(node->plan.wanted));
   node->has_filter = true;
   node->filters_made++;
@@ -168,6 +170,24 @@ bool IsExact(double distance) {
   return distance != 0 && !std::isnan(distance);
 }
 
+/// True if the row in the slot fulfils the conditions that the filter may know all of.
+bool HasWords(ScanNode* node, TupleTableSlot* slot) {
+  ExprContext* context = node->custom.ss.ps.ps_ExprContext;
+  context->ecxt_scantuple = slot;
+  return ExecQual(node->of_words, context);
+}
+
+/// The next row in no order. Its text is read for a condition only if the filter is not certain of it: it may be long, and far away.
+TupleTableSlot* NextUnordered(ScanNode* node, TupleTableSlot* slot) {
+  while (index_getnext_slot(node->scan, ForwardScanDirection, slot)) {
+    const bool is_certain = !node->scan->xs_recheck && !node->terms.has_more;
+    if (node->of_words == nullptr || is_certain || HasWords(node, slot)) return slot;
+    InstrCountFiltered2(&node->custom.ss.ps, 1);
+    ResetExprContext(node->custom.ss.ps.ps_ExprContext);
+  }
+  return ExecClearTuple(slot);
+}
+
 /// ExecScan's access method.
 TupleTableSlot* NextRow(ScanState* state) {
   ScanNode* node = NodeOf(state);
@@ -175,6 +195,7 @@ TupleTableSlot* NextRow(ScanState* state) {
   if (node->scan == nullptr) BeginIndexScan(node);
   if (FilterPlanOf(node) != nullptr && !node->has_filter) SetFilter(node);
   if (!node->is_positioned) Position(node);
+  if (!HasOrder(node->plan)) return NextUnordered(node, slot);
   if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
   const bool is_null = node->scan->xs_orderbynulls[0];
   const Datum distance = node->scan->xs_orderbyvals[0];
@@ -192,6 +213,7 @@ TupleTableSlot* NextRow(ScanState* state) {
 /// ExecScan's other way to a row: the new version of one that was locked. It need not be nearest to anything.
 bool RecheckRow(ScanState* state, TupleTableSlot* slot) {
   ScanNode* node = NodeOf(state);
+  if (node->of_words != nullptr && !HasWords(node, slot)) return false;
   if (node->column == 0) return true;
   EvaluateQuery(node);
   ComputeDistance(node, slot);
@@ -232,6 +254,15 @@ void PrepareRows(ScanNode* node, EState* estate) {
   state->ps.qual = ExecInitQual(conditions, &state->ps);
 }
 
+/// Takes conditions that the filter may know all of away from those that are asked of each row.
+void SplitConditions(ScanNode* node) {
+  ScanState* state = &node->custom.ss;
+  List* of_words = list_intersection(state->ps.plan->qual, TextConditions(FilterPlanOf(node)));
+  if (of_words == NIL) return;
+  node->of_words = ExecInitQual(of_words, &state->ps);
+  state->ps.qual = ExecInitQual(list_difference(state->ps.plan->qual, of_words), &state->ps);
+}
+
 void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
   ScanNode* node = NodeOf(state);
   node->plan = ScanPlanOf(castNode(CustomScan, state->ss.ps.plan));
@@ -244,6 +275,7 @@ void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
     state->custom_ps =
         list_make1(ExecInitNode(static_cast<Plan*>(linitial(plan->custom_plans)), estate, filter_flags));
   if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
+  if (!HasOrder(node->plan)) SplitConditions(node);
   node->index = index_open(node->plan.index, exec_rt_fetch(plan->scan.scanrelid, estate)->rellockmode);
   fmgr_info_cxt(node->plan.distance->opfuncid, &node->function, estate->es_query_cxt);
   node->query = ExecInitExpr(static_cast<Expr*>(lsecond(node->plan.distance->args)), &state->ss.ps);
@@ -312,7 +344,7 @@ void ShowFilter(const ScanNode& node, const am::SearchReport& did, ExplainState*
 void ShowSearches(ScanNode* node, ExplainState* explain) {
   const am::SearchReport did = node->scan != nullptr ? am::FinishScan(node->scan) : am::SearchReport{};
   if (FilterPlanOf(node) != nullptr) ShowFilter(*node, did, explain);
-  if (did.scans == 0) return;
+  if (did.scans == 0 || !HasOrder(node->plan)) return;
   ShowTactics(did, explain);
   ShowCount("Distance Computations", did.distances / did.scans, explain);
   ShowCount("Re-ranked Rows", did.re_ranked / did.scans, explain);
@@ -324,9 +356,11 @@ void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* expl
   List* context = set_deparse_context_plan(explain->deparse_cxt, state->ss.ps.plan, ancestors);
   const char* name = get_rel_name(plan.index);
   ExplainPropertyText("Index Name", name != nullptr ? name : "?", explain);
-  ExplainPropertyText(
-      "Order By",
-      deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false), explain);
+  if (HasOrder(plan))
+    ExplainPropertyText(
+        "Order By",
+        deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false),
+        explain);
   pg::ShowIndexSearches(NodeOf(state)->counts, explain);
   if (explain->analyze) ShowSearches(NodeOf(state), explain);
 }

@@ -17,13 +17,17 @@
 #include "planner/relation_copy.hpp"
 #include "planner/scan_node.hpp"
 #include "planner/scan_plan.hpp"
+#include "planner/set_scan.hpp"
+#include "shmem/filter_cache.hpp"
 
 extern "C" {
+#include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "catalog/pg_type_d.h"
 #include "utils/lsyscache.h"
 }
 
@@ -91,6 +95,32 @@ Selectivity ShareWithinBounds(PlannerInfo* root, const RelOptInfo* relation, con
       bounds = lappend(bounds, condition);
   }
   return clauselist_selectivity(root, bounds, 0, JOIN_INNER, nullptr);
+}
+
+/// By the distance to NULL, which is that of all rows.
+OpExpr* NoDistance(const IndexOptInfo* index) {
+  const Oid type = index->opcintype[0];
+  const Oid distance = get_opfamily_member(index->opfamily[0], type, type, am::kDistanceStrategy);
+  auto* vector = static_cast<Expr*>(copyObjectImpl(linitial_node(TargetEntry, index->indextlist)->expr));
+  auto* query = reinterpret_cast<Expr*>(makeNullConst(type, -1, InvalidOid));
+  auto* order = castNode(OpExpr, make_opclause(distance, FLOAT8OID, false, vector, query, InvalidOid,
+                                               index->indexcollations[0]));
+  set_opfuncid(order);
+  return order;
+}
+
+/// What a scan of the index by a filter alone is, but for the filter; nullptr if the index does not have all rows.
+IndexPath* UnorderedPath(RelOptInfo* relation, IndexOptInfo* index) {
+  if (index->indpred != NIL || index->hypothetical) return nullptr;
+  auto* path = makeNode(IndexPath);
+  path->path.pathtype = T_IndexScan;
+  path->path.parent = relation;
+  path->path.pathtarget = relation->reltarget;
+  path->path.rows = relation->rows;
+  path->indexinfo = index;
+  path->indexorderbys = list_make1(NoDistance(index));
+  path->indexorderbycols = list_make1_int(0);
+  return path;
 }
 
 /// filter: nullptr if none. wanted: rows of it that the query will probably ask for, 0 if nobody knows.
@@ -161,14 +191,33 @@ void RemoveOrderedScans(RelOptInfo* relation) {
   }
 }
 
-bool CanScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
+/// What visits the same rows as the server's scan of that bitmap does, and may know some of it already.
+void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry) {
+  // Where nothing is kept, words one by one cost more than the query whole.
+  if (!shmem::FilterCacheExists() || get_rel_persistence(entry->relid) == RELPERSISTENCE_TEMP) return;
+  BitmapHeapPath* bitmap = FindNativeFilter(root, relation);
+  if (bitmap == nullptr) return;
+  ListCell* cell;
+  foreach (cell, IndexesOfOurs(relation)) {
+    const IndexPath* path = UnorderedPath(relation, lfirst_node(IndexOptInfo, cell));
+    if (path == nullptr) continue;
+    constexpr double kShare = 0.9;  // of the server's scan: of two that read the same, this one
+    const Cost startup = bitmap->path.startup_cost * kShare;
+    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0);
+    return;
+  }
+}
+
+bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
   return entry->rtekind == RTE_RELATION && !entry->inh && entry->tablesample == nullptr &&
-         !IS_DUMMY_REL(relation) && root->query_pathkeys != NIL && bms_is_empty(relation->lateral_relids);
+         !IS_DUMMY_REL(relation) && bms_is_empty(relation->lateral_relids);
 }
 
 void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, RangeTblEntry* entry) {
   if (next_set_rel_pathlist != nullptr) next_set_rel_pathlist(root, relation, number, entry);
-  if (!pg::CurrentSettings().enable_custom_scan || !CanScan(root, relation, entry)) return;
+  if (!pg::CurrentSettings().enable_custom_scan || !CanScan(relation, entry)) return;
+  if (SetScanScope::IsOpen() && pg::CurrentSettings().enable_filtered_scan) AddSetScan(root, relation, entry);
+  if (root->query_pathkeys == NIL) return;
   const IndexPath* path = FindOrderedPath(root, relation);
   if (path == nullptr) return;
   BitmapHeapPath* filter =

@@ -1,7 +1,8 @@
 #pragma once
 // The plan of a Tandem Scan: what the planner leaves for the executor.
 //
-//   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left
+//   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left, and on its right a constant
+//                   NULL if they are in no order (set_scan.hpp)
 //   custom_private  (index's OID), (number of that column in the index, rows of the filter that are wanted)
 //   custom_plans    the filter: what delivers a bitmap of TIDs; nothing if there is none
 //
@@ -28,6 +29,11 @@ struct ScanPlan {
   int wanted;         ///< see am::SetScanFilter()
   OpExpr* distance;
 };
+
+[[nodiscard]] inline bool HasOrder(const ScanPlan& plan) {
+  const auto* query = static_cast<const Node*>(lsecond(plan.distance->args));
+  return !IsA(query, Const) || !reinterpret_cast<const Const*>(query)->constisnull;
+}
 
 inline void StoreScanPlan(const ScanPlan& plan, CustomScan* node) {
   node->custom_exprs = list_make1(plan.distance);

@@ -113,7 +113,8 @@ struct FlatRange {
   std::size_t first_batch = kFirstBatch;  ///< rows that the first pass keeps
 };
 
-/// Starts the ordered part over with another range. Rows without a vector are none of it; they follow as ever.
+/// Starts the ordered part over with another range, which is empty if there is no query. Rows without a vector are none of it; they
+/// follow as ever.
 void ScanFlatRange(FlatScan* scan, const FlatRange& range);
 
 /// The next candidate of the ordered part, without going on; false at its end. Its row may be dead.

@@ -220,6 +220,7 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
 }
 
 void ScanFlatRange(FlatScan* scan, const FlatRange& range) {
+  scan->phase = Phase::kOrdered;
   scan->whole = {Min(range.first_row, scan->rows), scan->rows};
   scan->ranges = range.is_listed ? range.ranges : base::Span<const RowRange>(&scan->whole, 1);
   scan->excluded = range.excluded;
