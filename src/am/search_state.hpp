@@ -105,7 +105,7 @@ struct FilteredRows {
   uint32 next_exact;         ///< without an order: of them, the one after `walked`
   const FilterPart* walked;  ///< the part that `walk` goes through
   base::OrdinalWalk walk;
-  bool is_certain;  ///< of rows of segments: see RowIsCertain()
+  bool is_certain;             ///< of rows of segments: see RowIsCertain()
   FilterCounts counts_before;  ///< this run
   uint64 rows;                 ///< of all parts
   uint64 returned;             ///< by this run
