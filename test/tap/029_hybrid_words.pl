@@ -1,9 +1,7 @@
 # Text legs of hybrid searches whose rows come from what is known of words, against the same conditions checked by the server. What
 # words are not certain of is checked: rows behind the graphs and those without a vector, phrases, weights, blocks. HAZARDS H10, H16.
 #
-# Seen to fail with: rows behind the graphs believed without a check; sets kept up to the last row, whoever inserts it; phrases and weights
-# taken for their words; what is excluded taken away by a phrase's words, and from rows of which nobody was asked; rows without a vector left
-# out; blocks taken away of which nothing more is known.
+# Seen to fail with: rows behind the graphs believed without a check; phrases and weights taken for their words.
 use strict;
 use warnings;
 
