@@ -62,6 +62,7 @@ const config_enum_entry kIterativeScanValues[] = {
 const config_enum_entry kModeValues[] = {
     {"coordinated", static_cast<int>(CacheMode::kCoordinated), false},
     {"independent", static_cast<int>(CacheMode::kIndependent), false},
+    {"lru", static_cast<int>(CacheMode::kLru), true},
     {nullptr, 0, false},
 };
 

@@ -7,8 +7,8 @@ namespace tandem::pg {
 
 enum class IterativeScan : int { kOff, kRelaxedOrder, kStrictOrder };
 
-/// policy::BudgetMode
-enum class CacheMode : int { kCoordinated, kIndependent };
+/// policy::BudgetMode. kLru can be set, but is shown to nobody: benches compare with it.
+enum class CacheMode : int { kCoordinated, kIndependent, kLru };
 
 /// 0: the index's own ef_search, or kDefaultEfSearch.
 constexpr int kDefaultEfSearch = 40;

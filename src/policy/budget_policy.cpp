@@ -23,6 +23,10 @@ double ShareFor(const PatternCounts& shares, QueryPattern pattern) noexcept {
   return 0;
 }
 
+double AllOf(const PatternCounts& counts) noexcept {
+  return counts.vector_only + counts.hybrid + counts.metadata_only;
+}
+
 bool AreOfOneIndex(const IndexScans& a, const IndexScans& b) noexcept {
   return a.index == b.index && a.database == b.database;
 }
@@ -56,18 +60,21 @@ const char* NameOf(QueryPattern pattern) noexcept {
 }
 
 PatternCounts AddInterval(const PatternCounts& before, const PatternCounts& interval) noexcept {
-  return {before.vector_only / 2 + interval.vector_only, before.hybrid / 2 + interval.hybrid,
-          before.metadata_only / 2 + interval.metadata_only};
+  const double past = AllOf(before);
+  const double now = AllOf(interval);
+  const double weight = now >= kLeastQueries && past > 2 * now ? now / past : 0.5;
+  return {before.vector_only * weight + interval.vector_only, before.hybrid * weight + interval.hybrid,
+          before.metadata_only * weight + interval.metadata_only};
 }
 
 PatternCounts SharesOf(const PatternCounts& counts) noexcept {
-  const double all = counts.vector_only + counts.hybrid + counts.metadata_only;
+  const double all = AllOf(counts);
   if (!(all > 0)) return {};
   return {counts.vector_only / all, counts.hybrid / all, counts.metadata_only / all};
 }
 
 QueryPattern Classify(const PatternCounts& counts, QueryPattern current) noexcept {
-  if (counts.vector_only + counts.hybrid + counts.metadata_only < kLeastQueries) return current;
+  if (AllOf(counts) < kLeastQueries) return current;
   const PatternCounts shares = SharesOf(counts);
   QueryPattern most = current;
   double needed = current == QueryPattern::kUnknown ? 0 : ShareFor(shares, current) + kClearlyMore;

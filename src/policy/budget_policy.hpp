@@ -29,7 +29,8 @@ enum class QueryPattern : std::uint8_t { kUnknown, kVectorHeavy, kHybrid, kMetad
 
 [[nodiscard]] const char* NameOf(QueryPattern pattern) noexcept;
 
-/// Counts of a finished interval count half in the next one, a quarter in the one after that …
+/// Counts of a finished interval count half in the next one, a quarter in the one after that …; and never more than those of the new one
+/// in all, if these are enough to say something: queries that take longer come less often, and are not outnumbered by past ones.
 [[nodiscard]] PatternCounts AddInterval(const PatternCounts& before, const PatternCounts& interval) noexcept;
 
 /// Of all counted queries, 0 to 1; all 0 where there are none.

@@ -7,9 +7,17 @@ namespace tandem::policy {
 namespace {
 
 // Pieces at their targets change sides only for something worth so many times as much: what has just been taken is not taken back.
-constexpr double kMuchMore = 4;
-// And a cache loses no more than a fifth of its target by that.
-constexpr std::uint64_t kLentPart = 5;
+constexpr double kMuchMore = 2;
+// And a cache loses no more than half of its target by that: what is asked for next is not known yet.
+constexpr std::uint64_t kLentPart = 2;
+
+// Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md; and those that can be read
+// from pages in the time that a chunk takes to load: 350 ns each, of some 10 us.
+constexpr float kCodesOfSearch = 1000;
+constexpr float kCodesOfLoad = 32;
+
+// UseCount::uses for each use in a second, if they always were as many.
+constexpr double kUsesPerRate = kUseHalfLifeSeconds / 0.693147;
 
 std::uint64_t LeastKept(const CacheShare& share) noexcept {
   return std::max(share.floor, share.target - share.target / kLentPart);
@@ -17,20 +25,39 @@ std::uint64_t LeastKept(const CacheShare& share) noexcept {
 
 }  // namespace
 
-float UsesAt(const UseCount& count, std::uint32_t now) noexcept {
+float UsesAt(const UseCount& count, std::uint32_t now, std::uint32_t half_life) noexcept {
   // Another process may have counted a second ahead.
   if (now <= count.at) return count.uses;
-  const float halves = static_cast<float>(now - count.at) / kUseHalfLifeSeconds;
+  const float halves = static_cast<float>(now - count.at) / static_cast<float>(half_life);
   return count.uses * std::exp2(-halves);
 }
 
-UseCount WithUses(const UseCount& count, float more, std::uint32_t now) noexcept {
-  return {UsesAt(count, now) + more, std::max(count.at, now)};
+UseCount WithUses(const UseCount& count, float more, std::uint32_t now, std::uint32_t half_life) noexcept {
+  return {UsesAt(count, now, half_life) + more, std::max(count.at, now)};
 }
 
 double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {
   return static_cast<double>(UsesAt(count, now)) * static_cast<double>(cost.reload_us) /
          static_cast<double>(std::max<std::uint64_t>(cost.bytes, 1));
+}
+
+float UsesOfChunk(float uses, std::uint32_t chunks) noexcept {
+  const float codes = kCodesOfSearch / static_cast<float>(std::max<std::uint32_t>(chunks, 1));
+  return uses * std::min(1.0F, codes / kCodesOfLoad);
+}
+
+float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
+  constexpr float kRatio = static_cast<float>(kUseHalfLifeSeconds) / kRecentHalfLifeSeconds;
+  return std::min(UsesAt(count, now), UsesAt(recent, now, kRecentHalfLifeSeconds) * kRatio);
+}
+
+double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {
+  const double idle = now > count.at ? now - count.at : 0;
+  if (mode == BudgetMode::kLru) return 1.0 / (1.0 + idle);
+  // What is used once in ten seconds has seldom been idle for much longer; what was used often, and is not any more, soon has.
+  if (idle == 0) return UtilityOf(count, cost, now);
+  const float uses = std::min(UsesAt(count, now), static_cast<float>(kUsesPerRate / idle));
+  return UtilityOf({uses, now}, cost, now);
 }
 
 std::uint64_t MostFrames(BudgetMode mode, CacheSide side, const CacheShare& graph,
@@ -42,6 +69,7 @@ std::uint64_t MostFrames(BudgetMode mode, CacheSide side, const CacheShare& grap
 
 bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept {
   if (other.frames <= other.floor) return false;
+  if (mode == BudgetMode::kLru) return own.least_utility > other.least_utility;
   // What one has above its share is from before the mode, or the share, was changed.
   if (mode == BudgetMode::kIndependent) return own.frames < own.target && other.frames > other.target;
   // Both branches are each other's opposite, so that nobody takes back what was just taken.

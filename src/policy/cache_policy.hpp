@@ -18,8 +18,10 @@ struct UseCount {
   std::uint32_t at = 0;
 };
 
-[[nodiscard]] float UsesAt(const UseCount& count, std::uint32_t now) noexcept;
-[[nodiscard]] UseCount WithUses(const UseCount& count, float more, std::uint32_t now) noexcept;
+[[nodiscard]] float UsesAt(const UseCount& count, std::uint32_t now,
+                           std::uint32_t half_life = kUseHalfLifeSeconds) noexcept;
+[[nodiscard]] UseCount WithUses(const UseCount& count, float more, std::uint32_t now,
+                                std::uint32_t half_life = kUseHalfLifeSeconds) noexcept;
 
 /// What bringing a piece back costs, and what keeping it does.
 struct PieceCost {
@@ -30,12 +32,28 @@ struct PieceCost {
 /// Microseconds a byte saves: frequency × recency × cost to bring back ÷ size.
 [[nodiscard]] double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept;
 
+/// What of `uses` of a graph by searches falls to one of its `chunks`: a search reads codes here and there, at most the whole chunk.
+[[nodiscard]] float UsesOfChunk(float uses, std::uint32_t chunks) noexcept;
+
+/// Uses of a graph are so many that a second tells how many there are now. Counted like this besides, they show when a load has gone
+/// that was there a moment ago; see UsesNow().
+constexpr std::uint32_t kRecentHalfLifeSeconds = 1;
+
+/// The lesser of the two counts, as if there always had been as many as now.
+[[nodiscard]] float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept;
+
 // ---- Two caches ----
 
 enum class CacheSide : std::uint8_t { kGraph, kFilter };
 
-/// How the memory is shared out. coordinated: one takes what the other does not need; independent: each keeps its target.
-enum class BudgetMode : std::uint8_t { kCoordinated, kIndependent };
+/// How the memory is shared out. coordinated: one takes what the other does not need; independent: each keeps its target. lru: what was
+/// used last stays, wherever it is; only to be compared with.
+enum class BudgetMode : std::uint8_t { kCoordinated, kIndependent, kLru };
+
+/// What decides who gives way in a mode: the utility, of as many uses as there can be of what was not used for so long; or how long ago
+/// the last use was.
+[[nodiscard]] double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost,
+                             std::uint32_t now) noexcept;
 
 /// One of the caches, in frames.
 struct CacheShare {
@@ -50,7 +68,7 @@ struct CacheShare {
                                        const CacheShare& filter) noexcept;
 
 /// Who gives memory up for `requester` when none is free: the other cache, or it itself. The one that is below its target takes from
-/// the one above; but a fifth of a target is lent to what is worth far more than what its owner would give up.
+/// the one above; but half of a target is lent to what is worth far more than what its owner would give up.
 [[nodiscard]] bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept;
 
 }  // namespace tandem::policy

@@ -23,9 +23,10 @@ constexpr char kName[] = "tandem balance";
 
 struct BalanceMemory {
   LWLock* lock;
-  pg_atomic_uint64 share;   ///< A: of graphs, in millionths; 0: nobody has moved it
-  pg_atomic_uint32 wishes;  ///< A
-  BalanceStatus status;     ///< L
+  pg_atomic_uint64 share;           ///< A: of graphs, in millionths; 0: nobody has moved it
+  pg_atomic_uint32 wishes;          ///< A: for graphs
+  pg_atomic_uint64 native_wish_at;  ///< A
+  BalanceStatus status;             ///< L
 };
 
 constexpr double kMillion = 1e6;
@@ -48,6 +49,7 @@ void Attach() {
   memory->lock = &GetNamedLWLockTranche(kName)->lock;
   pg_atomic_init_u64(&memory->share, 0);
   pg_atomic_init_u32(&memory->wishes, 0);
+  pg_atomic_init_u64(&memory->native_wish_at, 0);
   memory->status = {};
 }
 
@@ -57,18 +59,20 @@ const Part kBalancePart = {Request, Attach};
 
 double CurrentGraphShare() {
   const pg::Settings& settings = pg::CurrentSettings();
-  if (memory == nullptr || settings.mode == pg::CacheMode::kIndependent || !settings.auto_balance)
+  if (memory == nullptr || settings.mode != pg::CacheMode::kCoordinated || !settings.auto_balance)
     return settings.graph_share;
   const uint64 moved = pg_atomic_read_u64(&memory->share);
   return moved == 0 ? settings.graph_share : static_cast<double>(moved) / kMillion;
 }
 
-static policy::BudgetMode ModeOfBudget() {
+policy::BudgetMode ModeOfBudget() {
   switch (pg::CurrentSettings().mode) {
     case pg::CacheMode::kCoordinated:
       return policy::BudgetMode::kCoordinated;
     case pg::CacheMode::kIndependent:
       return policy::BudgetMode::kIndependent;
+    case pg::CacheMode::kLru:
+      return policy::BudgetMode::kLru;
   }
   return policy::BudgetMode::kCoordinated;
 }
@@ -120,6 +124,15 @@ void WishForGraphs() {
 
 uint32 WishesForGraphs() {
   return memory == nullptr ? 0 : pg_atomic_read_u32(&memory->wishes);
+}
+
+void WishForNativePages() {
+  if (memory != nullptr)
+    pg_atomic_write_u64(&memory->native_wish_at, static_cast<uint64>(GetCurrentTimestamp()));
+}
+
+TimestampTz LastWishForNativePages() {
+  return memory == nullptr ? 0 : static_cast<TimestampTz>(pg_atomic_read_u64(&memory->native_wish_at));
 }
 
 BalanceStatus ReadBalance() {

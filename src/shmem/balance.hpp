@@ -20,6 +20,8 @@ struct BudgetShares {
   policy::CacheShare filter;
 };
 
+[[nodiscard]] policy::BudgetMode ModeOfBudget();
+
 /// graph_frames, filter_frames: what they have now. Touches no lock.
 [[nodiscard]] BudgetShares SharesOfBudget(uint64 graph_frames, uint64 filter_frames);
 
@@ -49,5 +51,8 @@ struct BalanceStatus {
 /// Graphs are to be loaded into what they have gained. Workers compare the number of wishes with that they last saw.
 void WishForGraphs();
 [[nodiscard]] uint32 WishesForGraphs();
+/// Pages of native indexes are to be at hand, because filters are about to gain. When that was last wished; 0: never.
+void WishForNativePages();
+[[nodiscard]] TimestampTz LastWishForNativePages();
 
 }  // namespace tandem::shmem

@@ -86,7 +86,7 @@ struct CachedSegmentStatus {
 
 /// The directory in memory that all processes share, zeroed at first. Pool: Address(frame), Take(), TakeInExchange(), Keep(frame),
 /// GiveBack(frame), AnyRetired(), IsForFilters(), Retire(frames, count), SetOwner(frame, owner), OwnerOf(frame) and
-/// FindMovableRun(count), as in frame_pool.hpp. Times are seconds of a clock that never goes back, greater than 0.
+/// FindMovableRun(count), as in frame_pool.hpp, and Mode(), that of the budget. Times are seconds of a clock that never goes back, greater than 0.
 ///
 /// A reader calls Attach() between Epochs::Enter() and Leave(), without a lock; IsFull() and MayHaveRoom() need none either.
 /// Everything else is done under the directory's lock: Find() and ReadStatus() shared, the others exclusive.
@@ -101,6 +101,9 @@ class ChunkDirectory {
   /// are used in turns spend their time in searching, not in loading.
   static constexpr std::uint32_t kIdleSeconds = 10;
 
+  /// Chunks of 256 MB: some 100 us.
+  static constexpr std::uint32_t kMostForgotten = 4096;
+
   /// Chunks evicted at a time, 1 MB: the stamp, and the look at every reader, are paid once for all of them.
   static constexpr std::uint32_t kBatch = 16;
 
@@ -109,6 +112,7 @@ class ChunkDirectory {
     std::atomic<std::uint64_t> generation;    ///< A: of the segment here, never used before; 0: none
     std::atomic<std::uint32_t> used_at;       ///< A: written when it changes, that is once a second
     std::atomic<float> uses;                  ///< A: as of used_at
+    std::atomic<float> recent_uses;           ///< A: the same, by policy::kRecentHalfLifeSeconds
     std::atomic<std::uint32_t> table_frames;  ///< A
     std::atomic<std::uint32_t> tables[ChunkTable::kFrames];  ///< A: frames
     SegmentKey key;
@@ -225,13 +229,19 @@ class ChunkDirectory {
     shared_->full_at.store(0, std::memory_order_relaxed);
   }
 
-  /// Takes all segments out whose key `matches`.
+  /// Takes segments out whose key `matches`, and at most kMostForgotten of their chunks at a time: others wait for the lock. True if
+  /// there are more.
   template <typename Predicate>
-  void Forget(Predicate matches) const noexcept {
-    for (std::uint32_t i = 0; i < kSlots; i++)
-      if (shared_->hashes[i] != 0 && matches(shared_->slots[i].key)) Drop(i);
+  [[nodiscard]] bool Forget(Predicate matches) const noexcept {
+    bool more = false;
+    std::uint32_t left = kMostForgotten;
+    for (std::uint32_t i = 0; i < kSlots && !more; i++) {
+      if (shared_->hashes[i] == 0 || !matches(shared_->slots[i].key)) continue;
+      more = !DropSome(i, &left);
+    }
     shared_->full_at.store(0, std::memory_order_relaxed);
     shared_->crowded_at.store(0, std::memory_order_relaxed);
+    return more;
   }
 
   // ---- For another cache ----
@@ -239,7 +249,7 @@ class ChunkDirectory {
   /// Of what GiveUp() would take first; 0 if there is nothing.
   [[nodiscard]] double LeastUtility(std::uint32_t now) const noexcept {
     const std::uint32_t victim = LeastUsefulWithChunks(now);
-    return victim == kNoSlot ? 0 : UtilityOfChunk(shared_->slots[victim], now);
+    return victim == kNoSlot ? 0 : WorthOfChunk(shared_->slots[victim], now);
   }
 
   /// Takes about `count` frames away from what is worth least, in use or not. They can be had once readers have left.
@@ -253,16 +263,19 @@ class ChunkDirectory {
     }
   }
 
-  /// Makes `count` neighbouring frames free, once readers have left: what is in them goes to other frames, or, where there is none,
-  /// is given up. False if that cannot be done anywhere.
-  bool ClearRun(std::uint32_t count) const noexcept {
-    const std::uint32_t first = pool_.FindMovableRun(count);
-    if (first == kNoFrame) return false;
-    for (std::uint32_t frame = first; frame < first + count; frame++) {
+  /// Where `count` neighbouring frames can be made free by ClearFrames(); kNoFrame: nowhere.
+  [[nodiscard]] std::uint32_t FindClearableRun(std::uint32_t count) const noexcept {
+    return pool_.FindMovableRun(count);
+  }
+
+  /// Makes frames [from, end) of a run that begins at `first` free, once readers have left: what is in them goes to frames below it,
+  /// or, where there is none, is given up. A run may be cleared part by part, the lock being free in between: whatever came into it
+  /// meanwhile is moved as well, or stays if it cannot be.
+  void ClearFrames(std::uint32_t first, std::uint32_t from, std::uint32_t end) const noexcept {
+    for (std::uint32_t frame = from; frame < end; frame++) {
       const FrameOwner owner = pool_.OwnerOf(frame);
       if (owner.slot != FrameOwner::kNobody) Vacate(frame, owner, first);
     }
-    return true;
   }
 
   /// Somebody has made room: who was refused may try again.
@@ -318,18 +331,42 @@ class ChunkDirectory {
     return {slot.uses.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};
   }
 
+  [[nodiscard]] static policy::UseCount RecentOf(const Slot& slot) noexcept {
+    return {slot.recent_uses.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};
+  }
+
   /// Of two at once one may be lost.
   static void MarkUsed(Slot* slot, std::uint32_t now, float uses) noexcept {
     // Most calls write nothing, so that searches share the line.
     const bool is_later = slot->used_at.load(std::memory_order_relaxed) != now;
     if (!is_later && uses == 0) return;
-    const policy::UseCount count = policy::WithUses(CountOf(*slot), is_later ? uses + 1 : uses, now);
+    const float more = is_later ? uses + 1 : uses;
+    const policy::UseCount recent =
+        policy::WithUses(RecentOf(*slot), more, now, policy::kRecentHalfLifeSeconds);
+    const policy::UseCount count = policy::WithUses(CountOf(*slot), more, now);
     slot->uses.store(count.uses, std::memory_order_relaxed);
+    slot->recent_uses.store(recent.uses, std::memory_order_relaxed);
     if (is_later) slot->used_at.store(now, std::memory_order_relaxed);
   }
 
+  /// Among graphs, of which all are used by fits and starts.
   [[nodiscard]] static double UtilityOfChunk(const Slot& slot, std::uint32_t now) noexcept {
-    return policy::UtilityOf(CountOf(slot), {slot.load_us, kFrameBytes}, now);
+    return policy::UtilityOf({PartOfUses(slot, CountOf(slot).uses), CountOf(slot).at},
+                             {slot.load_us, kFrameBytes}, now);
+  }
+
+  /// To others: by what searches need now.
+  [[nodiscard]] double WorthOfChunk(const Slot& slot, std::uint32_t now) const noexcept {
+    const policy::UseCount count = CountOf(slot);
+    const float uses = policy::UsesNow(count, RecentOf(slot), now);
+    const bool is_by_age = pool_.Mode() == policy::BudgetMode::kLru;
+    return policy::WorthOf(pool_.Mode(), {PartOfUses(slot, uses), is_by_age ? count.at : now},
+                           {slot.load_us, kFrameBytes}, now);
+  }
+
+  /// Of a tail every search reads all.
+  [[nodiscard]] static float PartOfUses(const Slot& slot, float uses) noexcept {
+    return slot.key.part == SegmentPart::kGraph ? policy::UsesOfChunk(uses, slot.chunks) : uses;
   }
 
   /// 0 also for one that was marked after `now` was read.
@@ -349,8 +386,9 @@ class ChunkDirectory {
     for (std::uint32_t i = 0; i < kSlots; i++)
       if (shared_->hashes[i] == 0) return i;
     const std::uint32_t victim = LeastUsefulIdle(kNoSlot, now);
-    if (victim != kNoSlot) Drop(victim);
-    return victim;
+    std::uint32_t left = kMostForgotten;
+    // The rest of a large one goes the next time.
+    return victim != kNoSlot && DropSome(victim, &left) ? victim : kNoSlot;
   }
 
   /// Of those that were not used for kIdleSeconds; not `asker`.
@@ -359,24 +397,26 @@ class ChunkDirectory {
         [asker, now](std::uint32_t i, const Slot& slot) {
           return i != asker && IdleSeconds(slot, now) >= kIdleSeconds;
         },
-        now);
+        [now](const Slot& slot) { return UtilityOfChunk(slot, now); }, now);
   }
 
   /// Used or not. One without chunks has nothing to give, and is being loaded: what it will be worth is not known.
   [[nodiscard]] std::uint32_t LeastUsefulWithChunks(std::uint32_t now) const noexcept {
-    return LeastUseful([](std::uint32_t, const Slot& slot) { return slot.cached_chunks > 0; }, now);
+    return LeastUseful([](std::uint32_t, const Slot& slot) { return slot.cached_chunks > 0; },
+                       [this, now](const Slot& slot) { return WorthOfChunk(slot, now); }, now);
   }
 
   /// Of those that `may_give` the one whose chunks are worth least, of several the longest unused. kNoSlot: there is none.
-  template <typename Predicate>
-  [[nodiscard]] std::uint32_t LeastUseful(Predicate may_give, std::uint32_t now) const noexcept {
+  template <typename Predicate, typename Worth>
+  [[nodiscard]] std::uint32_t LeastUseful(Predicate may_give, Worth worth_of,
+                                          std::uint32_t now) const noexcept {
     std::uint32_t found = kNoSlot;
     double least = 0;
     std::uint32_t longest = 0;
     for (std::uint32_t i = 0; i < kSlots; i++) {
       if (shared_->hashes[i] == 0 || !may_give(i, shared_->slots[i])) continue;
       const std::uint32_t idle = IdleSeconds(shared_->slots[i], now);
-      const double utility = UtilityOfChunk(shared_->slots[i], now);
+      const double utility = worth_of(shared_->slots[i]);
       if (found != kNoSlot && (utility > least || (utility == least && idle <= longest))) continue;
       found = i;
       least = utility;
@@ -442,9 +482,18 @@ class ChunkDirectory {
     pool_.Retire(&frame, 1);
   }
 
-  void Drop(std::uint32_t index) const noexcept {
-    while (Evict(index, kBatch) > 0) {
+  /// False if it has more chunks than `left`, which becomes less by what was evicted.
+  bool DropSome(std::uint32_t index, std::uint32_t* left) const noexcept {
+    for (std::uint32_t evicted = kBatch; evicted == kBatch; *left -= evicted) {
+      if (*left < kBatch) return false;
+      evicted = Evict(index, kBatch);
     }
+    Drop(index);
+    return true;
+  }
+
+  /// A segment without chunks.
+  void Drop(std::uint32_t index) const noexcept {
     Slot& slot = shared_->slots[index];
     shared_->hashes[index] = 0;
     slot.generation.store(0, std::memory_order_relaxed);
@@ -485,6 +534,7 @@ class ChunkDirectory {
     slot.load_us = 0;
     // Whoever makes it is about to use it: it is not the first to give way while it is loaded.
     slot.uses.store(1, std::memory_order_relaxed);
+    slot.recent_uses.store(1, std::memory_order_relaxed);
     slot.used_at.store(now, std::memory_order_relaxed);
     shared_->hashes[index] = HashOf(key);
     const std::uint64_t generation = ++shared_->last_generation;

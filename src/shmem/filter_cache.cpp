@@ -46,6 +46,7 @@ struct ServerHost {
   static char* Address(uint64 at) { return PieceAddress(at); }
   static bool AreTogether(uint64 a, uint64 b) { return FilterMemory::AreInOneFrame(a, b); }
   static uint64 BytesTotal() { return ReadShares().filter.target * kFrameBytes; }
+  static policy::BudgetMode Mode() { return ModeOfBudget(); }
   static uint32 Now() { return shmem::Now(); }
 };
 
@@ -56,8 +57,11 @@ Directory directory;
 /// Without our lock: graphs may have to be asked, under theirs.
 uint64 AllocateOrAsk(std::size_t bytes) {
   const uint64 at = AllocatePiece(bytes);
-  if (at != 0 || !GraphsGiveWay(bytes, directory.LeastUtility())) return at;
-  return AllocatePiece(bytes);
+  if (at != 0) return at;
+  const Giving giving = GraphsGiveWay(bytes, directory.LeastUtility());
+  const uint64 at_last = giving == Giving::kCleared ? AllocatePiece(bytes) : 0;
+  if (at_last != 0 || giving == Giving::kNothing) return at_last;
+  return Directory::kComing;
 }
 
 // ---- The memory: the directory; what it holds lies in frames ----

@@ -107,9 +107,9 @@ struct FilterCacheStatus {
   std::uint64_t cost_us;    ///< of making the sets that can be found
 };
 
-/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, which is
-/// called without the lock, Free(at) and Address(at), which are called with and without it; AreTogether(a, b), whether pieces go
-/// back as one; BytesTotal(), how much memory it should have; Now(), in seconds. None of them fails or waits for anybody who waits for the lock.
+/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, kComing if
+/// there will be without taking sets away, which is called without the lock, Free(at) and Address(at), which are called with and without it; AreTogether(a, b), whether pieces go
+/// back as one; BytesTotal(), how much memory it should have; Mode(), that of the budget; Now(), in seconds. None of them fails or waits for anybody who waits for the lock.
 /// What is allocated is aligned to 8.
 ///
 /// The life of a set: made and filled by its publisher, without the lock; linked; unlinked, because a newer one takes its
@@ -132,6 +132,9 @@ class FilterDirectory {
   static constexpr std::uint32_t kNeighbours = 1024;
   /// Taken away at a time at least: two frames.
   static constexpr std::uint64_t kLeastEvicted = std::uint64_t{128} << 10;
+  /// What Allocate() of the host says where memory comes free in a moment: no set goes for it.
+  static constexpr std::uint64_t kComing = ~std::uint64_t{0};
+
   /// Memory may be in too small pieces: who has taken away so many times what they need goes without.
   static constexpr std::uint64_t kMostEvicted = 4;
   /// A larger part of the memory is not given to one set.
@@ -248,18 +251,12 @@ class FilterDirectory {
     return taken;
   }
 
-  /// Nobody finds the sets of this database any more.
+  /// Nobody finds the sets of this database any more, but for some that may stay if others evict meanwhile: nothing relies on it.
   void Forget(std::uint32_t database) const noexcept {
-    Doomed doomed;
-    host_.LockExclusive();
-    std::uint64_t at = shared_->hand;
-    for (std::uint64_t i = shared_->sets; i > 0; i--) {
-      CachedSet* set = SetAt(at);
-      at = set->ring_next;
-      if (KeyAt(set->key)->database == database) Unlink(set, &doomed);
-    }
+    host_.LockShared();
+    std::uint64_t left = shared_->sets;
     host_.Unlock();
-    FreeAll(&doomed);
+    while (left > 0) left -= ForgetSome(database, std::min<std::uint64_t>(left, kMostSteps));
   }
 
   /// Of hits, misses and evictions.
@@ -422,6 +419,20 @@ class FilterDirectory {
     doomed->first = piece->at;
   }
 
+  /// The hand looks at so many, and passes. Returns as many.
+  std::uint64_t ForgetSome(std::uint32_t database, std::uint64_t steps) const noexcept {
+    Doomed doomed;
+    host_.LockExclusive();
+    for (std::uint64_t i = 0; i < steps && shared_->hand != 0; i++) {
+      CachedSet* set = SetAt(shared_->hand);
+      shared_->hand = set->ring_next;
+      if (KeyAt(set->key)->database == database) Unlink(set, &doomed);
+    }
+    host_.Unlock();
+    FreeAll(&doomed);
+    return steps;
+  }
+
   // ---- Who gives way ----
 
   [[nodiscard]] static policy::UseCount CountOf(const CachedSet& set) noexcept {
@@ -436,8 +447,8 @@ class FilterDirectory {
       set->used_at.store(count.at, std::memory_order_relaxed);
   }
 
-  [[nodiscard]] static double UtilityOfSet(const CachedSet& set, std::uint32_t now) noexcept {
-    return policy::UtilityOf(CountOf(set), {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
+  [[nodiscard]] double UtilityOfSet(const CachedSet& set, std::uint32_t now) const noexcept {
+    return policy::WorthOf(host_.Mode(), CountOf(set), {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
   }
 
   /// Of the next sets from *at on, which goes behind them; nullptr if all of them are pinned.
@@ -548,7 +559,7 @@ class FilterDirectory {
       evicted += more;
       at = host_.Allocate(bytes);
     }
-    return at;
+    return at == kComing ? 0 : at;
   }
 
   std::uint64_t MakeRoom(std::uint64_t bytes) const noexcept {

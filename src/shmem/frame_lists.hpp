@@ -5,6 +5,7 @@
 // Graphs take single frames, the lowest free one; filters take runs of neighbouring frames, as high as there is room. So each
 // has one end of the memory, and a run is found where the two meet.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -35,6 +36,7 @@ class FrameLists {
     std::uint32_t last_retired;
     std::uint32_t retired;
     std::uint32_t lowest_word;  ///< of the map of free frames: none before it has any
+    std::uint32_t movable_end;  ///< where FindMovableRun() looks next; guarded by the chunk directory's lock
   };
 
   /// Of the map of free frames, a bit each.
@@ -48,7 +50,7 @@ class FrameLists {
 
   /// All free.
   void Init(std::uint32_t frames) const noexcept {
-    *shared_ = {frames, frames, 0, kNoFrame, kNoFrame, 0, 0};
+    *shared_ = {frames, frames, 0, kNoFrame, kNoFrame, 0, 0, frames};
     for (std::uint32_t frame = 0; frame < frames; frame++) links_[frame] = {0, {}, kNoFrame};
     std::memset(map_, 0, MapWords(frames) * sizeof *map_);
     for (std::uint32_t frame = 0; frame < frames; frame++) map_[frame / kBits] |= Bit(frame);
@@ -77,7 +79,7 @@ class FrameLists {
   [[nodiscard]] std::uint32_t TakeRun(std::uint32_t count) const noexcept {
     if (shared_->free < count) return kNoFrame;
     const std::uint32_t first = HighestRun(
-        count, [this](std::uint32_t word) { return map_[word] != 0; },
+        0, shared_->frames, count, [this](std::uint32_t word) { return map_[word] != 0; },
         [this](std::uint32_t frame) { return IsFree(frame); });
     if (first == kNoFrame) return kNoFrame;
     for (std::uint32_t i = 0; i < count; i++) MarkTaken(first + i);
@@ -90,13 +92,22 @@ class FrameLists {
     shared_->filter -= count;
   }
 
-  /// The first of `count` neighbouring frames that are free or hold a chunk that can be moved; kNoFrame if there are none.
+  /// So many frames are looked at by one call, 4 GB; the next one goes on below them.
+  static constexpr std::uint32_t kMostLookedAt = std::uint32_t{1} << 16;
+
+  /// The first of `count` neighbouring frames that are free or hold a chunk that can be moved; kNoFrame if there are none where it looks.
   [[nodiscard]] std::uint32_t FindMovableRun(std::uint32_t count) const noexcept {
-    return HighestRun(
-        count, [](std::uint32_t) { return true; },
+    const std::uint32_t end = shared_->movable_end;
+    const std::uint32_t begin = end - std::min(end, std::max(count, kMostLookedAt));
+    const std::uint32_t first = HighestRun(
+        begin, end, count, [](std::uint32_t) { return true; },
         [this](std::uint32_t frame) {
           return IsFree(frame) || links_[frame].owner.slot != FrameOwner::kNobody;
         });
+    // A run may begin below and end here.
+    if (first == kNoFrame)
+      shared_->movable_end = begin == 0 ? shared_->frames : begin + std::min(count, end - begin) - 1;
+    return first;
   }
 
   void SetOwner(std::uint32_t frame, const FrameOwner& owner) const noexcept { links_[frame].owner = owner; }
@@ -138,12 +149,12 @@ class FrameLists {
     shared_->free--;
   }
 
-  /// may_fit: of a word of the map, false if none of its frames fits.
+  /// In frames [begin, end). may_fit: of a word of the map, false if none of its frames fits.
   template <typename WordPredicate, typename FramePredicate>
-  [[nodiscard]] std::uint32_t HighestRun(std::uint32_t count, WordPredicate may_fit,
-                                         FramePredicate fits) const noexcept {
+  [[nodiscard]] std::uint32_t HighestRun(std::uint32_t begin, std::uint32_t end, std::uint32_t count,
+                                         WordPredicate may_fit, FramePredicate fits) const noexcept {
     std::uint32_t length = 0;
-    for (std::uint32_t frame = shared_->frames; frame-- > 0;) {
+    for (std::uint32_t frame = end; frame-- > begin;) {
       if (frame % kBits == kBits - 1 && !may_fit(frame / kBits)) {
         length = 0;
         frame -= kBits - 1;

@@ -31,6 +31,7 @@ struct ServerPool {
   static void Retire(const uint32* frames, uint32 count) { RetireFrames(frames, count); }
   static bool AnyRetired() { return AnyFrameRetired(); }
   static bool IsForFilters() { return FreeFramesAreForFilters(); }
+  static policy::BudgetMode Mode() { return ModeOfBudget(); }
   static void SetOwner(uint32 frame, const FrameOwner& owner) { SetFrameOwner(frame, owner); }
   static FrameOwner OwnerOf(uint32 frame) { return OwnerOfFrame(frame); }
   static uint32 FindMovableRun(uint32 count) { return FindMovableFrames(count); }
@@ -116,8 +117,9 @@ CachedSegmentRef MakeSegment(const SegmentKey& key, uint32 chunks, uint32 now) {
   WatchMyEnd();
   LWLockAcquire(lock, LW_EXCLUSIVE);
   CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
-  if (is_another) directory.Forget([&key](const SegmentKey& other) { return other == key; });
-  if (ref.generation == 0) ref = directory.Make(key, chunks, now);
+  const bool is_going =
+      is_another && directory.Forget([&key](const SegmentKey& other) { return other == key; });
+  if (ref.generation == 0 && !is_going) ref = directory.Make(key, chunks, now);
   LWLockRelease(lock);
   return ref;
 }
@@ -166,39 +168,62 @@ float UsesToCount() {
 }
 
 struct Gift {
-  bool is_given;    ///< graphs have fewer frames now
-  bool is_cleared;  ///< what was beside free ones has moved
+  Giving giving;
+  bool is_given;       ///< graphs have fewer frames now
+  uint32 clear_first;  ///< a run that is to be cleared; kNoFrame: none
 };
+
+constexpr Gift kNoGift = {Giving::kNothing, false, kNoFrame};
+
+// So many frames are moved under one hold of the lock, 10 us each.
+constexpr uint32 kMovedAtOnce = 32;
+
+/// Of frames that are free, or will be.
+Gift FindRun(uint32 count, bool is_given) {
+  if (count == 1) return {is_given ? Giving::kCleared : Giving::kNothing, is_given, kNoFrame};
+  const uint32 first = directory.FindClearableRun(count);
+  if (first == kNoFrame) return {is_given ? Giving::kCleared : Giving::kNothing, is_given, kNoFrame};
+  return {Giving::kCleared, is_given, first};
+}
 
 /// With the lock held: what others have given up since, or taken, is looked at under it, so that several who ask at once do not
 /// each get what is enough for all.
 Gift GiveFrames(uint32 count, double filter_utility, uint32 now) {
   BudgetShares shares = ReadShares();
   const FramePoolStatus status = ReadFramePoolStatus();
-  // Those come free by themselves.
-  if (status.retired >= count) return {false, false};
   // What nobody could have is not made room for.
   if (shares.filter.frames + count >
       policy::MostFrames(shares.mode, policy::CacheSide::kFilter, shares.graph, shares.filter))
-    return {false, false};
-  if (status.free >= count) return {false, count > 1 && directory.ClearRun(count)};
+    return kNoGift;
+  // Those come free by themselves.
+  if (status.retired >= count) return {Giving::kComing, false, kNoFrame};
+  if (status.free >= count) return FindRun(count, false);
   shares.graph.least_utility = directory.LeastUtility(now);
   shares.filter.least_utility = filter_utility;
-  if (status.free + status.retired >= count ||
-      !policy::TakesFromOther(shares.mode, shares.filter, shares.graph))
-    return {false, false};
+  if (status.free + status.retired >= count) return {Giving::kComing, false, kNoFrame};
+  if (!policy::TakesFromOther(shares.mode, shares.filter, shares.graph)) return kNoGift;
   // Those of graphs that are retired count as theirs.
   const uint64 missing = count - status.free - status.retired;
   directory.GiveUp(static_cast<uint32>(Min(missing, shares.graph.frames - shares.graph.floor)), now);
-  return {true, count > 1 && directory.ClearRun(count)};
+  return FindRun(count, true);
+}
+
+void Clear(uint32 first, uint32 count) {
+  for (uint32 from = first; from < first + count; from += kMovedAtOnce) {
+    LWLockAcquire(lock, LW_EXCLUSIVE);
+    directory.ClearFrames(first, from, Min(from + kMovedAtOnce, first + count));
+    LWLockRelease(lock);
+  }
 }
 
 template <typename Predicate>
 void Forget(Predicate matches) {
   if (lock == nullptr) return;
-  LWLockAcquire(lock, LW_EXCLUSIVE);
-  directory.Forget(matches);
-  LWLockRelease(lock);
+  for (bool more = true; more;) {
+    LWLockAcquire(lock, LW_EXCLUSIVE);
+    more = directory.Forget(matches);
+    LWLockRelease(lock);
+  }
 }
 
 }  // namespace
@@ -254,8 +279,8 @@ void ForgetSegmentsOf(Oid database) {
   Forget([database](const SegmentKey& key) { return key.database == database; });
 }
 
-bool GraphsGiveWay(Size bytes, double filter_utility) {
-  if (lock == nullptr) return false;
+Giving GraphsGiveWay(Size bytes, double filter_utility) {
+  if (lock == nullptr) return Giving::kNothing;
   // Moving a chunk takes a frame, and what that needs cannot be had under the lock.
   WatchFrames();
   const auto count = static_cast<uint32>((bytes + kFrameBytes - 1) / kFrameBytes);
@@ -263,7 +288,8 @@ bool GraphsGiveWay(Size bytes, double filter_utility) {
   const Gift gift = GiveFrames(count, filter_utility, Now());
   LWLockRelease(lock);
   if (gift.is_given) SayFiltersWant();
-  return gift.is_given || gift.is_cleared;
+  if (gift.clear_first != kNoFrame) Clear(gift.clear_first, count);
+  return gift.giving;
 }
 
 uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room) {

@@ -29,9 +29,13 @@ void ForgetSegment(const SegmentKey& key);
 /// All segments of a database.
 void ForgetSegmentsOf(Oid database);
 
+/// What becomes of a request for memory. kComing: once readers have left, in a moment, there will be enough; kCleared: if they have, there
+/// is now.
+enum class Giving { kNothing, kComing, kCleared };
+
 /// For the filter cache, which has found no piece of so many bytes: gives frames up, if what filters would give up themselves is worth
-/// more, or puts free ones together. False if it is not worth while to ask for the piece again.
-[[nodiscard]] bool GraphsGiveWay(Size bytes, double filter_utility);
+/// more, or puts free ones together.
+[[nodiscard]] Giving GraphsGiveWay(Size bytes, double filter_utility);
 
 /// Copies at most `room`; returns how many there are, kMostCachedSegments at most.
 [[nodiscard]] uint32 ReadGraphCacheStatus(CachedSegmentStatus* to, uint32 room);

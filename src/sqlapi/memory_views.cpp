@@ -107,6 +107,8 @@ const char* ModeName(pg::CacheMode mode) {
       return "coordinated";
     case pg::CacheMode::kIndependent:
       return "independent";
+    case pg::CacheMode::kLru:
+      return "lru";
   }
   return "unknown";
 }

@@ -11,6 +11,7 @@
 #include "worker/database_worker.hpp"
 #include "worker/index_care.hpp"
 #include "worker/index_list.hpp"
+#include "worker/native_pages.hpp"
 #include "worker/process.hpp"
 
 extern "C" {
@@ -32,6 +33,8 @@ constexpr char kWorkerName[] = "tandem worker";
 constexpr int kIdleNaptimes = 3;
 // How long it keeps its place while other databases wait for one: long enough to see a tail grow old.
 constexpr int kFairNaptimes = 2;
+// A wish for pages of native indexes is answered by workers that are there, or come so soon.
+constexpr int kWishMs = 60 * 1000;
 
 struct Worker {
   HTAB* watched;  ///< WatchedIndex by OID
@@ -107,6 +110,20 @@ void NoticeWishes(Worker* worker) {
   });
 }
 
+/// Filters are about to gain memory: what they are made from is to be at hand.
+void NoticeWishForNativePages(Worker* worker) {
+  // A worker may have been started for this very wish; an old one was somebody else's.
+  static TimestampTz seen = 0;
+  const TimestampTz wished_at = shmem::LastWishForNativePages();
+  if (wished_at <= seen || GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(wished_at, kWishMs)) return;
+  seen = wished_at;
+  auto* ours = static_cast<Oid*>(palloc(sizeof(Oid) * (hash_get_num_entries(worker->watched) + 1)));
+  int count = 0;
+  ForEach(worker->watched, [ours, &count](const WatchedIndex* index) { ours[count++] = index->index; });
+  ReadNativePagesIn(ours, count);
+  pfree(ours);
+}
+
 /// Takes notice of what happened since the last round.
 void NoticeWork(Worker* worker) {
   static bool first = true;
@@ -116,6 +133,7 @@ void NoticeWork(Worker* worker) {
   first = false;
   if (work.some) worker->active_at = GetCurrentTimestamp();
   NoticeWishes(worker);
+  NoticeWishForNativePages(worker);
   ForEach(worker->watched, [&work](WatchedIndex* index) {
     NoticeFlags(index);
     if (!work.all) return;

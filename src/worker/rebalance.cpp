@@ -73,15 +73,25 @@ policy::PatternCounts CountInterval(const Totals& before, const Totals& now) {
           Max(0.0, scans - ours)};
 }
 
-/// The side that has gained is to be filled: graphs by the workers of the databases they are in. Sets of filters come back with the
-/// next query: evaluating a condition runs functions of whoever made it, with the rights of whoever asks (H34).
-void PrewarmGraphs() {
+/// For the workers of all databases whose indexes are searched.
+void TellWorkers() {
   auto* all = static_cast<shmem::SearchCounts*>(palloc(sizeof(shmem::SearchCounts) * shmem::kMostCounted));
   const int count = shmem::ReadAllSearchCounts(all);
-  shmem::WishForGraphs();
   for (int i = 0; i < count; i++)
     if (all[i].searches > 0) shmem::NotifyWork(all[i].database);
   pfree(all);
+}
+
+/// The side that gains is to be filled: graphs from their pages, with each step of the border. Sets of filters come back with the next
+/// query: evaluating a condition runs functions of whoever made it, with the rights of whoever asks (H34). What can be done for
+/// them is to have the pages of the native indexes at hand, once, when the border is about to move that way.
+void Prewarm(double from, double to, double goal) {
+  static double last_goal = 1;
+  const bool filters_gain = to < from && goal < last_goal;
+  last_goal = goal;
+  if (to > from) shmem::WishForGraphs();
+  if (filters_gain) shmem::WishForNativePages();
+  if (to > from || filters_gain) TellWorkers();
 }
 
 void Round(const Totals& before, const Totals& now) {
@@ -96,7 +106,7 @@ void Round(const Totals& before, const Totals& now) {
                "Queries are %s: %.0f %% searches, %.0f %% filtered searches, %.0f %% conditions alone.",
                policy::NameOf(status.pattern), shares.vector_only * 100, shares.hybrid * 100,
                shares.metadata_only * 100)));
-  if (to > share) PrewarmGraphs();
+  Prewarm(share, to, status.goal);
 }
 
 TimestampTz NextAfter(TimestampTz at) {

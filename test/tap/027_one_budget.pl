@@ -140,8 +140,8 @@ sub filters_take_from_graphs {
     publish_sets("f$round.", 10);
     $searcher->query_safe(search_sql($tables[$_], 31 * $round)) for 0 .. $#tables;
   }
-  # A fifth of it graphs keep that are worth far more.
-  cmp_ok(coordination('filter_bytes'), '>=', 36, 'sets have got their share, or nearly');
+  # Up to half of it graphs keep that are worth far more: nobody knows what these sets have cost.
+  cmp_ok(coordination('filter_bytes'), '>=', 24, 'sets have got half of their share at least');
   cmp_ok(coordination('filter_bytes'), '<=', 62, 'and not much more');
   cmp_ok(count_sets('f8.', 10), '>=', 8, 'the last ones are there');
   check_budget('filters beside graphs');

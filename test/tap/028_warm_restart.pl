@@ -1,5 +1,6 @@
 # What was hot before a restart is in memory first after it: a file that is written from time to time and at the end, whole or not at all, and
-# that is not believed if it is damaged or another server's. HAZARDS H34: it holds no names and no values.
+# that is not believed if it is damaged or another server's. HAZARDS H34: it holds no names and no values. And what is warmed for filters
+# that are about to gain memory: pages of native indexes, without asking them anything.
 use strict;
 use warnings;
 
@@ -35,6 +36,7 @@ $node->start;
 is_loaded_first('b', 'after a crash');
 secrets();
 unbelievable();
+native_pages();
 $node->stop;
 done_testing();
 
@@ -77,6 +79,23 @@ sub is_loaded_first {
 sub await_written {
   my $written = (stat $file)[9];
   await_condition('the file to be written', sub { (stat $file)[9] > $written + 1 });
+}
+
+# Searches first, then conditions alone, on a few pages of an index: all of them come into shared_buffers.
+sub native_pages {
+  sql("CREATE EXTENSION pg_buffercache; CREATE INDEX a_secret ON a (secret); CREATE INDEX a_unused ON a (id); VACUUM ANALYZE a;"
+      . "ALTER SYSTEM SET tandem.rebalance_interval = '1s'");
+  $node->restart;
+  my $buffered = sub { sql("SELECT count(*) FROM pg_buffercache WHERE relfilenode = pg_relation_filenode('$_[0]') AND relforknumber = 0") };
+  my $pages = sql("SELECT pg_relation_size('a_secret') / current_setting('block_size')::int");
+  await_condition('searches to be seen', sub { make_hot('a'); return sql('SELECT pattern FROM tandem_coordination') eq 'vector_heavy' });
+  cmp_ok($buffered->('a_secret'), '<', 5, 'nobody has read the index');
+  await_condition('conditions to be seen', sub {
+    sql('SET enable_seqscan = off;' . "SELECT count(*) FROM a WHERE secret = 'diagnosis 5';\n" x 60);
+    return $buffered->('a_secret') == $pages;
+  });
+  cmp_ok($pages, '>', 20, 'all of its pages were read in, of which the conditions need a few');
+  cmp_ok($buffered->('a_unused'), '<', 5, '... but not of an index that nobody scans');
 }
 
 sub secrets {

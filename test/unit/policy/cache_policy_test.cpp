@@ -56,7 +56,8 @@ class SimulatedCache {
       // The hand goes on: what it has passed is behind all others.
       const auto piece = pieces_.begin();
       pieces_.splice(pieces_.end(), pieces_, piece);
-      if (i == 0 || UtilityOf(piece->count, piece->cost, now) < UtilityOf(victim->count, victim->cost, now))
+      if (i == 0 || WorthOf(BudgetMode::kCoordinated, piece->count, piece->cost, now) <
+                        WorthOf(BudgetMode::kCoordinated, victim->count, victim->cost, now))
         victim = piece;
     }
     used_ -= victim->cost.bytes;
@@ -174,6 +175,53 @@ TEST(CacheTraces, WeighsSizeAndCost) {
   EXPECT_LT(missed_by_utility, 0.5F * missed_by_age);
 }
 
+// A search asks for a few codes of each chunk of a large graph, and for all of those of a small one.
+TEST(CacheUtility, AChunkOfALargeGraphIsUsedLess) {
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 1), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 31), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 3125), 1);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 0), 100);
+}
+
+TEST(CacheUtility, ALoadThatHasGoneIsNotCountedOn) {
+  UseCount count;
+  UseCount recent;
+  std::uint32_t now = 1;
+  const auto pass = [&](int seconds, float rate) {
+    for (int i = 0; i < seconds; i++, now++) {
+      count = WithUses(count, rate, now);
+      recent = WithUses(recent, rate, now, kRecentHalfLifeSeconds);
+    }
+    now--;
+  };
+  pass(300, 1000);
+  EXPECT_NEAR(UsesNow(count, recent, now), UsesAt(count, now), 0.01F * UsesAt(count, now));
+  pass(10, 10);
+  EXPECT_LT(UsesNow(count, recent, now), 0.05F * UsesAt(count, now));
+}
+
+TEST(CacheUtility, WhatWasUsedOftenAndNoLongerIsWorthLess) {
+  constexpr auto kMode = BudgetMode::kCoordinated;
+  const PieceCost cost = {100, 1};
+  const UseCount often = WithUses({}, 1000, 100);
+  EXPECT_DOUBLE_EQ(WorthOf(kMode, often, cost, 100), UtilityOf(often, cost, 100));
+  EXPECT_LT(WorthOf(kMode, often, cost, 110), 0.01 * UtilityOf(often, cost, 110));
+  // Once in ten seconds, asked just before the next use.
+  UseCount seldom;
+  for (std::uint32_t at = 100; at <= 200; at += 10) seldom = WithUses(seldom, 1, at);
+  EXPECT_GT(WorthOf(kMode, seldom, cost, 209), 0.9 * UtilityOf(seldom, cost, 209));
+}
+
+TEST(CacheUtility, ByAgeAloneOnlyTheLastUseCounts) {
+  constexpr auto kLru = BudgetMode::kLru;
+  EXPECT_GT(WorthOf(kLru, {1, 20}, {1, 1000}, 30), WorthOf(kLru, {100, 19}, {1000, 1}, 30));
+  EXPECT_DOUBLE_EQ(WorthOf(kLru, {1, 31}, {1, 1}, 30), 1) << "a second ahead";
+  EXPECT_DOUBLE_EQ(WorthOf(BudgetMode::kCoordinated, {3, 10}, {20, 5}, 10), 12);
+  EXPECT_TRUE(TakesFromOther(kLru, {90, 60, 5, 1}, {10, 40, 5, 0.5})) << "no targets";
+  EXPECT_FALSE(TakesFromOther(kLru, {10, 60, 5, 0.5}, {90, 40, 5, 0.5}));
+  EXPECT_FALSE(TakesFromOther(kLru, {95, 60, 5, 1}, {5, 40, 5, 0.5})) << "but floors";
+}
+
 // ---- Two caches ----
 
 constexpr auto kCoordinated = BudgetMode::kCoordinated;
@@ -186,7 +234,7 @@ TEST(CacheSides, WhoIsBelowItsTargetTakesFromWhoIsAbove) {
   EXPECT_FALSE(TakesFromOther(kCoordinated, rich, {10, 60, 10, 0}));
   poor.frames = 50;
   rich.frames = 50;
-  EXPECT_FALSE(TakesFromOther(kCoordinated, poor, rich)) << "a fifth is lent to what is worth far more";
+  EXPECT_FALSE(TakesFromOther(kCoordinated, poor, rich)) << "half is lent to what is worth far more";
   EXPECT_TRUE(TakesFromOther(kIndependent, poor, rich)) << "after a change of the mode";
   EXPECT_FALSE(TakesFromOther(kIndependent, {50, 60, 5, 1000}, {40, 40, 5, 0}));
   EXPECT_FALSE(TakesFromOther(kIndependent, {60, 60, 5, 1000}, {41, 40, 5, 0}));
@@ -199,8 +247,8 @@ TEST(CacheSides, AtTheirTargetsWorthDecidesWithinBounds) {
   EXPECT_FALSE(TakesFromOther(kCoordinated, cheap, dear));
   cheap.least_utility = 30;
   EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not for a little";
-  cheap = {32, 40, 5, 0};
-  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not more than a fifth";
+  cheap = {20, 40, 5, 0};
+  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not more than half";
 }
 
 TEST(CacheSides, TheFloorStays) {

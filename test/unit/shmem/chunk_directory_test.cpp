@@ -49,6 +49,19 @@ class ChunkDirectoryTest : public testing::Test {
     return {};
   }
 
+  /// All in one go.
+  bool ClearRun(std::uint32_t count) {
+    const std::uint32_t first = directory_.FindClearableRun(count);
+    if (first != kNoFrame) directory_.ClearFrames(first, first, first + count);
+    return first != kNoFrame;
+  }
+
+  template <typename Predicate>
+  void Forget(Predicate matches) {
+    while (directory_.Forget(matches)) {
+    }
+  }
+
   TestCache cache_;
   TestDirectory& directory_ = cache_.directory;
 };
@@ -112,7 +125,7 @@ TEST_F(ChunkDirectoryTest, AForgottenSegmentGivesAllItsFramesBack) {
   const CachedSegmentRef two = directory_.Make(KeyOf(2), 10, kStart);
   EXPECT_EQ(LoadAll(one, 10, kStart), 10U);
   EXPECT_EQ(LoadAll(two, 10, kStart), 10U);
-  directory_.Forget([](const SegmentKey& key) { return key == KeyOf(1); });
+  Forget([](const SegmentKey& key) { return key == KeyOf(1); });
   ChunkTable table;
   EXPECT_FALSE(directory_.Attach(one, kStart, &table));
   EXPECT_EQ(CountChunks(two, 10, kStart), 1U + 10);
@@ -123,7 +136,7 @@ TEST_F(ChunkDirectoryTest, AForgottenSegmentGivesAllItsFramesBack) {
 TEST_F(ChunkDirectoryTest, ALoadThatIsOvertakenByForgettingKeepsNothing) {
   const CachedSegmentRef ref = directory_.Make(KeyOf(1), 10, kStart);
   const std::uint32_t frame = directory_.BeginLoad(ref, 7, kStart);
-  directory_.Forget([](const SegmentKey&) { return true; });
+  Forget([](const SegmentKey&) { return true; });
   // Another segment, which may have the slot now.
   const CachedSegmentRef other = directory_.Make(KeyOf(2), 10, kStart);
   EXPECT_EQ(other.slot, ref.slot);
@@ -139,7 +152,7 @@ TEST_F(ChunkDirectoryTest, ASlotThatChangesHandsUnderAReaderIsNotTheReadersAnyMo
   // The generation was looked at, the tables were not yet.
   cache_.frames.on_address = [&] {
     cache_.frames.on_address = nullptr;
-    directory_.Forget([](const SegmentKey&) { return true; });
+    Forget([](const SegmentKey&) { return true; });
     other = directory_.Make(KeyOf(2), 10, kStart);
   };
   ChunkTable table;
@@ -167,7 +180,7 @@ TEST_F(ChunkDirectoryTest, UnlinksBeforeItRetires) {
     }
     retired += count;
   };
-  directory_.Forget([](const SegmentKey&) { return true; });
+  Forget([](const SegmentKey&) { return true; });
   EXPECT_EQ(retired, 11U);
   EXPECT_TRUE(table_retired);
 }
@@ -184,7 +197,7 @@ TEST_F(ChunkDirectoryTest, SpansSeveralTableFrames) {
     EXPECT_TRUE(Load(ref, chunk, kStart));
     EXPECT_NE(table.Chunk(chunk), nullptr);
   }
-  directory_.Forget([](const SegmentKey&) { return true; });
+  Forget([](const SegmentKey&) { return true; });
   cache_.frames.Reclaim();
   EXPECT_EQ(cache_.frames.Status().free, 40U);
 }
@@ -272,7 +285,7 @@ TEST_F(ChunkDirectoryTest, LooksForMemoryOnceASecondWhenThereIsNone) {
   EXPECT_TRUE(directory_.IsFull(kStart));
   EXPECT_FALSE(directory_.IsFull(kStart + 1));
   // Forgetting makes room at once.
-  directory_.Forget([](const SegmentKey&) { return true; });
+  Forget([](const SegmentKey&) { return true; });
   EXPECT_FALSE(directory_.IsFull(kStart));
   EXPECT_NE(directory_.Make(KeyOf(2), 10, kStart).generation, 0U);
 }
@@ -356,12 +369,12 @@ TEST_F(ChunkDirectoryTest, ClearsARunByMovingChunks) {
   ASSERT_TRUE(directory_.Attach(ref, kStart, &table));
   for (std::uint32_t i = 0; i < 19; i++)
     std::memset(const_cast<char*>(table.Chunk(i)), static_cast<int>(i), kFrameBytes);
-  directory_.Forget([](const SegmentKey& key) { return key.segment >= 100; });
+  Forget([](const SegmentKey& key) { return key.segment >= 100; });
   cache_.frames.Reclaim();
   ASSERT_EQ(cache_.frames.Status().free, 20U);
   ASSERT_EQ(cache_.frames.Allocate(6 * kFrameBytes), 0U) << "free, but not beside each other";
   cache_.frames.epochs.Enter(1);
-  EXPECT_TRUE(directory_.ClearRun(6));
+  EXPECT_TRUE(ClearRun(6));
   EXPECT_EQ(cache_.frames.Allocate(6 * kFrameBytes), 0U) << "a reader may still look at what was moved";
   cache_.frames.epochs.Leave(1);
   const std::uint64_t at = cache_.frames.Allocate(6 * kFrameBytes);
@@ -372,7 +385,7 @@ TEST_F(ChunkDirectoryTest, ClearsARunByMovingChunks) {
     for (const std::size_t offset : {std::size_t{0}, std::size_t{kFrameBytes} - 1})
       EXPECT_EQ(static_cast<unsigned char>(table.Chunk(i)[offset]), i);
   cache_.frames.Free(at);
-  directory_.Forget([](const SegmentKey&) { return true; });
+  Forget([](const SegmentKey&) { return true; });
   cache_.frames.Reclaim();
   EXPECT_EQ(cache_.frames.Status().free, 40U);
 }
@@ -384,10 +397,10 @@ TEST_F(ChunkDirectoryTest, ClearsARunOfATailsChunksByGivingThemUp) {
   tail.part = SegmentPart::kTail;
   const CachedSegmentRef ref = directory_.Make(tail, 39, kStart);
   EXPECT_EQ(LoadAll(ref, 30, kStart), 30U);
-  directory_.Forget([](const SegmentKey& key) { return key == KeyOf(9); });
+  Forget([](const SegmentKey& key) { return key == KeyOf(9); });
   cache_.frames.Reclaim();
   EXPECT_EQ(cache_.frames.Status().free, 9U) << "six below, three above";
-  EXPECT_TRUE(directory_.ClearRun(7));
+  EXPECT_TRUE(ClearRun(7));
   EXPECT_EQ(CountChunks(ref, 39, kStart), 1U + 26);
   EXPECT_NE(cache_.frames.Allocate(7 * kFrameBytes), 0U);
 }
@@ -397,11 +410,11 @@ TEST_F(ChunkDirectoryTest, ClearsNoRunWithATableOrALoadInIt) {
   EXPECT_EQ(LoadAll(ref, 20, kStart), 20U);
   const std::uint32_t loading = directory_.BeginLoad(ref, 25, kStart);
   ASSERT_EQ(loading, 21U);
-  EXPECT_TRUE(directory_.ClearRun(18));
-  EXPECT_FALSE(directory_.ClearRun(21)) << "the load is at 21, the table at 0";
+  EXPECT_TRUE(ClearRun(18));
+  EXPECT_FALSE(ClearRun(21)) << "the load is at 21, the table at 0";
   EXPECT_TRUE(directory_.FinishLoad(ref, 25, loading));
-  EXPECT_TRUE(directory_.ClearRun(39));
-  EXPECT_FALSE(directory_.ClearRun(40));
+  EXPECT_TRUE(ClearRun(39));
+  EXPECT_FALSE(ClearRun(40));
 }
 
 class ManySegmentsTest : public ChunkDirectoryTest {

@@ -59,7 +59,8 @@ class GraphCacheRace {
 
   /// All frames are somewhere: free or retired, after everything was forgotten.
   std::uint32_t FramesAfterAll() {
-    cache_.directory.Forget([](const SegmentKey&) { return true; });
+    while (cache_.directory.Forget([](const SegmentKey&) { return true; })) {
+    }
     cache_.frames.Reclaim();
     return cache_.frames.Status().free;
   }
@@ -167,7 +168,8 @@ class GraphCacheRace {
       if (random.Below(4) != 0) continue;
       const SegmentKey key = KeyOf(random.Below(kSegments));
       const std::lock_guard<std::mutex> guard(cache_.lock);
-      cache_.directory.Forget([&key](const SegmentKey& other) { return other == key; });
+      while (cache_.directory.Forget([&key](const SegmentKey& other) { return other == key; })) {
+      }
       forgotten++;
     }
   }
@@ -197,11 +199,21 @@ class GraphCacheRace {
   }
 
   void MakeRoom(std::uint32_t frames, Random* random) {
-    const std::lock_guard<std::mutex> guard(cache_.lock);
-    if (random->Below(2) == 0)
+    if (random->Below(2) == 0) {
+      const std::lock_guard<std::mutex> guard(cache_.lock);
       cache_.directory.GiveUp(frames, now_);
-    else
-      cache_.directory.ClearRun(frames);
+      return;
+    }
+    std::uint32_t first;
+    {
+      const std::lock_guard<std::mutex> guard(cache_.lock);
+      first = cache_.directory.FindClearableRun(frames);
+    }
+    // Frame by frame, others being let in between.
+    for (std::uint32_t frame = first; first != kNoFrame && frame < first + frames; frame++) {
+      const std::lock_guard<std::mutex> guard(cache_.lock);
+      cache_.directory.ClearFrames(first, frame, frame + 1);
+    }
   }
 
   template <typename Body>

@@ -104,6 +104,7 @@ struct TestFilterHost {
   /// As if the arena had frames.
   [[nodiscard]] bool AreTogether(std::uint64_t a, std::uint64_t b) const { return a >> 16 == b >> 16; }
   [[nodiscard]] std::uint64_t BytesTotal() const { return arena->bytes(); }
+  [[nodiscard]] static policy::BudgetMode Mode() { return policy::BudgetMode::kCoordinated; }
   [[nodiscard]] std::uint32_t Now() const { return arena->now; }
 };
 

@@ -141,6 +141,7 @@ struct TestPool {
   }
   [[nodiscard]] bool AnyRetired() const { return frames->Status().retired > 0; }
   [[nodiscard]] bool IsForFilters() const { return frames->are_for_filters; }
+  [[nodiscard]] static policy::BudgetMode Mode() { return policy::BudgetMode::kCoordinated; }
   void SetOwner(std::uint32_t frame, const FrameOwner& owner) const { frames->SetOwner(frame, owner); }
   [[nodiscard]] FrameOwner OwnerOf(std::uint32_t frame) const { return frames->OwnerOf(frame); }
   [[nodiscard]] std::uint32_t FindMovableRun(std::uint32_t count) const {
