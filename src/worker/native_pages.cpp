@@ -96,9 +96,7 @@ bool StepReading(Oid index, BlockNumber* next, int* budget) {
   return more;
 }
 
-}  // namespace
-
-void ReadNativePagesIn(const Oid* indexes_of_ours, int count) {
+void ReadAll(const Oid* indexes_of_ours, int count) {
   const MemoryContext caller = CurrentMemoryContext;
   const NativeIndexes scanned = CollectScanned(indexes_of_ours, count);
   int budget = NBuffers / kPartOfBuffers;
@@ -110,6 +108,32 @@ void ReadNativePagesIn(const Oid* indexes_of_ours, int count) {
     }
     MemoryContextSwitchTo(caller);
   }
+}
+
+/// A damaged page, say. Whoever needs it will be told.
+void TellError(MemoryContext caller) {
+  HOLD_INTERRUPTS();
+  MemoryContextSwitchTo(caller);
+  ErrorData* error = CopyErrorData();
+  FlushErrorState();
+  AbortOutOfAnyTransaction();
+  MemoryContextSwitchTo(caller);
+  ereport(LOG, (errcode(error->sqlerrcode),
+                errmsg("could not read pages of native indexes ahead: %s", error->message)));
+  FreeErrorData(error);
+  HOLD_CANCEL_INTERRUPTS();  // as the worker's main function did: an error has set the count to 0
+  RESUME_INTERRUPTS();
+}
+
+}  // namespace
+
+void ReadNativePagesIn(const Oid* indexes_of_ours, int count) {
+  const MemoryContext caller = CurrentMemoryContext;
+  PG_TRY();
+  { ReadAll(indexes_of_ours, count); }
+  PG_CATCH();
+  { TellError(caller); }
+  PG_END_TRY();
 }
 
 }  // namespace tandem::worker

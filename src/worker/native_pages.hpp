@@ -11,7 +11,7 @@
 namespace tandem::worker {
 
 /// Reads those into shared_buffers that were ever scanned, the most scanned first, up to a part of the buffers. In steps of a
-/// transaction each; indexes that somebody has locked are left out. Serves interrupts.
+/// transaction each; indexes that somebody has locked are left out; an error is logged. Serves interrupts.
 void ReadNativePagesIn(const Oid* indexes_of_ours, int count);
 
 }  // namespace tandem::worker
