@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from harness.context import SuiteFailed, median, rate, ratios, spread
-from suites import graphs
+from suites import graphs, indexed
 
 SETS = ("syn1m", "acl")
 PARTS = {"all": 1.1, "half": 0.5, "an eighth": 0.125}  # of what the graph wants
@@ -27,27 +27,8 @@ def run(context):
     for name in context.options.sets or SETS:
         data = context.set(name)
         context.say("budget-pressure: %s, %s rows x %d" % (data.name, rate(data.rows), data.dims))
-        db, other = fill(context, data)
-        measure(context, db, other, data)
-        context.server.drop_database("tandem_bench")
-        context.server.drop_database("tandem_bench_pgvector")
-
-
-def fill(context, data):
-    db = context.database()
-    graphs.create_table(db, data)
-    graphs.load(context, db, data)
-    db.run("VACUUM ANALYZE items")
-    context.progress("building")
-    graphs.build(context, db, data)
-    other = graphs.pgvector(context)
-    if other:
-        graphs.create_table(other, data)
-        graphs.load(context, other, data)
-        other.run("VACUUM ANALYZE items")
-        context.progress("pgvector: building")
-        graphs.build_pgvector(context, other, data)
-    return db, other
+        built = indexed.of(context, data)
+        measure(context, built.db, built.other, data)
 
 
 def measure(context, db, other, data):
@@ -141,7 +122,6 @@ def waits(context, db, data):
         file.write("\\set q random(1, 100)\nSELECT id FROM items ORDER BY embedding %s (SELECT embedding FROM items WHERE id = :q) LIMIT 10;\n"
                    % graphs.OPERATORS[data.metric][0])
         file.flush()
-        db.run("CREATE INDEX IF NOT EXISTS items_id ON items (id)")
         seen = {}
         with subprocess.Popen([db.program("pgbench"), "-n", "-M", "prepared", "-c", str(SEARCHERS), "-j", "2", "-T", "12", "-f", file.name,
                                db.conninfo()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as bench:

@@ -18,11 +18,13 @@ class Indexed:
     other_seconds: float  # likewise of pgvector's CREATE INDEX
 
 
-def of(context, data):
+def of(context, data, beside_pgvector=True):
     """The set's Indexed, at rest and in memory after a restart of the server."""
-    if data.name not in context.kept:
-        context.kept[data.name] = _build(context, data)
-    found = context.kept[data.name]
+    found = context.kept.setdefault(data.name, Indexed(None, None, None, None))
+    if not found.db:
+        _build(context, data, found)
+    if beside_pgvector and not found.other and graphs.has_pgvector(context):
+        _build_other(context, data, found)
     found.db.run("CHECKPOINT")
     if context.server.can_restart():
         context.server.restart()
@@ -44,26 +46,32 @@ def scattered(ids, values):
     return ids.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32) // np.uint64(256) % np.uint64(values)
 
 
-def _build(context, data):
-    name = "tandem_bench_%s" % data.name.replace("-", "_")
-    has_other = graphs.has_pgvector(context)
-    db, other = context.found_database(name), context.found_database(name + "_pgvector")
-    seconds = other_seconds = None
-    if not db:
-        db = context.keep_database(name, context.options.extension)
-        _fill(context, db, data)
-        db.run("CREATE UNIQUE INDEX items_id ON items (id)")
-        context.progress("the worker builds")
-        seconds = graphs.build(context, db, data)
-        context.progress("all indexed after %.0f s, %d segments" % (seconds, graphs.segments(db)))
-        context.mark_filled(db)
-    if has_other and not other:
-        other = context.keep_database(name + "_pgvector", "vector")
-        _fill(context, other, data)
-        context.progress("pgvector: building")
-        other_seconds = graphs.build_pgvector(context, other, data)
-        context.mark_filled(other)
-    return Indexed(db, other if has_other else None, seconds, other_seconds)
+def _name(data):
+    return "tandem_bench_%s" % data.name.replace("-", "_")
+
+
+def _build(context, data, made):
+    made.db = context.found_database(_name(data))
+    if made.db:
+        return
+    made.db = context.keep_database(_name(data), context.options.extension)
+    _fill(context, made.db, data)
+    made.db.run("CREATE UNIQUE INDEX items_id ON items (id)")
+    context.progress("the worker builds")
+    made.seconds = graphs.build(context, made.db, data)
+    context.progress("all indexed after %.0f s, %d segments" % (made.seconds, graphs.segments(made.db)))
+    context.mark_filled(made.db)
+
+
+def _build_other(context, data, made):
+    made.other = context.found_database(_name(data) + "_pgvector")
+    if made.other:
+        return
+    made.other = context.keep_database(_name(data) + "_pgvector", "vector")
+    _fill(context, made.other, data)
+    context.progress("pgvector: building")
+    made.other_seconds = graphs.build_pgvector(context, made.other, data)
+    context.mark_filled(made.other)
 
 
 def _fill(context, db, data):

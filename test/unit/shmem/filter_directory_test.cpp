@@ -219,6 +219,28 @@ TEST(FilterDirectory, KeepsWhatTookLongToMake) {
   EXPECT_EQ(filters.directory.LeastUtility(), 0);
 }
 
+// Who waits for readers of graphs to leave does not take other sets away meanwhile.
+TEST(FilterDirectory, TakesNothingAwayForMemoryThatComesFreeAnyway) {
+  TestFilters filters(1 << 20);
+  for (int i = 0; i < 200; ++i) {
+    const std::string bytes = NumberedKey(i);
+    filters.directory.Publish(KeyOf(bytes), kId, {1, 1},
+                              SetOf(static_cast<std::uint32_t>(i), 5'000, 10'000'000));
+  }
+  const FilterCacheStatus before = filters.directory.ReadStatus();
+  filters.arena.is_coming = true;
+  const std::string late = NumberedKey(1'000);
+  filters.directory.Publish(KeyOf(late), kId, {1, 1}, SetOf(1, 5'000, 10'000'000));
+  EXPECT_EQ(FirstOf(filters, KeyOf(late)), -1);
+  EXPECT_EQ(filters.directory.ReadStatus().evictions, before.evictions);
+  EXPECT_EQ(filters.directory.ReadStatus().sets, before.sets);
+  filters.arena.is_coming = false;
+  filters.directory.Publish(KeyOf(late), kId, {1, 1}, SetOf(1, 5'000, 10'000'000));
+  EXPECT_EQ(FirstOf(filters, KeyOf(late)), 1);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
 // What others want is a whole frame.
 TEST(FilterDirectory, GivesUpWhatLiesBesideTheLeastUseful) {
   TestFilters filters(1 << 20);

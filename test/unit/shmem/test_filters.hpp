@@ -26,6 +26,7 @@ class Arena {
   std::function<void()> meanwhile;
 
   std::atomic<std::uint32_t> now{1000};  ///< seconds
+  bool is_coming = false;                ///< memory: there is none now; not to be changed while threads run
 
   [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) {
     if (meanwhile) std::exchange(meanwhile, nullptr)();
@@ -98,7 +99,9 @@ struct TestFilterHost {
       mutex->unlock_shared();
     }
   }
-  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) const { return arena->Allocate(bytes); }
+  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) const {
+    return arena->is_coming ? FilterDirectory<TestFilterHost>::kComing : arena->Allocate(bytes);
+  }
   void Free(std::uint64_t at) const { arena->Free(at); }
   [[nodiscard]] char* Address(std::uint64_t at) const { return arena->Address(at); }
   /// As if the arena had frames.
