@@ -11,8 +11,9 @@ constexpr double kMuchMore = 2;
 // And a cache loses no more than half of its target by that: what is asked for next is not known yet.
 constexpr std::uint64_t kLentPart = 2;
 
-// Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md; and those that can be read
-// from pages in the time that a chunk takes to load: 350 ns each, of some 10 us.
+// Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md; and those that are taken to
+// cost as much, read from pages, as loading a chunk: a pin and a look each, against eight pages or nine and a copy of all of it. From
+// shared_buffers more of them would, from a disk fewer.
 constexpr float kCodesOfSearch = 1000;
 constexpr float kCodesOfLoad = 32;
 

@@ -245,7 +245,7 @@ TEST(CacheSides, AtTheirTargetsWorthDecidesWithinBounds) {
   CacheShare cheap = {40, 40, 5, 20};
   EXPECT_TRUE(TakesFromOther(kCoordinated, dear, cheap));
   EXPECT_FALSE(TakesFromOther(kCoordinated, cheap, dear));
-  cheap.least_utility = 30;
+  cheap.least_utility = 60;
   EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not for a little";
   cheap = {20, 40, 5, 0};
   EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not more than half";

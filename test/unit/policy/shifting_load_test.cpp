@@ -4,8 +4,8 @@
 // The model: a graph of which each chunk is as good as the next, whose codes take 40 ns from memory and 350 from pages; sets of a
 // condition each, which take 25 ms to make again. Figures of 1,000,000 rows x 128; the clock is that of the queries.
 //
-// Seen to fail with: a use of a graph counted as a use of each of its chunks, however many there are; a load that was there a moment ago
-// counted on; queries of the past that outnumber those of now; twice for "worth much more" made four times.
+// Seen to fail with: a use of a graph counted as a use of each of its chunks, however many there are; a graph's uses of half a minute counted
+// on; what was used often trusted, however long ago; queries of the past that outnumber those of now; four times for "worth much more".
 
 #include <gtest/gtest.h>
 
