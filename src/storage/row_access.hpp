@@ -32,7 +32,7 @@ namespace tandem::storage {
 
 /// Bytes of a dense row that takes as long to compare: a sparse one is gone through element by element.
 [[nodiscard]] inline uint32 ComparedRowBytes(const DirectoryView& directory, uint64 rows) {
-  constexpr uint32 kSparseFactor = 4;  // 26 to 127 ns for 25 elements, by metric
+  constexpr uint32 kSparseFactor = 4;  // src/vec/README.md, "Sketches"
   return AverageRowBytes(directory, rows) * (directory.IsSparse() ? kSparseFactor : 1);
 }
 
