@@ -7,7 +7,7 @@ touches a thousand places of a gigabyte, more than any cache of page addresses h
 import contextlib
 
 NUMBER = "/proc/sys/vm/nr_hugepages"
-SPARE = 256 << 20  # what a server takes beside its two large areas, and pages that are cut up already
+SPARE = 512 << 20  # what a server takes beside its two large areas, and pages that are cut up already
 
 # Of a process whose memory is malloc's: what the server gets, its peers in process shall have.
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
