@@ -84,7 +84,7 @@ SQL
 
 # Flat: answers are those of a sort, whole.
 sub every_metric {
-  for my $type (qw(vector halfvec)) {
+  for my $type (qw(vector halfvec sparsevec)) {
     $node->safe_psql($db, <<"SQL");
 CREATE TABLE flat_$type (id bigint PRIMARY KEY, embedding $type($dimensions));
 INSERT INTO flat_$type SELECT i, CASE WHEN i % 100 <> 0 THEN spread_vector(i, $dimensions) END FROM generate_series(1, $rows) i;

@@ -43,6 +43,7 @@ INSERT INTO docs SELECT i, v, v::halfvec, v::sparsevec FROM (SELECT i, spread_ve
 CREATE INDEX docs_flat ON docs USING tandem (embedding vector_cosine_ops);
 CREATE INDEX docs_graph ON docs USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch);
 CREATE INDEX docs_half ON docs USING tandem (half halfvec_l2_ops);
+CREATE INDEX docs_sparse ON docs USING tandem (sparse sparsevec_ip_ops);
 CREATE TABLE parted (id bigint, embedding vector(20)) PARTITION BY RANGE (id);
 CREATE TABLE part_1 PARTITION OF parted FOR VALUES FROM (0) TO (1000);
 CREATE INDEX parted_index ON parted USING tandem (embedding vector_l2_ops);
@@ -50,7 +51,7 @@ INSERT INTO parted SELECT id, embedding FROM docs WHERE id < 1000;
 SQL
   await_rest($node, 'docs_graph', $db);
   # Partitions' indexes the server makes anew, of whatever access method.
-  my @names = qw(docs docs_flat docs_graph docs_half part_1);
+  my @names = qw(docs docs_flat docs_graph docs_half docs_sparse part_1);
   my $before = files_of($db, @names);
   $node->safe_psql($db, <<"SQL");
 CREATE SCHEMA tandem;
@@ -92,9 +93,10 @@ sub helpers {
 sub checks {
   my ($database, $label) = @_;
   local $Test::Builder::Level = $Test::Builder::Level + 1;
-  my %query = map { $_ => $node->safe_psql($database, "SELECT spread_vector(1000000, 20)::$_") } qw(vector halfvec);
+  my %query = map { $_ => $node->safe_psql($database, "SELECT spread_vector(1000000, 20)::$_") } @types;
   check_index($node, 'docs', 'docs_flat', "$label: flat", database => $database, operator => '<=>', queries => [ $query{vector} ]);
   check_index($node, 'docs', 'docs_half', "$label: halves", database => $database, column => 'half', queries => [ $query{halfvec} ]);
+  check_index($node, 'docs', 'docs_sparse', "$label: sparse", database => $database, column => 'sparse', operator => '<#>', queries => [ $query{sparsevec} ]);
   check_index($node, 'part_1', 'part_1_embedding_idx', "$label: partition", database => $database, queries => [ $query{vector} ]);
   is(index_problems($node, 'docs_graph', database => $database), '', "$label: tandem_verify of the graph");
   $node->safe_psql($database, "CALL tandem_wait('docs_graph', '180 s')");
