@@ -4,6 +4,7 @@
 # Seen to fail with: the tail's head page unlocked while a vector is being written (H1); tombstones not set, and set but
 # not logged (H4); a session's hint of the tail beyond the directory it knows taken for the end of the rows; a build's
 # pages not logged.
+# Of sparse rows also with: elements laid over those of the row before; a place written after the record of its head.
 use strict;
 use warnings;
 

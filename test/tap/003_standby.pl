@@ -4,6 +4,7 @@
 #
 # Seen to fail with: pd_lower not logged (the standby stops at inconsistent pages); the directory not read again when
 # the last page known is full; blocks taken for present because the directory names them (after promotion).
+# Of sparse rows also with: extents of elements that others added not looked for when a scan starts.
 use strict;
 use warnings;
 
