@@ -54,7 +54,7 @@ sub make_tables {
   sql(<<"SQL");
 CREATE TABLE stock AS SELECT i, spread_vector(i, $dimensions)::vector($dimensions) AS embedding FROM generate_series(0, 9999) i;
 CREATE UNIQUE INDEX ON stock (i);
-CREATE SEQUENCE ids START $rows + 1;
+CREATE SEQUENCE ids START 100001;
 SQL
   for my $table (@tables) {
     sql(<<"SQL");
