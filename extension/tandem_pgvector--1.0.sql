@@ -13,6 +13,14 @@ BEGIN
 		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector';
 	SELECT pg_catalog.quote_ident(n.nspname) INTO STRICT tandem
 		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'tandem';
+	-- What the names are put into is run as whoever installs this: none may end a quoted name or a text, or be taken for the other.
+	IF EXISTS (SELECT FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+			WHERE e.extname IN ('vector', 'tandem') AND n.nspname ~ '["$''\\@]') THEN
+		RAISE EXCEPTION 'the schema of extension "vector" or "tandem" has a name that is not allowed here' USING
+			ERRCODE = 'invalid_schema_name',
+			DETAIL = pg_catalog.format('The names are %s and %s.', pgvector, tandem),
+			HINT = 'Rename the schema: none of ", $, '', \ and @ may be in it.';
+	END IF;
 	IF pg_catalog.quote_ident(pg_catalog.current_schema()) = tandem THEN
 		RAISE EXCEPTION 'extension "tandem_pgvector" cannot be installed in schema "%", where extension "tandem" is',
 				pg_catalog.current_schema() USING

@@ -162,6 +162,7 @@ policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index,
   segment.ef_search = index.ef_search;
   segment.wanted = static_cast<uint64>(wanted);
   segment.in_memory = index.in_memory;
+  segment.has_bounds = !index.re_ranks_all;
   return segment;
 }
 

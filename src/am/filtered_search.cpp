@@ -83,6 +83,7 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   // What is near by sketch is a pool to choose from, however few rows are wanted.
   situation.wanted = IsSketched(search) ? 0 : search.wanted;
   situation.in_memory = shmem::FramesExist();
+  situation.has_bounds = KnowsBounds(search);
   return situation;
 }
 

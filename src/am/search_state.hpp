@@ -167,6 +167,10 @@ inline uint32 SourceCount(const Search& search) {
   const storage::DirectoryView& directory = *storage::ViewOf(search.flat).directory;
   return vec::IsSketched(directory.element, directory.column_dimensions);
 }
+/// True if what is known of a row by its code says how near it can be at the nearest.
+[[nodiscard]] inline bool KnowsBounds(const Search& search) {
+  return !IsSketched(search) || vec::HoldsBound(storage::ViewOf(search.flat).directory->metric);
+}
 
 /// The rest of the search is an exact scan.
 void TurnExact(Search* search);

@@ -225,8 +225,7 @@ bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef
   if (pg::IsSwitchedOn("no-bound-error")) codec.error = 0.0F;
   const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
   // What is known of sketches does not bound rows: all that a graph finds is re-ranked, and the tail is compared exactly.
-  if (IsSketched(*search) && !vec::HoldsBound(directory.metric))
-    codec.error = codec.shared_error = get_float4_infinity();
+  if (!KnowsBounds(*search)) codec.error = codec.shared_error = get_float4_infinity();
   if (pg::IsSwitchedOn("re-rank-all")) codec.error = get_float4_infinity();
   void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
   stream->query = vec::WalkQuery(codec, query, scratch);
@@ -242,7 +241,7 @@ bool OpenTail(Search* search, const storage::Manifest& manifest, uint32 ef, Grap
   stream->query = newest.query;
   const TailSearch tail = {search->index,       &manifest,      view.directory,
                            newest.scan->cached, &stream->query, view.rows};
-  if (pg::IsSwitchedOn("no-tail-codes") || !TailScan::IsPossible(tail)) return false;
+  if (pg::IsSwitchedOn("no-tail-codes") || !KnowsBounds(*search) || !TailScan::IsPossible(tail)) return false;
   stream->tail = static_cast<TailScan*>(palloc(sizeof(TailScan)));
   stream->tail->Open(tail);
   stream->ef = ef;

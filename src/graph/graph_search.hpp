@@ -568,8 +568,8 @@ class GraphSearch {
       const std::size_t end = words * (i + 1) / kSpread;
       while (at < end && open_[at] == 0) ++at;
       if (at == end) continue;
-      const auto node = static_cast<std::uint32_t>(at * kWordBits) +
-                        static_cast<std::uint32_t>(__builtin_ctzll(open_[at]));
+      const auto node =
+          static_cast<std::uint32_t>(at * kWordBits) + static_cast<std::uint32_t>(__builtin_ctzll(open_[at]));
       GrowMarked(1);
       Close(node);
       marked_[marked_count_++] = node;

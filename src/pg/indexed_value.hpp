@@ -28,10 +28,12 @@ static_assert(offsetof(SparsevecDatum, count) + sizeof(vec::SparseRow) == offset
   if (vector->dimensions != dimensions)
     ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                     errmsg("different sparsevec dimensions %d and %d", dimensions, vector->dimensions)));
-  if (vector->count < 0 || vector->count > kMaxSparseElements)
+  // Memory is sized by the number of dimensions, and elements are copied by their number.
+  if (vector->count < 0 || vector->count > Min(dimensions, kMaxSparseElements) ||
+      VARSIZE(vector) < SparsevecDatumBytes(vector->count))
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("an index cannot hold a sparsevec with %d non-zero elements", vector->count),
-                    errhint("The most are %d.", kMaxSparseElements)));
+                    errhint("The most are %d.", Min(dimensions, kMaxSparseElements))));
   return {vector, &vector->count};
 }
 

@@ -23,6 +23,7 @@ extern "C" {
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/nodeHash.h"
 #include "lib/stringinfo.h"
 #include "tsearch/ts_type.h"
 #include "utils/fmgroids.h"
@@ -279,6 +280,14 @@ const am::Filter* MakeOperator(am::FilterOp op, base::Span<const am::Filter* con
 /// Beyond it, operators among them, a query is one term.
 constexpr int kMostWords = 1000;
 
+/// True if what the query's words admit, by itself and joined, will fit the memory that hash tables may take. A word has rows of a
+/// table and what segments know of them: frequent words take a few bits for each row there is.
+bool WordsFit(const BitmapIndexScanState& scan, const TSQueryData& query) {
+  constexpr double kBytesPerRow = 0.25;
+  const double rows = Max(static_cast<double>(scan.biss_RelationDesc->rd_rel->reltuples), 0.0);
+  return query.size * rows * kBytesPerRow <= static_cast<double>(get_hash_memory_limit());
+}
+
 bool IsTextScan(const BitmapIndexScanState& scan) {
   return scan.biss_RelationDesc->rd_amhandler == F_GINHANDLER && scan.biss_NumScanKeys == 1 &&
          scan.biss_ScanKeys[0].sk_func.fn_oid == F_TS_MATCH_VQ;
@@ -377,7 +386,7 @@ const am::Filter* MakeTextScan(PlanState* plan, const Maker& maker) {
   const bool is_null = (scan->biss_ScanKeys[0].sk_flags & SK_ISNULL) != 0;
   if (maker.text == TextTerms::kWhole || is_null) return nullptr;
   TSQuery query = DatumGetTSQuery(scan->biss_ScanKeys[0].sk_argument);
-  if (query->size == 0 || query->size > kMostWords) return nullptr;
+  if (query->size == 0 || query->size > kMostWords || !WordsFit(*scan, *query)) return nullptr;
   WordMaker word_maker = {plan, maker, query, NIL};
   const Words words = MakeWords(&word_maker, GETQUERY(query));
   if (words.filter == nullptr || words.is_excluded) return nullptr;
@@ -406,12 +415,25 @@ const am::Filter* MakeNode(PlanState* plan, const Maker& maker) {
 
 }  // namespace
 
+/// Those that are `@@` themselves: an index may serve another function by a match that admits more.
+static List* MatchesOf(List* conditions) {
+  List* matches = NIL;
+  ListCell* cell;
+  foreach (cell, conditions) {
+    const auto* condition = static_cast<const Node*>(lfirst(cell));
+    if (!IsA(condition, OpExpr)) continue;
+    const Oid function = reinterpret_cast<const OpExpr*>(condition)->opfuncid;
+    if (function == F_TS_MATCH_VQ || function == F_TS_MATCH_QV) matches = lappend(matches, lfirst(cell));
+  }
+  return matches;
+}
+
 List* TextConditions(PlanState* plan) {
   List* conditions = NIL;
   if (IsA(plan, BitmapIndexScanState)) {
     const auto* scan = castNode(BitmapIndexScanState, plan);
     if (scan->biss_RelationDesc == nullptr || !IsTextScan(*scan)) return NIL;
-    return list_copy(castNode(BitmapIndexScan, plan->plan)->indexqualorig);
+    return MatchesOf(castNode(BitmapIndexScan, plan->plan)->indexqualorig);
   }
   if (!IsA(plan, BitmapAndState)) return NIL;
   const PlanSpan operands = OperandsOf(plan);

@@ -104,7 +104,8 @@ double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexc
 }
 
 bool PrefersVectors(const FilterSituation& situation) noexcept {
-  return CostOfTactic(FilterTactic::kVectors, situation) <= CostOfTactic(FilterTactic::kCodes, situation);
+  return !situation.has_bounds ||
+         CostOfTactic(FilterTactic::kVectors, situation) <= CostOfTactic(FilterTactic::kCodes, situation);
 }
 
 double CostOfAll(const FilterSituation& situation) noexcept {

@@ -219,8 +219,8 @@ void WriteAhead(Relation index, Stream stream, uint64 incarnation, int room, Byt
 
 // ---- Sparse rows ----
 
-/// The place where the elements of a row end that was appended before. Its page is known. The tail is locked: nobody appends.
-uint64 EndOfElements(Relation index, uint64 row) {
+/// The place of a row that was appended before. Its page is known. The tail is locked: nobody appends.
+SparsePlace PlaceOfRow(Relation index, uint64 row) {
   IndexCache* cache = GetIndexCache(index);
   const BytePlace place = PlaceOfBytes(kVectorStream, row * sizeof(SparsePlace), sizeof(SparsePlace));
   const BlockNumber block = cache->directory.BlockOf(kVectorStream, place.first_page);
@@ -228,22 +228,20 @@ uint64 EndOfElements(Relation index, uint64 row) {
   cache->recent_vector = buffer;
   const Page page = BufferGetPage(buffer);
   CheckPage(index, block, page, PageKind::kVectors, place.first_page, cache->directory.incarnation);
-  SparsePlace last;
-  std::memcpy(&last, Payload(page) + place.first_offset, sizeof last);
+  SparsePlace found;
+  std::memcpy(&found, Payload(page) + place.first_offset, sizeof found);
   ReleaseBuffer(buffer);
-  return last.first + last.bytes;
+  return found;
 }
 
-/// Makes sure that this backend's directory reaches `first`, where the elements of a counted row end: their extents were handed out.
-/// If it does not after another look, the row's place is damaged, and would have extents asked for without end.
-void LearnElements(Relation index, uint64 first) {
-  const IndexCache* cache = GetIndexCache(index);
-  if (ReachesElements(cache->directory, first)) return;
-  cache = ReloadIndexCache(index);
-  if (ReachesElements(cache->directory, first)) return;
+/// Makes sure that this backend's directory reaches the end of a counted row: its extents were handed out. If it does not after
+/// another look, the row's place is damaged; a row behind it would be written over others, or have extents asked for without end.
+void LearnElements(Relation index, const SparsePlace& last) {
+  if (IsPlausible(GetIndexCache(index)->directory, last)) return;
+  if (IsPlausible(ReloadIndexCache(index)->directory, last)) return;
   ereport(ERROR,
           (errcode(ERRCODE_INDEX_CORRUPTED),
-           errmsg("the last row of index \"%s\" lies beyond its directory", RelationGetRelationName(index)),
+           errmsg("the place of the last row of index \"%s\" is damaged", RelationGetRelationName(index)),
            errhint("Rebuild the index with REINDEX.")));
 }
 
@@ -263,16 +261,18 @@ LockedTail LockSparseTail(Relation index, uint32 bytes, SparsePlaces* places) {
     BytePlace missing = PlaceOfBytes(kVectorStream, before * sizeof(SparsePlace),
                                      static_cast<uint32>((row - before + 1) * sizeof(SparsePlace)));
     if (PagesExist(index, missing)) {
-      const uint64 first = row == 0 ? 0 : EndOfElements(index, before);
+      const SparsePlace last = row == 0 ? SparsePlace{} : PlaceOfRow(index, before);
+      const bool is_known = row == 0 || IsPlausible(GetIndexCache(index)->directory, last);
+      const uint64 first = last.first + last.bytes;
       missing = PlaceOfBytes(kElementStream, first, bytes);
-      if (ReachesElements(GetIndexCache(index)->directory, first) && PagesExist(index, missing)) {
+      if (is_known && PagesExist(index, missing)) {
         *places = {missing,
                    PlaceOfBytes(kVectorStream, row * sizeof(SparsePlace), sizeof(SparsePlace)),
                    {first, bytes, 0}};
         return tail;
       }
       UnlockReleaseBuffer(tail.buffer);
-      LearnElements(index, first);
+      if (!is_known) LearnElements(index, last);
     } else {
       UnlockReleaseBuffer(tail.buffer);
     }

@@ -145,12 +145,12 @@ static void RunPass(FlatScan* scan) {
   const uint32 vector_pages = VectorPagesOf(*scan->view, scan->rows);
   uint64 rows_to_read = 0;
   for (const RowRange& range : scan->ranges) rows_to_read += range.end - range.first;
-  const uint32 pages_to_read = VectorPagesOf(*scan->view, rows_to_read);
+  const uint64 pages_to_read = rows_to_read * AverageRowBytes(*scan->view, scan->rows) / kPayloadBytes;
   ReserveBatch(scan);
   ReserveRecentBuffers(scan->index, vector_pages);
   // A scan of more than a quarter of shared_buffers uses a ring, as sequential scans do.
   BufferAccessStrategy strategy = nullptr;
-  if (pages_to_read > static_cast<uint32>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
+  if (pages_to_read > static_cast<uint64>(NBuffers) / 4) strategy = GetAccessStrategy(BAS_BULKREAD);
   OpenVectors(scan, strategy);
   // A few ranges of many rows would be read ahead of for nothing.
   if (strategy != nullptr && scan->ranges.size() == 1)

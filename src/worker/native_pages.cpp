@@ -23,6 +23,7 @@ namespace {
 
 // What is read in may push out what others read: no more than a quarter of the buffers.
 constexpr int kPartOfBuffers = 4;
+constexpr int kMostPages = 16384;
 // As the steps of a build: long enough to be worth a transaction, short for whoever wants a lock.
 constexpr int kStepMs = 20;
 
@@ -99,7 +100,8 @@ bool StepReading(Oid index, BlockNumber* next, int* budget) {
 void ReadAll(const Oid* indexes_of_ours, int count) {
   const MemoryContext caller = CurrentMemoryContext;
   const NativeIndexes scanned = CollectScanned(indexes_of_ours, count);
-  int budget = NBuffers / kPartOfBuffers;
+  // No more than what is read in a moment: folds wait meanwhile.
+  int budget = Min(NBuffers / kPartOfBuffers, kMostPages);
   for (int i = 0; i < scanned.count && budget > 0; i++) {
     BlockNumber next = 0;
     while (StepReading(scanned.indexes[i].index, &next, &budget)) {
