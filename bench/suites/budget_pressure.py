@@ -24,7 +24,7 @@ def run(context):
     if not context.server.can_restart():
         context.say("budget-pressure: this server is not ours to restart; left out")
         return
-    for name in context.options.sets or SETS:
+    for name in context.options.sets or (SETS if context.options.scale >= 0.5 else SETS[:1]):
         data = context.set(name)
         context.say("budget-pressure: %s, %s rows x %d" % (data.name, rate(data.rows), data.dims))
         built = indexed.of(context, data)

@@ -48,7 +48,7 @@ def run(context):
     if not context.server.can_restart():
         context.say("budget-shift: this server is not ours to restart; left out")
         return
-    for name in context.options.sets or SETS:
+    for name in context.options.sets or (SETS if context.options.scale >= 0.5 else SETS[:1]):
         data = context.set(name)
         db = indexed.of(context, data, beside_pgvector=False).db
         if db.value("SELECT to_regclass('wanted')") is None:
@@ -100,7 +100,7 @@ def check_plans(context, db, data):
 
 def shift(context, db, data, plan):
     """One pass through the phases."""
-    seconds = max(4, round(SECONDS * min(1, 2 * context.options.scale)))
+    seconds = max(1, round(SECONDS * min(1, 2 * context.options.scale)))
     operator = graphs.OPERATORS[data.metric][0]
     return [phase(db, data, plan, name, [(text.replace("%s", operator), weight) for text, weight in scripts], seconds)
             for name, scripts in PHASES]
