@@ -51,11 +51,11 @@ class Model {
         us = Search();
       } else if (kind < vector_only + walked) {
         interval_.hybrid++;
-        us = Ask(random_() % kWalked) + Search();
+        us = Ask(static_cast<std::uint32_t>(random_()) % kWalked) + Search();
       } else {
         interval_.metadata_only += 1.5;
         interval_.hybrid++;
-        us = Ask(kWalked + random_() % kListed) + kSearchUs;
+        us = Ask(kWalked + static_cast<std::uint32_t>(random_()) % kListed) + kSearchUs;
       }
       clock_ += us / 1e6 / kClients;
       queries++;

@@ -129,6 +129,8 @@ TEST(ParseVector, NamesTheFirstFault) {
   EXPECT_EQ(FaultOf("[0x.]"), TextFault::kSyntax);
   EXPECT_EQ(FaultOf("[0x-1]"), TextFault::kSyntax);
   EXPECT_EQ(FaultOf("[0x0x1]"), TextFault::kSyntax);
+  EXPECT_EQ(FaultOf("[0x.8P+-9]"), TextFault::kSyntax);
+  EXPECT_EQ(FaultOf("[-0x1p+-1,2]"), TextFault::kSyntax);
   EXPECT_EQ(FaultOf("[]"), TextFault::kEmpty);
   EXPECT_EQ(FaultOf("[ ]"), TextFault::kEmpty);
   EXPECT_EQ(FaultOf("[1]2"), TextFault::kJunkAfterEnd);
