@@ -75,7 +75,8 @@ def measure(context, db, data):
                 context.progress(", ".join("%s %s/s" % (each["name"], rate(each["tps"])) for each in runs[mode][-1]))
     context.server.restart()
     report(context, data, runs, plan)
-    draw(data, runs, plan)
+    if context.options.scale == 1.0:
+        draw(data, runs, plan)
 
 
 def plan_of(db, data):
