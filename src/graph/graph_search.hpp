@@ -173,6 +173,8 @@ class GraphSearch {
     for (std::size_t i = 0; i < spill_.size(); ++i) SetApartIfNear(i);
     base::OrdinalWalk walk(&nodes);
     GrowFresh(kScoreRoom);
+    // There is no step whose codes are all there is: without an end of its own, the second level would be filled with those to come.
+    const std::size_t ahead = std::min(ahead_, kMostScoredAhead);
     const auto take = [this](Entry entry) { AddScored(entry | kExpanded); };
     for (bool more = true; more;) {
       StartFresh();
@@ -181,7 +183,7 @@ class GraphSearch {
       while (fresh_count_ + paged_count_ < kScoreRoom && (more = walk.Next(&node))) {
         if (IsSeen(node) || !AddFresh(reader, node)) continue;
         Prefetch(codes_[fresh_count_ - 1], walk_bytes_);
-        if (fresh_count_ < compared + kScoreAtOnce + ahead_) continue;
+        if (fresh_count_ < compared + kScoreAtOnce + ahead) continue;
         Compare(compared, compared + kScoreAtOnce, take);
         compared += kScoreAtOnce;
       }
@@ -250,6 +252,7 @@ class GraphSearch {
   /// Codes that are compared in one call: so many that calls cost little, so few that others are asked for in between.
   static constexpr std::size_t kScoreAtOnce = 8;
   static constexpr std::size_t kScoreRoom = 1024;
+  static constexpr std::size_t kMostScoredAhead = 32;
   /// Lists of links that are on their way while another one is read.
   static constexpr std::size_t kBridgesAhead = 32;
   static_assert(kSeedBridges <= kBridgesAhead, "all of the first ones are asked for at once");
@@ -348,7 +351,8 @@ class GraphSearch {
     for (std::size_t i = 0; i < fresh_count_; ++i) {
       paged_[i] = UpperOf(reader, fresh_[i]).node;
       if (paged_[i] >= header_->nodes) continue;
-      if (const char* record = reader->Record(paged_[i]); record != nullptr) PrefetchCode(record);
+      if (const char* record = reader->Record(paged_[i]); record != nullptr)
+        Prefetch(CodeIn(record), walk_bytes_);
     }
     stage_ = Stage::kCompare;
   }
@@ -717,10 +721,6 @@ class GraphSearch {
   [[nodiscard]] const std::uint8_t* CodeIn(const char* record) const noexcept {
     return reinterpret_cast<const std::uint8_t*>(record + link_bytes_);
   }
-  [[gnu::always_inline]] void PrefetchCode(const char* record) const noexcept {
-    Prefetch(record + link_bytes_, walk_bytes_);
-  }
-
   /// Room for `more` in marked_.
   void GrowMarked(std::size_t more) {
     if (marked_.size() - marked_count_ < more) marked_.resize(2 * marked_.size() + more);
