@@ -52,26 +52,14 @@ def _load(context, db, data):
     graphs.claim_build(context, data, ours, graphs.build_pgvector(context, db, data, TABLES["pgvector"]))
     db.run("CHECKPOINT")
     for table in TABLES.values():
-        _prewarm(db, table)
-
-
-def _prewarm(db, table):
-    db.run("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
-    db.run("SELECT pg_prewarm('%s'), pg_prewarm('%s_embedding')" % (table, table))
-    if table == TABLES["tandem"]:
-        db.run("SELECT tandem_prewarm('%s_embedding')" % table)
+        graphs.prewarm(db, table)
 
 
 def _compare(context, data, db):
     both = [engines.Sql(context, name, db, data, data.path("gt.ivecs"), ROUNDS[name], table) for name, table in TABLES.items()]
     lines = engines.take_turns(context, both, 0.90, RECALL + 0.002, context.repeats(3))
     engines.record(context, data, lines, segments=graphs.segments(db, "ours_embedding"))
-    table = []
-    for name, turns in lines.items():
-        for runs in zip(*turns):
-            figures = [median([line[key] for line in runs]) for key in ("qps_median", "p50_us", "p99_us")]
-            table.append((name, runs[0]["ef"], "%.4f" % runs[0]["recall"], rate(figures[0]), *map("{:.0f}".format, figures[1:])))
-    context.table(("index", "ef", "recall@10", "QPS", "p50 us", "p99 us"), table)
+    context.table(("index", "ef", "recall@10", "QPS", "p50 us", "p99 us"), engines.shown(lines))
     found = paired(*(engines.curves(lines[name]) for name in TABLES), RECALL)
     if found:
         context.record("ratio", data, variant="tandem / pgvector", recall=RECALL, k=10, ratio=spread(found))

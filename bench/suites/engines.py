@@ -7,7 +7,7 @@ one line of its program for each ef: recall, qps_median, p50_us, p99_us.
 import json
 import subprocess
 
-from harness.context import spread
+from harness.context import median, rate, spread
 from harness.tools import ToolFailed
 from suites import graphs
 
@@ -106,6 +106,16 @@ def take_turns(context, engines, low, high, turns, beside=lambda: None):
             lines[engine.name].append(engine.measure(efs[engine.name]))
         beside()
     return lines
+
+
+def shown(lines):
+    """Rows of a table of what take_turns() measured: engine, ef, recall, medians of queries/s, p50 and p99."""
+    table = []
+    for name, turns in lines.items():
+        for runs in zip(*turns):
+            figures = [median([line[key] for line in runs]) for key in ("qps_median", "p50_us", "p99_us")]
+            table.append((name, runs[0]["ef"], "%.4f" % runs[0]["recall"], rate(figures[0]), *map("{:.0f}".format, figures[1:])))
+    return table
 
 
 def curves(turns):

@@ -77,11 +77,7 @@ def _compare(context, data, db, other, reference):
 
 
 def _show(context, data, lines, curves, floors):
-    table = []
-    for name, turns in lines.items():
-        for runs in zip(*turns):
-            figures = [median([line[key] for line in runs]) for key in ("qps_median", "p50_us", "p99_us")]
-            table.append((name, runs[0]["ef"], "%.4f" % runs[0]["recall"], rate(figures[0]), *map("{:.0f}".format, figures[1:])))
+    table = engines.shown(lines)
     for name, figures in floors.items():
         table.append((name, "", "", *map(rate, figures)))
     context.table(("engine", "ef", "recall@10", "QPS", "p50 us", "p99 us"), table)

@@ -119,7 +119,8 @@ def prewarm(db, table="items"):
     db.run("SELECT pg_prewarm(c.oid) FROM pg_class t JOIN pg_class c ON c.oid IN (t.oid, t.reltoastrelid) OR "
            "EXISTS (SELECT FROM pg_index WHERE indexrelid = c.oid AND indrelid IN (t.oid, t.reltoastrelid)) "
            "WHERE t.oid = '%s'::regclass" % table)
-    if db.value("SELECT count(*) FROM pg_proc WHERE proname = 'tandem_prewarm'") != "0":
+    method = db.value("SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = '%s_embedding'::regclass" % table)
+    if method == "tandem":
         db.run("SELECT tandem_prewarm('%s_embedding')" % table)
 
 
