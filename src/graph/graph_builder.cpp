@@ -469,7 +469,8 @@ vec::WalkCodec GraphBuilder::Impl::CodecWithDrift() const noexcept {
     const double error = farthest_ + static_cast<double>(codec.error);
     codec.error = std::nextafter(static_cast<float>(error), std::numeric_limits<float>::infinity());
   }
-  if (beyond_reach_ > tids_.size() / kDriftedShare) codec.reach = kDrifted;
+  // A codec that a few vectors have trained must not become that of all that follow.
+  if (beyond_reach_ > tids_.size() / kDriftedShare || std::isinf(codec.reach)) codec.reach = kDrifted;
   return codec;
 }
 

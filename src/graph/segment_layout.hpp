@@ -29,7 +29,7 @@ constexpr std::uint16_t kSegmentVersion = 2;
 constexpr std::uint32_t kEndOfLinks = ~std::uint32_t{0};
 constexpr std::uint32_t kMaxM = 100;
 /// SegmentHeader::walk_reach of a segment that no other may grow from: too many of its vectors are unlike those that its
-/// codec was trained on.
+/// codec was trained on, or these were too few.
 constexpr float kDrifted = -1.0F;
 constexpr std::uint32_t kMaxNodes = std::uint32_t{1} << 31;  // searches keep a mark in the highest bit
 

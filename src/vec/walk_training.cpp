@@ -9,6 +9,8 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -22,7 +24,7 @@ constexpr std::size_t kQueries = 128;
 constexpr std::size_t kNearest = 10;        // whose depth is asked for
 constexpr std::size_t kMeasured = 50;       // nearest by distance, whose errors count
 constexpr std::size_t kCounted = 256;       // nearest by code, up to which the depth is counted
-constexpr std::size_t kFewestSamples = 20;  // fewer say nothing
+constexpr std::size_t kFewestSamples = 20;  // different ones; fewer say nothing
 constexpr double kDepthShare = 0.9;
 // In a table depths are two to three times those of its sample. More of them cost what 4 bits save.
 constexpr std::uint32_t kDeepest = 24;
@@ -97,6 +99,18 @@ double Additive(Metric metric, double key, double query_norm) noexcept {
   return 0.0;
 }
 
+/// Each vector of the sample once, in its order. Where most are equal, the nearest of each are its twins, whose distances have no
+/// error whatever the code does to others.
+std::vector<const float*> DifferentOnes(base::Span<const float> samples, std::size_t dimensions) {
+  std::vector<const float*> vectors;
+  std::unordered_set<std::string_view> seen;
+  for (const float* vector = samples.begin(); vector != samples.end(); vector += dimensions) {
+    const auto* bytes = reinterpret_cast<const char*>(vector);
+    if (seen.emplace(bytes, dimensions * sizeof(float)).second) vectors.push_back(vector);
+  }
+  return vectors;
+}
+
 /// The sample in both forms, and one query after the other compared with all of it.
 class Trial {
  public:
@@ -106,9 +120,7 @@ class Trial {
   [[nodiscard]] WalkTrial Result();
 
  private:
-  [[nodiscard]] const float* Sample(std::size_t i) const noexcept {
-    return samples_.data() + i * dimensions_;
-  }
+  [[nodiscard]] const float* Sample(std::size_t i) const noexcept { return samples_[i]; }
   [[nodiscard]] const std::uint8_t* Code(std::size_t i) const noexcept {
     return codes_.data() + i * code_bytes_;
   }
@@ -120,8 +132,8 @@ class Trial {
   [[nodiscard]] std::uint32_t Depth(double error) const;
   [[nodiscard]] double Norm(const float* vector) const noexcept;
 
-  const base::Span<const float> samples_;
   const std::size_t dimensions_;
+  const std::vector<const float*> samples_;
   const std::size_t count_;
   const WalkCodec codec_;
   const std::size_t code_bytes_;
@@ -153,9 +165,9 @@ void* AlignedTo64(std::vector<char>* memory, std::size_t bytes) {
 }
 
 Trial::Trial(const ScalarQuantizerTrainer& trainer, const WalkCodec& codec)
-    : samples_(trainer.Samples()),
-      dimensions_(codec.base.dimensions),
-      count_(samples_.size() / dimensions_),
+    : dimensions_(codec.base.dimensions),
+      samples_(DifferentOnes(trainer.Samples(), dimensions_)),
+      count_(samples_.size()),
       codec_(WithoutError(codec)),
       code_bytes_(WalkCodeBytes(codec.code, dimensions_)),
       codes_(count_ * code_bytes_),

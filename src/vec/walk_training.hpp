@@ -53,7 +53,7 @@ constexpr std::uint32_t kWalkReasons = 7;
 
 /// How well a walk code keeps the distances within the sample.
 struct WalkTrial {
-  /// For WalkCodec::error; infinity if the sample is too small to tell. Codes made of vectors: half as much again as the
+  /// For WalkCodec::error; infinity if the sample has too few different vectors to tell. Codes made of vectors: half as much again as the
   /// sample's largest WalkResidual().
   float error = 0.0F;
   /// For WalkCodec::reach: half as much again as the sample's largest residual (codes made of vectors: Sq8Residual()) and a
@@ -79,7 +79,7 @@ struct WalkDecision {
 void TrainNibbles(const ScalarQuantizerTrainer& trainer, const ScalarQuantizer& base, float* centre,
                   float* step);
 
-/// Compares keys of `codec`, whose `error` is ignored, with distances. The error is the largest that was seen among the 50
+/// Compares keys of `codec`, whose `error` is ignored, with distances, of all different vectors of the sample. The error is the largest that was seen among the 50
 /// nearest of some 100 vectors of the sample, or what five standard deviations reach beyond the mean, whichever is more;
 /// and no less than what 98 % stay below of queries as near as the sample has none, vectors of it moved a bit. (The rest
 /// are vectors that the code clips a lot: what is nearer to one of these than the error may come out of order.)

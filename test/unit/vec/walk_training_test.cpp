@@ -163,13 +163,33 @@ TEST(ChooseWalkCode, AnswersTheSameForTheSame) {
   EXPECT_EQ(one.step, other.step);
 }
 
-TEST(TryWalkCode, FindsNoErrorAmongEqualVectors) {
-  Vectors vectors{6, std::vector<float>(600, 3.25F)};
-  for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kL1}) {
-    const Trained trained(metric, vectors);
+/// `twins` times the same vector, then `others`.
+Vectors WithTwins(std::size_t twins, const Vectors& others) {
+  Vectors vectors{others.dimensions, std::vector<float>(twins * others.dimensions, 3.25F)};
+  vectors.values.insert(vectors.values.end(), others.values.begin(), others.values.end());
+  return vectors;
+}
+
+TEST(TryWalkCode, KnowsNothingFromTwins) {
+  for (const std::size_t others : {0U, 18U}) {
+    const Vectors vectors = WithTwins(100, Gaussian(others, 6, 11));
+    for (const Metric metric : {Metric::kL2, Metric::kCosine, Metric::kL1}) {
+      const Trained trained(metric, vectors);
+      const WalkTrial trial = TryWalkCode(trained.trainer, {WalkCode::kSq8, trained.quantizer});
+      EXPECT_EQ(trial.error, kInfinity);
+      EXPECT_EQ(trial.reach, kInfinity);
+      EXPECT_EQ(trial.depth, 0U);
+    }
+  }
+}
+
+TEST(TryWalkCode, CountsTwinsOnce) {
+  const Vectors others = Gaussian(200, 6, 12);
+  for (const std::size_t twins : {1U, 2'000U}) {
+    const Trained trained(Metric::kL2, WithTwins(twins, others));
     const WalkTrial trial = TryWalkCode(trained.trainer, {WalkCode::kSq8, trained.quantizer});
-    EXPECT_GE(trial.error, 0.0F);
-    EXPECT_LE(trial.error, 1e-3F);
+    EXPECT_GT(trial.error, trained.quantizer.step / 8.0F);
+    EXPECT_LT(trial.error, trained.quantizer.step * 8.0F);
   }
 }
 
