@@ -5,6 +5,7 @@
 #include "am/callbacks.hpp"
 #include "am/operators.hpp"
 #include "am/search.hpp"
+#include "am/table_page.hpp"
 #include "pg/indexed_value.hpp"
 
 extern "C" {
@@ -130,6 +131,7 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   scan->xs_heaptid = row.tid;
   scan->xs_recheck = !RowIsCertain(state->search);
   SetOrderByValue(scan, row);
+  PinTablePage(scan);
   return true;
 }
 

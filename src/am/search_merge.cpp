@@ -89,6 +89,8 @@ static void TakeFrom(Search* search, GraphStream* stream) {
   }
   std::pop_heap(stream->batch, stream->batch + stream->ready, IsFarther);
   stream->ready--;
+  // The next one, as likely as not; the server is busy with this one first.
+  if (stream->ready > 0) storage::PrefetchTableRow(search->index, base::ToIndex(stream->batch[0].row));
 }
 
 bool MayTurnExact(const Search& search) {

@@ -142,18 +142,21 @@ static uint32 HeadPagesFor(const DirectoryView& directory, uint32 vector_pages) 
   return vector_pages == 0 ? 0 : static_cast<uint32>(rows / kHeadsPerPage) + 2;
 }
 
-/// A cache with that directory, no hints, and room to remember the buffers of `recent_pages` vector pages and of the pages with
-/// their heads: one chunk, as the relation cache demands of what it frees.
-static IndexCache* NewIndexCache(Relation index, const DirectoryView& directory, uint32 recent_pages) {
+/// A cache with that directory, no hints, and room to remember the buffers of `recent_pages` vector pages, of the pages with
+/// their heads and of `recent_blocks` blocks of the table: one chunk, as the relation cache demands of what it frees.
+static IndexCache* NewIndexCache(Relation index, const DirectoryView& directory, uint32 recent_pages,
+                                 uint32 recent_blocks) {
   const uint32 recent_heads = HeadPagesFor(directory, recent_pages);
   const std::size_t directory_bytes = DirectoryBytes(directory);
   const std::size_t recent_offset = MAXALIGN(offsetof(IndexCache, directory) + directory_bytes);
   auto* cache = static_cast<IndexCache*>(MemoryContextAllocExtended(
-      index->rd_indexcxt, recent_offset + (std::size_t{recent_pages} + recent_heads) * sizeof(Buffer),
+      index->rd_indexcxt,
+      recent_offset + (std::size_t{recent_pages} + recent_heads + recent_blocks) * sizeof(Buffer),
       MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   std::memcpy(static_cast<void*>(&cache->directory), &directory, directory_bytes);
   cache->recent_pages = recent_pages;
   cache->recent_heads = recent_heads;
+  cache->recent_blocks = recent_blocks;
   cache->recent_offset = static_cast<uint32>(recent_offset);
   return cache;
 }
@@ -170,6 +173,9 @@ static void CopyHints(IndexCache* to, const IndexCache& from) {
   std::memcpy(RecentBuffers(to), RecentBuffers(&from), from.recent_pages * sizeof(Buffer));
   std::memcpy(RecentBuffers(to) + to->recent_pages, RecentBuffers(&from) + from.recent_pages,
               from.recent_heads * sizeof(Buffer));
+  std::memcpy(RecentBuffers(to) + to->recent_pages + to->recent_heads,
+              RecentBuffers(&from) + from.recent_pages + from.recent_heads,
+              from.recent_blocks * sizeof(Buffer));
 }
 
 IndexCache* GetIndexCache(Relation index) {
@@ -186,7 +192,8 @@ IndexCache* ReloadIndexCache(Relation index) {
   const BlockNumber file_blocks = RelationGetNumberOfBlocks(index);
   const auto* old = static_cast<const IndexCache*>(index->rd_amcache);
   const bool same_life = old != nullptr && old->directory.incarnation == directory->incarnation;
-  IndexCache* fresh = NewIndexCache(index, *directory, same_life ? old->recent_pages : 0);
+  IndexCache* fresh =
+      NewIndexCache(index, *directory, same_life ? old->recent_pages : 0, same_life ? old->recent_blocks : 0);
   pfree(directory);
   if (same_life) CopyHints(fresh, *old);
   fresh->known_blocks = file_blocks;
@@ -200,15 +207,27 @@ void ForgetIndexCache(Relation index) {
   index->rd_amcache = nullptr;
 }
 
+/// Gives the hints more room.
+static void GrowHints(Relation index, const IndexCache& old, uint32 pages, uint32 blocks) {
+  IndexCache* fresh = NewIndexCache(index, old.directory, pages, blocks);
+  CopyHints(fresh, old);
+  ForgetIndexCache(index);
+  index->rd_amcache = fresh;
+}
+
 void ReserveRecentBuffers(Relation index, uint32 pages) {
   const IndexCache* old = GetIndexCache(index);
   if (pages <= old->recent_pages || pages > static_cast<uint32>(NBuffers)) return;
   // Some more, so that an index that grows between scans does not come here each time.
   const uint32 room = Min(pages + pages / 8 + 64, static_cast<uint32>(NBuffers));
-  IndexCache* fresh = NewIndexCache(index, old->directory, room);
-  CopyHints(fresh, *old);
-  ForgetIndexCache(index);
-  index->rd_amcache = fresh;
+  GrowHints(index, *old, room, old->recent_blocks);
+}
+
+void ReserveRecentBlocks(Relation index, BlockNumber block) {
+  const IndexCache* old = GetIndexCache(index);
+  if (block < old->recent_blocks || block >= static_cast<uint32>(NBuffers)) return;
+  const uint32 room = Max(block + block / 8 + 64, 2 * old->recent_blocks);
+  GrowHints(index, *old, old->recent_pages, Min(room, static_cast<uint32>(NBuffers)));
 }
 
 DirectoryView* CopyDirectory(const DirectoryView& directory) {

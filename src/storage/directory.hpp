@@ -82,7 +82,8 @@ struct IndexCache {
   Buffer recent_elements;
   uint32 recent_pages;      ///< vector pages whose buffers there is room for behind recent_offset
   uint32 recent_heads;      ///< then head pages; see RecentVectorBuffer() and RecentHeadBuffer()
-  uint32 recent_offset;     ///< bytes from the start of this struct to Buffer[recent_pages + recent_heads]
+  uint32 recent_blocks;     ///< then blocks of the table; see RecentTableBuffer()
+  uint32 recent_offset;     ///< bytes from the start of this struct to the Buffer[] of these
   DirectoryView directory;  ///< last: variable length
 };
 
@@ -175,6 +176,18 @@ void ReserveRecentBuffers(Relation index, uint32 pages);
   const auto* cache = static_cast<const IndexCache*>(index->rd_amcache);
   return cache != nullptr && page < cache->recent_heads ? RecentBuffers(cache) + cache->recent_pages + page
                                                         : nullptr;
+}
+
+/// Makes room to remember the buffers of more of the table's blocks, `block` among them, which searches come to in no order: the
+/// buffer table took half of what fetching a row from the heap did. Does nothing for blocks beyond what shared_buffers holds.
+void ReserveRecentBlocks(Relation index, BlockNumber block);
+
+/// The same for a block of the index's table.
+[[nodiscard]] inline Buffer* RecentTableBuffer(Relation index, BlockNumber block) {
+  const auto* cache = static_cast<const IndexCache*>(index->rd_amcache);
+  return cache != nullptr && block < cache->recent_blocks
+             ? RecentBuffers(cache) + cache->recent_pages + cache->recent_heads + block
+             : nullptr;
 }
 
 /// Raises ERRCODE_INDEX_CORRUPTED unless the page carries the expected trailer. The page must not be new.

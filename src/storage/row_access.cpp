@@ -381,6 +381,19 @@ void PrefetchRowHead(Relation index, uint64 row) {
   __builtin_prefetch(Trailer(held));
 }
 
+void PrefetchTableRow(Relation index, uint64 row) {
+  const Buffer* head_buffer = RecentHeadBuffer(index, static_cast<uint32>(row / kHeadsPerPage));
+  if (head_buffer == nullptr || *head_buffer <= 0) return;
+  // Without a lock, and the buffer may be another page's by now: any number may be found.
+  const ItemPointerData tid = Heads(BufferGetPage(*head_buffer))[row % kHeadsPerPage].tid;
+  const Buffer* recent = RecentTableBuffer(index, ItemPointerGetBlockNumberNoCheck(&tid));
+  if (recent == nullptr || *recent <= 0) return;
+  pg::PrefetchBufferDescriptor(*recent);
+  const Page held = BufferGetPage(*recent);
+  __builtin_prefetch(held);
+  __builtin_prefetch(PageGetItemId(held, ItemPointerGetOffsetNumberNoCheck(&tid)));
+}
+
 uint32 ReadHeadPage(Relation index, const DirectoryView& view, Stream stream, uint32 page, uint64 bound,
                     BufferAccessStrategy strategy, RowHead* heads, Snapshot snapshot) {
   CHECK_FOR_INTERRUPTS();

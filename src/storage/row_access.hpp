@@ -103,6 +103,9 @@ void CloseRows(RowReader* reader);
                                   Snapshot snapshot = nullptr);
 /// Asks for what ReadRowHead() will look at in memory: a hint.
 void PrefetchRowHead(Relation index, uint64 row);
+/// Asks for what the server will look at to find the row's tuple in the table: a hint. Reads the row's head, which had better been
+/// asked for before. Does nothing for a page whose buffer is not remembered (RecentTableBuffer()).
+void PrefetchTableRow(Relation index, uint64 row);
 /// Copies the heads of page `page`, at most `bound`, to `heads` (room for kHeadsPerPage). Returns how many. snapshot:
 /// as ReadRowHead(). Checks for interrupts.
 [[nodiscard]] uint32 ReadHeadPage(Relation index, const DirectoryView& view, Stream stream, uint32 page,
