@@ -61,6 +61,33 @@ VACUUM odd;
 SELECT index_against_sort('SELECT id, b <~> pseudo_bits(7, 1003) FROM odd ORDER BY b <~> pseudo_bits(7, 1003)');
 SELECT count(*) FROM (SELECT tandem_verify(c, true) FROM unnest('{tiny_b,wide_b,odd_b}'::regclass[]) c) v;
 
+-- more bits than graphs take: these are of sketches
+CREATE FUNCTION long_bits(seed int, noise int DEFAULT 0) RETURNS bit(64000) LANGUAGE sql IMMUTABLE AS $$
+  SELECT (repeat(pseudo_bits(seed % 5, 640)::text, 50) || repeat(pseudo_bits(seed % 40, 320)::text, 90)
+    || pseudo_bits(seed * 31 + noise, 3200)::text)::bit(64000)
+$$;
+CREATE TABLE long (id int PRIMARY KEY, kind int, b bit(64000));
+INSERT INTO long SELECT i, i % 7, long_bits(i) FROM generate_series(1, 400) i;
+CREATE INDEX long_b ON long USING tandem (b bit_hamming_ops);
+CREATE INDEX long_sets ON long USING tandem (b bit_jaccard_ops);
+CREATE INDEX ON long (kind);
+ANALYZE long;
+SELECT index_against_sort('SELECT id, b <~> long_bits(7, 1) FROM long ORDER BY b <~> long_bits(7, 1)');
+SELECT index_against_sort('SELECT id, b <%> long_bits(7, 1) FROM long ORDER BY b <%> long_bits(7, 1)');
+ALTER INDEX long_b SET (strategy = 'hnsw_inline');
+ALTER INDEX long_sets SET (strategy = 'hnsw_inline');
+CALL tandem_build('long_b');
+CALL tandem_build('long_sets');
+INSERT INTO long SELECT i, i % 7, long_bits(i) FROM generate_series(401, 420) i;
+INSERT INTO long VALUES (1001, 1, repeat('0', 64000)::bit(64000)), (1002, 1, NULL);
+DELETE FROM long WHERE id % 4 = 0;
+VACUUM long;
+SELECT indexname, metric, dimensions, indexed_rows, tail_rows FROM tandem_index_stats WHERE indexname LIKE 'long%' ORDER BY 1;
+SELECT graphs_against_sort('SELECT id, b <~> long_bits(7, 1) FROM long ORDER BY b <~> long_bits(7, 1)');
+SELECT graphs_against_sort('SELECT id, b <%> long_bits(7, 1) FROM long ORDER BY b <%> long_bits(7, 1)');
+SELECT filtered_against_sort('SELECT id, b <~> long_bits(9, 1) FROM long WHERE kind = 3 ORDER BY b <~> long_bits(9, 1)');
+SELECT count(*) FROM (SELECT tandem_verify(c, true) FROM unnest('{long_b,long_sets}'::regclass[]) c) v;
+
 -- signs of vectors, ordered anew by the vectors
 CREATE TABLE documents (id int, v vector(40));
 INSERT INTO documents SELECT i, pseudo_vector(i, 40) FROM generate_series(1, 1000) i;
@@ -73,7 +100,7 @@ SELECT id FROM (SELECT id, v FROM documents ORDER BY binary_quantize(v)::bit(40)
 RESET enable_seqscan;
 
 -- what is refused
-CREATE TABLE refused (b bit(16001), c varbit(10), v vector(3));
+CREATE TABLE refused (b bit(64001), c varbit(10), v vector(3));
 CREATE INDEX ON refused USING tandem (b bit_hamming_ops);
 CREATE INDEX ON refused USING tandem (c bit_hamming_ops);
 CREATE INDEX ON refused USING tandem (v bit_hamming_ops);

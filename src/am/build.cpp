@@ -38,8 +38,7 @@ struct BuildState {
 };
 
 storage::IndexShape ShapeOf(Relation index) {
-  // Bits count for eight dimensions to a byte in the flat relation, but graphs are built of a byte each.
-  constexpr int kMaxIndexedBits = 16000;
+  constexpr int kMaxIndexedBits = 64000;  // as pgvector's
   if (getBaseType(TupleDescAttr(RelationGetDescr(index), 0)->atttypid) == VARBITOID)
     ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                     errmsg("access method \"tandem\" does not index type bit varying"),

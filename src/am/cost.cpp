@@ -60,8 +60,10 @@ void MeasureRows(Relation index, policy::SearchSituation* situation) {
   const int dimensions = ColumnDimensions(index);
   const vec::Element element = DistanceOf(index).element;
   if (dimensions > 0 && element != vec::Element::kSparse) {
-    situation->dimensions = static_cast<uint32>(dimensions);
-    situation->row_bytes = storage::RowBytesOf(element, situation->dimensions);
+    const auto given = static_cast<uint32>(dimensions);
+    situation->dimensions = static_cast<uint32>(vec::WidenedDimensions(element, given));
+    situation->row_bytes = storage::RowBytesOf(element, given);
+    situation->re_ranks_all = vec::IsSketched(element, given);
     return;
   }
   const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;

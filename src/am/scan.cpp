@@ -38,7 +38,7 @@ int LeadingKey(IndexScanDesc scan) {
 /// What rows are ordered by.
 struct Query {
   const float* widened =
-      nullptr;  ///< in single precision; nullptr: by nothing. Where rows are sparse, one lies behind its sketch
+      nullptr;  ///< in single precision; nullptr: by nothing. Where rows are compared as such, one lies behind
   vec::ForeignOperator foreign;
 };
 
@@ -56,7 +56,8 @@ Query QueryOf(IndexScanDesc scan) {
   const vec::ForeignOperator foreign =
       ForeignOperatorOf(&scan->orderByData[key], value.datum, element, column_dimensions);
   if (element == vec::Element::kFloat32) return {static_cast<const float*>(value.row), foreign};
-  const std::size_t row_bytes = element == vec::Element::kSparse ? vec::SparseRowBytes(value.row) : 0;
+  const std::size_t row_bytes =
+      vec::RowDistance::ComparesRows(element) ? vec::RowBytes(element, column_dimensions, value.row) : 0;
   auto* widened = static_cast<float*>(palloc(dimensions * sizeof(float) + row_bytes));
   vec::Widen(element, value.row, column_dimensions, widened);
   if (row_bytes > 0) std::memcpy(widened + dimensions, value.row, row_bytes);

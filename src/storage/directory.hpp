@@ -34,7 +34,7 @@ struct StreamView {
 struct DirectoryView {
   uint64 incarnation;
   uint32 dimensions;         ///< of rows as float32: what graphs are made of, and queries are walked by
-  uint32 column_dimensions;  ///< of the column's type; more only where vectors are sparse
+  uint32 column_dimensions;  ///< of the column's type; more only where graphs are of sketches
   uint32 row_bytes;          ///< in the vector stream
   vec::Metric metric;
   vec::Element element;

@@ -72,7 +72,7 @@ struct ScanRow {
 [[nodiscard]] FlatScan* BeginFlatScan(Relation index);
 
 /// (Re)starts the scan: takes a view of the index as of now, which must be no older than `snapshot`. query:
-/// `dimensions` floats, copied, and behind them, where rows are sparse, the row that they were made of; nullptr means no order (every
+/// `dimensions` floats, copied, and behind them, where vec::RowDistance::ComparesRows(), the row that they were made of; nullptr means no order (every
 /// row with a NULL distance).
 void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query);
 

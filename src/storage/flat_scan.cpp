@@ -210,10 +210,12 @@ void StartFlatScan(FlatScan* scan, Snapshot snapshot, const float* query) {
     }
     std::memcpy(scan->query, query, query_bytes);
     void* room = reinterpret_cast<char*>(scan->query) + room_at;
-    if (view.IsSparse())
-      std::memcpy(room, query + view.dimensions, vec::SparseRowBytes(query + view.dimensions));
+    if (vec::RowDistance::ComparesRows(view.element)) {
+      const float* row = query + view.dimensions;
+      std::memcpy(room, row, vec::RowBytes(view.element, view.column_dimensions, row));
+    }
     scan->distance =
-        vec::RowDistance(view.metric, view.element, scan->query, view.dimensions, room, scan->foreign);
+        vec::RowDistance(view.metric, view.element, scan->query, view.column_dimensions, room, scan->foreign);
     ScanFlatRange(scan, FlatRange{});
   }
   MemoryContextSwitchTo(old_context);

@@ -40,19 +40,14 @@ void Widen(Element element, const void* stored, std::size_t n, float* to) noexce
       Kernels().to_floats(static_cast<const Half*>(stored), n, to);
       return;
     case Element::kBit:
-      WidenBits(static_cast<const unsigned char*>(stored), n, to);
+      if (IsSketched(element, n))
+        MakeSketchOfBits(static_cast<const unsigned char*>(stored), n, to);
+      else
+        WidenBits(static_cast<const unsigned char*>(stored), n, to);
       return;
     case Element::kSparse:
       MakeSketch(ViewOfRow(stored), n, to);
       return;
-  }
-}
-
-void PackBits(const float* widened, std::size_t n, unsigned char* bits) noexcept {
-  std::memset(bits, 0, BytesOf(Element::kBit, n));
-  for (std::size_t i = 0; i < n; ++i) {
-    if (widened[i] != 0.0F)
-      bits[i / kBitsOfByte] |= static_cast<unsigned char>(1U << (kBitsOfByte - 1 - i % kBitsOfByte));
   }
 }
 

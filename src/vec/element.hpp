@@ -14,8 +14,9 @@ namespace tandem::vec {
 enum class Element : std::uint16_t {
   kFloat32 = 0,  ///< type vector
   kFloat16 = 1,  ///< type halfvec
-  kBit = 2,      ///< type bit: eight to a byte, the first in its highest bit; those behind the last are zero
-  kSparse = 3,   ///< type sparsevec: rows of any length (SparseRow), up to 16,000 of up to 1e9 elements each
+  kBit =
+      2,  ///< type bit: eight to a byte, the first in its highest bit; those behind the last are zero. Up to 64,000
+  kSparse = 3,  ///< type sparsevec: rows of any length (SparseRow), up to 16,000 of up to 1e9 elements each
 };
 
 [[nodiscard]] constexpr bool IsElement(std::uint16_t number) noexcept {
@@ -37,12 +38,9 @@ enum class Element : std::uint16_t {
   return 0;
 }
 
-/// Stored elements as float32, exactly; bits as zeros and ones; a sparse row as its sketch (MakeSketch()), aligned to 4. stored: `n`
-/// of them, at any alignment; to: WidenedDimensions() floats elsewhere.
+/// Stored elements as float32, exactly; bits as zeros and ones; a sparse row, aligned to 4, and more bits than graphs take as their
+/// sketch (sketch.hpp). stored: `n` of them, at any alignment; to: WidenedDimensions() floats elsewhere.
 void Widen(Element element, const void* stored, std::size_t n, float* to) noexcept;
-
-/// The bits that Widen() made these numbers of. bits: BytesOf(Element::kBit, n) bytes.
-void PackBits(const float* widened, std::size_t n, unsigned char* bits) noexcept;
 
 /// stored: `n` elements, at any alignment; sparse: a row.
 [[nodiscard]] bool AllFinite(Element element, const void* stored, std::size_t n) noexcept;

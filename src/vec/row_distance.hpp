@@ -6,6 +6,7 @@
 #include "vec/bit_kernels.hpp"
 #include "vec/element.hpp"
 #include "vec/metric.hpp"
+#include "vec/sketch.hpp"
 #include "vec/sparse.hpp"
 
 namespace tandem::vec {
@@ -15,6 +16,11 @@ namespace tandem::vec {
 ///   Jaccard   Metric::kCosine, which bounds it (JaccardBound())
 [[nodiscard]] constexpr bool IsJaccard(Metric metric, Element element) noexcept {
   return element == Element::kBit && metric == Metric::kCosine;
+}
+
+/// Bytes of a row of `dimensions` elements. row: looked at only where its length tells.
+[[nodiscard]] inline std::size_t RowBytes(Element element, std::size_t dimensions, const void* row) noexcept {
+  return element == Element::kSparse ? SparseRowBytes(row) : BytesOf(element, dimensions);
 }
 
 /// An operator that is none of ours on values of the same form. Its numbers differ from ours by how they are rounded, so the rows of
@@ -29,17 +35,22 @@ struct ForeignOperator {
 class RowDistance {
  public:
   RowDistance() noexcept = default;
-  /// query: `dimensions` widened elements. room: RoomBytes(), for what is made of it; where vectors are sparse, it is aligned
-  /// to 8 and holds the query as a row has it.
+  /// True if rows are compared with the query as a row has it, not as it was widened.
+  [[nodiscard]] static constexpr bool ComparesRows(Element element) noexcept {
+    return element == Element::kBit || element == Element::kSparse;
+  }
+
+  /// dimensions: of the column. query: as Widen() makes it. room: RoomBytes(), aligned to 8; where ComparesRows(), the query as a row
+  /// has it lies there, and what is made of it comes behind.
   /// foreign: computes distances instead, in the thread and for the time that it was made for.
   RowDistance(Metric metric, Element element, const float* query, std::size_t dimensions, void* room,
               const ForeignOperator& foreign = {}) noexcept
-      : distance_(metric, query, dimensions),
+      : distance_(metric, query, WidenedDimensions(element, dimensions)),
         element_(element),
         foreign_(foreign),
         bits_(static_cast<const unsigned char*>(room)),
+        bit_bytes_(BytesOf(Element::kBit, dimensions)),
         bit_kernels_(&CountBits()) {
-    if (element == Element::kBit) PackBits(query, dimensions, static_cast<unsigned char*>(room));
     if (element == Element::kSparse) sparse_ = SparseDistanceTo(metric, room);
   }
 
@@ -85,16 +96,16 @@ class RowDistance {
   }
 
   [[nodiscard]] double BitKey(const unsigned char* row) const noexcept {
-    const std::size_t bytes = BytesOf(element_, distance_.dimensions());
     if (IsJaccard(distance_.metric(), element_))
-      return JaccardDistance(bit_kernels_->overlap(bits_, row, bytes));
-    return static_cast<double>(bit_kernels_->hamming(bits_, row, bytes));
+      return JaccardDistance(bit_kernels_->overlap(bits_, row, bit_bytes_));
+    return static_cast<double>(bit_kernels_->hamming(bits_, row, bit_bytes_));
   }
 
   QueryDistance distance_;
   Element element_ = Element::kFloat32;
   ForeignOperator foreign_;
   const unsigned char* bits_ = nullptr;
+  std::size_t bit_bytes_ = 0;
   const BitKernels* bit_kernels_ = nullptr;
   SparseQueryDistance sparse_;
 };

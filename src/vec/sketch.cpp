@@ -37,6 +37,19 @@ bool AllZero(const float* numbers, std::size_t n) noexcept {
   return std::all_of(numbers, numbers + n, [](float x) { return x == 0.0F; });
 }
 
+/// Gives sums that cancelled each other the direction of one element.
+void LeaveTrace(std::uint32_t index, float value, float* sums) noexcept {
+  if (!AllZero(sums, kSketchWidth)) return;
+  const std::uint32_t hash = Hash(index);
+  sums[SumOf(hash)] = SignOf(hash) * value * kTrace;
+}
+
+constexpr std::uint32_t kBitsOfByte = 8;
+
+bool IsSet(const unsigned char* bits, std::uint32_t index) noexcept {
+  return (bits[index / kBitsOfByte] >> (kBitsOfByte - 1 - index % kBitsOfByte) & 1U) != 0;
+}
+
 }  // namespace
 
 void MakeSketch(SparseView vector, std::size_t dimensions, float* to) noexcept {
@@ -54,9 +67,20 @@ void MakeSketch(SparseView vector, std::size_t dimensions, float* to) noexcept {
     float& sum = to[SumOf(hash)];
     sum = std::clamp(sum + SignOf(hash) * vector.values[i], -kLargest, kLargest);
   }
-  if (vector.count == 0 || !AllZero(to, kSketchWidth)) return;
-  const std::uint32_t first = Hash(static_cast<std::uint32_t>(vector.indices[0]));
-  to[SumOf(first)] = SignOf(first) * vector.values[0] * kTrace;
+  if (vector.count > 0) LeaveTrace(static_cast<std::uint32_t>(vector.indices[0]), vector.values[0], to);
+}
+
+void MakeSketchOfBits(const unsigned char* bits, std::size_t n, float* to) noexcept {
+  std::fill_n(to, kSketchWidth, 0.0F);
+  const auto count = static_cast<std::uint32_t>(n);
+  std::uint32_t last_set = count;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (!IsSet(bits, i)) continue;
+    last_set = i;
+    const std::uint32_t hash = Hash(i);
+    to[SumOf(hash)] += SignOf(hash);
+  }
+  if (last_set < count) LeaveTrace(last_set, 1.0F, to);
 }
 
 }  // namespace tandem::vec

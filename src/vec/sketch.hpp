@@ -1,5 +1,5 @@
 #pragma once
-// Sketches: what sparse vectors are to graphs, which know vectors of a few hundred dimensions only.
+// Sketches: what sparse vectors and very long bit strings are to graphs, which know vectors of some hundred dimensions, at most 16,000.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,9 +13,14 @@ namespace tandem::vec {
 /// Dimensions of a sketch. Not a setting: codes, graphs and queries of an index must agree on it for ever.
 constexpr std::size_t kSketchWidth = 2048;
 
+/// The most bits that graphs are built of as they are.
+constexpr std::size_t kMostWidenedBits = 16000;
+
 /// Dimensions of a row as Widen() makes it of `dimensions` elements.
 [[nodiscard]] constexpr std::size_t WidenedDimensions(Element element, std::size_t dimensions) noexcept {
-  return element == Element::kSparse && dimensions > kSketchWidth ? kSketchWidth : dimensions;
+  const bool is_long = (element == Element::kSparse && dimensions > kSketchWidth) ||
+                       (element == Element::kBit && dimensions > kMostWidenedBits);
+  return is_long ? kSketchWidth : dimensions;
 }
 
 /// True if distances between widened rows are not those between the rows. A count sketch (Charikar, Chen and Farach-Colton 2002;
@@ -36,5 +41,8 @@ constexpr std::size_t kSketchWidth = 2048;
 /// Always the same bits. Zero only for a vector without elements: where they cancel each other, a millionth of the
 /// first one is left, so that it has a direction.
 void MakeSketch(SparseView vector, std::size_t dimensions, float* to) noexcept;
+
+/// The sketch of `n` bits as zeros and ones, n > kMostWidenedBits, as type bit stores them. to: kSketchWidth sums. Zero only if no bit is set.
+void MakeSketchOfBits(const unsigned char* bits, std::size_t n, float* to) noexcept;
 
 }  // namespace tandem::vec

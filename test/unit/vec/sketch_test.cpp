@@ -140,6 +140,96 @@ TEST(Sketch, IsZeroOnlyForAVectorWithoutElements) {
     EXPECT_TRUE(std::isfinite(x));
 }
 
+// ---- Bits ----
+
+constexpr std::size_t kManyBits = 64000;
+
+std::vector<unsigned char> RandomBits(std::mt19937* random, std::size_t n) {
+  std::vector<unsigned char> bits((n + 7) / 8);
+  for (unsigned char& byte : bits) byte = static_cast<unsigned char>((*random)());
+  if (n % 8 != 0) bits.back() = static_cast<unsigned char>(bits.back() & (0xFF00U >> n % 8));
+  return bits;
+}
+
+std::vector<float> WidenedBits(const std::vector<unsigned char>& bits, std::size_t n) {
+  std::vector<float> widened(WidenedDimensions(Element::kBit, n) + 1, 77.0F);
+  Widen(Element::kBit, bits.data(), n, widened.data());
+  EXPECT_EQ(widened.back(), 77.0F) << "written behind the sketch";
+  widened.pop_back();
+  return widened;
+}
+
+TEST(SketchOfBits, IsThatOfTheSparseVectorOfOnes) {
+  std::mt19937 random(4);
+  for (const std::size_t n : {kMostWidenedBits + 1, kMostWidenedBits + 7, kManyBits}) {
+    const std::vector<unsigned char> bits = RandomBits(&random, n);
+    std::map<std::int32_t, float> ones;
+    for (std::size_t i = 0; i < n; ++i)
+      if ((bits[i / 8] >> (7 - i % 8) & 1U) != 0) ones[static_cast<std::int32_t>(i)] = 1.0F;
+    EXPECT_EQ(WidenedBits(bits, n), SketchOf(Row(ones).View(), n)) << n;
+  }
+  EXPECT_FALSE(IsSketched(Element::kBit, kMostWidenedBits));
+  EXPECT_TRUE(IsSketched(Element::kBit, kMostWidenedBits + 1));
+}
+
+TEST(SketchOfBits, KeepsHammingDistancesOnAverage) {
+  std::mt19937 random(5);
+  double error = 0.0;
+  double squared_error = 0.0;
+  constexpr int kPairs = 300;
+  for (int i = 0; i < kPairs; ++i) {
+    const std::vector<unsigned char> a = RandomBits(&random, kManyBits);
+    std::vector<unsigned char> b = a;
+    for (std::size_t flips = 1 + random() % 20000; flips > 0; --flips) {
+      unsigned char& byte = b[random() % b.size()];
+      byte = static_cast<unsigned char>(byte ^ 1U << random() % 8);
+    }
+    double apart = 0.0;
+    for (std::size_t at = 0; at < a.size(); ++at)
+      apart += static_cast<double>(__builtin_popcount(static_cast<unsigned>(a[at] ^ b[at])));
+    const std::vector<float> x = WidenedBits(a, kManyBits);
+    const std::vector<float> y = WidenedBits(b, kManyBits);
+    double found = 0.0;
+    for (std::size_t d = 0; d < x.size(); ++d) found += static_cast<double>((x[d] - y[d]) * (x[d] - y[d]));
+    const double off = apart == 0.0 ? 0.0 : found / apart - 1.0;
+    error += off / kPairs;
+    squared_error += off * off / kPairs;
+  }
+  EXPECT_NEAR(error, 0.0, 0.01);
+  EXPECT_NEAR(std::sqrt(squared_error), 1.0 / 32.0, 0.01);
+}
+
+TEST(SketchOfBits, IsZeroOnlyWithoutAnyBit) {
+  std::vector<unsigned char> bits(kManyBits / 8);
+  const std::vector<float> nothing = WidenedBits(bits, kManyBits);
+  EXPECT_EQ(Dot(nothing, nothing), 0.0);
+  bits[0] = 0x80;
+  const std::vector<float> first = WidenedBits(bits, kManyBits);
+  // Another bit that is added to the same sum with the other sign.
+  std::size_t other = 1;
+  for (;; ++other) {
+    ASSERT_LT(other, kManyBits);
+    std::vector<unsigned char> one(bits.size());
+    one[other / 8] = static_cast<unsigned char>(0x80U >> other % 8);
+    if (Dot(first, WidenedBits(one, kManyBits)) < 0.0) break;
+  }
+  bits[other / 8] = static_cast<unsigned char>(bits[other / 8] | 0x80U >> other % 8);
+  const std::vector<float> cancelled = WidenedBits(bits, kManyBits);
+  EXPECT_EQ(Dot(cancelled, cancelled), 0x1p-40) << "a trace of one of them";
+}
+
+TEST(SketchOfBits, LeavesDistancesToThemselvesExact) {
+  std::mt19937 random(6);
+  const std::vector<unsigned char> a = RandomBits(&random, kManyBits);
+  const std::vector<unsigned char> b = RandomBits(&random, kManyBits);
+  const std::vector<float> query = WidenedBits(a, kManyBits);
+  std::vector<std::uint64_t> room(RowDistance::RoomBytes(Element::kBit, kManyBits) / sizeof(std::uint64_t));
+  std::memcpy(room.data(), a.data(), a.size());
+  const RowDistance hamming(Metric::kL2, Element::kBit, query.data(), kManyBits, room.data());
+  EXPECT_EQ(hamming.Key(b.data()), static_cast<double>(CountBits().hamming(a.data(), b.data(), a.size())));
+  EXPECT_EQ(hamming.Key(a.data()), 0.0);
+}
+
 TEST(SparseQueryDistance, IsTheOperatorsToTheBit) {
   std::mt19937 random(3);
   for (int i = 0; i < 300; ++i) {
