@@ -289,6 +289,7 @@ std::uint32_t SegmentReader::LoadMissed(TimestampTz until) {
   storage::OpenFiller(&filler, index_, *manifest_, blob_, &cached_->head, nullptr);
   std::uint32_t loaded = 0;
   for (std::uint32_t i = 0; i < missed_count_ && GetCurrentTimestamp() < until; i++) {
+    storage::ReadAhead(&filler, missed_[i], missed_[i] + 1);
     const ChunkLoad load = LoadChunk(cached_->place, &filler, missed_[i]);
     cached_->is_damaged = load == ChunkLoad::kUnreadable;
     if (load != ChunkLoad::kLoaded) break;

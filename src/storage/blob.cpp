@@ -64,6 +64,21 @@ void MarkStale(BlobReader* reader, uint32 page) {
                     errhint("Rebuild the index with REINDEX.")));
 }
 
+void LetGoOfPage(BlobReader* reader) {
+  if (BufferIsValid(reader->buffer)) ReleaseBuffer(reader->buffer);
+  reader->buffer = InvalidBuffer;
+}
+
+Buffer PinPage(BlobReader* reader, uint32 page) {
+  Buffer* recent = reader->recent != nullptr ? reader->recent + page : nullptr;
+  Buffer buffer = TakeFromSweep(&reader->sweep, page);
+  if (!BufferIsValid(buffer))
+    buffer = ReadPage(reader->index, reader->blob.BlockOf(page), recent != nullptr ? *recent : InvalidBuffer,
+                      reader->strategy);
+  if (recent != nullptr) *recent = buffer;
+  return buffer;
+}
+
 /// Pins the page and checks that it is the blob's. An unprotected reader leaves it locked. False: the reader is stale now, and
 /// nothing is locked.
 bool TurnTo(BlobReader* reader, uint32 page) {
@@ -71,13 +86,9 @@ bool TurnTo(BlobReader* reader, uint32 page) {
   if (is_pinned && !reader->unprotected) return true;
   if (!is_pinned) {
     CHECK_FOR_INTERRUPTS();
-    CloseBlob(reader);
-    Buffer* recent = reader->recent != nullptr ? reader->recent + page : nullptr;
-    const BlockNumber block = reader->blob.BlockOf(page);
-    reader->buffer =
-        ReadPage(reader->index, block, recent != nullptr ? *recent : InvalidBuffer, reader->strategy);
+    LetGoOfPage(reader);
+    reader->buffer = PinPage(reader, page);
     reader->page = page;
-    if (recent != nullptr) *recent = reader->buffer;
   }
   if (reader->unprotected) LockBuffer(reader->buffer, BUFFER_LOCK_SHARE);
   const Page content = BufferGetPage(reader->buffer);
@@ -87,7 +98,7 @@ bool TurnTo(BlobReader* reader, uint32 page) {
       (skips_sum || HasRightSum(content)))
     return true;
   if (reader->unprotected) LockBuffer(reader->buffer, BUFFER_LOCK_UNLOCK);
-  CloseBlob(reader);
+  LetGoOfPage(reader);
   MarkStale(reader, page);
   return false;
 }
@@ -134,6 +145,7 @@ void OpenBlob(BlobReader* reader, Relation index, uint64 incarnation, const Blob
   reader->checks_sums = false;
   reader->buffer = InvalidBuffer;
   reader->page = 0;
+  reader->sweep = {};
   reader->unprotected = RecoveryInProgress() || TransactionStartedDuringRecovery();
   reader->stale = false;
 }
@@ -155,9 +167,18 @@ const char* ReadBlob(BlobReader* reader, uint64 offset, uint32 bytes, char* scra
   return scratch;
 }
 
+void SweepBlob(BlobReader* reader, uint64 first, uint64 end) {
+  if (reader->unprotected || reader->stale || first >= end) return;
+  const auto block_of = [](const void* blob, uint32 page) {
+    return static_cast<const BlobRef*>(blob)->BlockOf(page);
+  };
+  BeginSweep(&reader->sweep, reader->index, reader->strategy, {block_of, &reader->blob},
+             static_cast<uint32>(first / kBlobPageBytes), PagesOfBlob(Min(end, reader->blob.bytes)));
+}
+
 void CloseBlob(BlobReader* reader) {
-  if (BufferIsValid(reader->buffer)) ReleaseBuffer(reader->buffer);
-  reader->buffer = InvalidBuffer;
+  LetGoOfPage(reader);
+  EndSweep(&reader->sweep);
 }
 
 // ---- Checking ----

@@ -2,6 +2,7 @@
 // Blobs: bytes written once, read by anybody, never changed (page_format.hpp).
 
 #include "storage/directory.hpp"
+#include "storage/page_sweep.hpp"
 
 namespace tandem::storage {
 
@@ -47,6 +48,7 @@ struct BlobReader {
   bool checks_sums;  ///< false after OpenBlob(); true: a page with a wrong checksum is none of the blob's
   Buffer buffer;     ///< pinned; holds `page`
   uint32 page;
+  PageSweep sweep;
   bool unprotected;  ///< nothing keeps its pages: in recovery, or in a transaction that began there
   bool stale;
 };
@@ -57,6 +59,9 @@ void OpenBlob(BlobReader* reader, Relation index, uint64 incarnation, const Blob
 /// retirement. In recovery, where nothing waits for us, they are copied to `scratch` under the page's lock. A stale reader,
 /// and one asked for bytes beyond its blob, delivers zeros; outside of recovery that is damage, and a WARNING says so.
 [[nodiscard]] const char* ReadBlob(BlobReader* reader, uint64 offset, uint32 bytes, char* scratch);
+/// All bytes [first, end) will be read, in ascending order and mostly from disk: a sweep of their pages, until the next or CloseBlob().
+/// The reader must stay where it is. Does nothing in recovery.
+void SweepBlob(BlobReader* reader, uint64 first, uint64 end);
 void CloseBlob(BlobReader* reader);
 
 /// Checks every page of the blob: trailer, filling and checksum. Calls `problem` for each that is wrong.

@@ -108,6 +108,18 @@ void OpenFiller(ChunkFiller* filler, Relation index, const Manifest& manifest, c
   MemoryContextSwitchTo(old_context);
 }
 
+void ReadAhead(ChunkFiller* filler, uint32 first, uint32 end) {
+  const graph::ChunkArray& records = filler->head->layout.records;
+  first = Max(first, records.first_chunk);
+  if (first >= end || !HasChunk(records, first)) return;
+  const std::uint64_t node = ElementsOf(records, first).first;
+  const std::uint64_t node_end =
+      Min(node + std::uint64_t{end - first} * records.per_chunk, std::uint64_t{records.count});
+  const graph::SegmentHeader& header = filler->head->header;
+  SweepBlob(&filler->blob, header.records_at + node * header.record_bytes,
+            header.records_at + node_end * header.record_bytes);
+}
+
 bool FillChunk(ChunkFiller* filler, uint32 chunk, char* to) {
   const graph::SegmentHeader& header = filler->head->header;
   const graph::ChunkLayout& layout = filler->head->layout;

@@ -7,7 +7,7 @@
 
 namespace tandem::storage {
 
-/// Makes chunks of one segment. Plain data; holds at most two pins, until CloseFiller().
+/// Makes chunks of one segment. Plain data; holds at most two pins, and those of what is read ahead, until CloseFiller().
 struct ChunkFiller {
   BlobReader blob;
   const SegmentHead* head;
@@ -23,6 +23,10 @@ struct ChunkFiller {
 /// filler. manifest: as for OpenRows(). strategy: for reading pages; may be nullptr.
 void OpenFiller(ChunkFiller* filler, Relation index, const Manifest& manifest, const BlobRef& blob,
                 const SegmentHead* head, BufferAccessStrategy strategy);
+
+/// Chunks [first, end) will be filled next, in ascending order: their records are read ahead where the server can do that. The filler must
+/// stay where it is.
+void ReadAhead(ChunkFiller* filler, uint32 first, uint32 end);
 
 /// Writes chunk number `chunk` of `head->layout` to `to`, graph::kChunkBytes. Reads pages in their order and checks each page's
 /// checksum and for interrupts; leaves by longjmp like any server function. False: the segment was recycled, or is damaged, as a

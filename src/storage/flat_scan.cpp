@@ -154,13 +154,13 @@ static void RunPass(FlatScan* scan) {
   OpenVectors(scan, strategy);
   // A few ranges of many rows would be read ahead of for nothing.
   if (strategy != nullptr && scan->ranges.size() == 1)
-    BeginSweep(&scan->vectors, scan->ranges[0].first, scan->ranges[0].end);
+    SweepRows(&scan->vectors, scan->ranges[0].first, scan->ranges[0].end);
 
   policy::TopCandidates top(scan->batch, scan->keep);
   scan->next_excluded = 0;
   ScanRanges(scan, &top);
   CloseRows(&scan->vectors);
-  EndSweep(&scan->vectors);
+  EndSweep(&scan->vectors.sweep);
   if (strategy != nullptr) FreeAccessStrategy(strategy);
 
   scan->batch_size = top.Finish();

@@ -31,34 +31,14 @@ const DirectoryView& DirectoryWith(Relation index, uint64 rows) {
 
 // ---- Reading ahead ----
 
-/// The stream's next page. The view is a copy: nothing is read here.
-static BlockNumber NextOfSweep(ReadStream* /*stream*/, void* state, void* /*unused*/) {
-  auto* reader = static_cast<RowReader*>(state);
-  if (reader->sweep_told == reader->sweep_end) return InvalidBlockNumber;
-  return reader->view->BlockOf(kVectorStream, reader->sweep_told++);
-}
-
-void BeginSweep(RowReader* reader, uint64 first, uint64 end) {
+void SweepRows(RowReader* reader, uint64 first, uint64 end) {
   if (reader->takes_detour || first >= end) return;
-  reader->sweep_told = reader->sweep_next =
-      static_cast<uint32>(first * reader->view->row_bytes / kPayloadBytes);
-  reader->sweep_end = VectorPagesOf(*reader->view, end);
-  reader->sweep = pg::BeginBlockStream(reader->index, reader->strategy, NextOfSweep, reader);
-}
-
-void EndSweep(RowReader* reader) {
-  if (reader->sweep != nullptr) pg::EndBlockStream(reader->sweep);
-  reader->sweep = nullptr;
-}
-
-/// The buffer of `page` from the stream, or InvalidBuffer if it does not come there any more.
-static Buffer TakeFromSweep(RowReader* reader, uint32 page) {
-  if (page < reader->sweep_next) return InvalidBuffer;
-  for (;;) {
-    const Buffer buffer = pg::NextOfStream(reader->sweep);
-    if (!BufferIsValid(buffer) || reader->sweep_next++ == page) return buffer;
-    ReleaseBuffer(buffer);
-  }
+  const auto block_of = [](const void* view, uint32 page) {
+    return static_cast<const DirectoryView*>(view)->BlockOf(kVectorStream, page);
+  };
+  BeginSweep(&reader->sweep, reader->index, reader->strategy, {block_of, reader->view},
+             static_cast<uint32>(first * reader->view->row_bytes / kPayloadBytes),
+             VectorPagesOf(*reader->view, end));
 }
 
 // ---- Vectors ----
@@ -68,7 +48,7 @@ static Buffer PinVectorPage(RowReader* reader, uint32 page) {
   const Relation index = reader->index;
   const BlockNumber block = reader->view->BlockOf(kVectorStream, page);
   Buffer* recent = RecentVectorBuffer(index, page);
-  Buffer buffer = reader->sweep != nullptr ? TakeFromSweep(reader, page) : InvalidBuffer;
+  Buffer buffer = TakeFromSweep(&reader->sweep, page);
   if (!BufferIsValid(buffer))
     buffer = ReadPage(index, block, recent != nullptr ? *recent : InvalidBuffer, reader->strategy);
   recent = RecentVectorBuffer(index, page);

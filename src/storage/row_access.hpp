@@ -2,14 +2,13 @@
 // Rows of the flat relation by row id: heads and vectors, one at a time or in order.
 
 #include "storage/packed_reader.hpp"
+#include "storage/page_sweep.hpp"
 
 #include "base/ids.hpp"
 
 extern "C" {
 #include "utils/snapshot.h"
 }
-
-struct ReadStream;  // the server's, from 17 on
 
 namespace tandem::storage {
 
@@ -63,12 +62,9 @@ struct RowReader {
   char* scratch;          ///< one row, for rows that cross a page boundary
   Buffer element_buffer;  ///< sparse rows: pinned page with elements; InvalidBuffer if none
   uint32 element_page;
-  bool takes_detour;  ///< there are packed ranges, or nothing keeps the pages, or rows are sparse
-  bool unprotected;   ///< nothing keeps the pages: in recovery, or in a transaction that began there
-  ReadStream* sweep;  ///< of the vector pages up to sweep_end; nullptr if none
-  uint32 sweep_told;  ///< the next page that it will be told of
-  uint32 sweep_next;  ///< the next page that it will bring
-  uint32 sweep_end;
+  bool takes_detour;      ///< there are packed ranges, or nothing keeps the pages, or rows are sparse
+  bool unprotected;       ///< nothing keeps the pages: in recovery, or in a transaction that began there
+  PageSweep sweep;        ///< of vector pages
   MemoryContext context;  ///< for newer manifests
   PackedReader packed;    ///< if takes_detour
 };
@@ -82,10 +78,9 @@ void OpenRows(RowReader* reader, Relation index, const DirectoryView* view, cons
 [[nodiscard]] const void* ReadRow(RowReader* reader, uint64 row);
 /// ReadRow(), as float32: the one place where stored elements become what codes are made of. (Distances: vec::RowDistance.)
 [[nodiscard]] const float* ReadVector(RowReader* reader, uint64 row);
-/// All rows of [first, end) will be read, in ascending order and mostly from disk: where the server has a way to read ahead, it
-/// does so. Until EndSweep(). Does nothing for a reader that takes detours.
-void BeginSweep(RowReader* reader, uint64 first, uint64 end);
-void EndSweep(RowReader* reader);
+/// All rows of [first, end) will be read, in ascending order and mostly from disk: a sweep of their pages, until EndSweep(). Does
+/// nothing for a reader that takes detours.
+void SweepRows(RowReader* reader, uint64 first, uint64 end);
 /// Asks for a row's vector, and what has to be looked at to pin it, in memory: a hint, for rows that are read soon and in no
 /// order. Does nothing for a page whose buffer is not remembered.
 void PrefetchRow(const RowReader& reader, uint64 row);
