@@ -81,6 +81,18 @@ RESET tandem.iterative_scan;
 SELECT q.id, n.count, (SELECT count(*) FROM items AS i WHERE i.v <-> q.v < q.kind * 10) FROM items AS q,
   LATERAL (SELECT count(*) FROM (SELECT id FROM items WHERE v <-> q.v < q.kind * 10 ORDER BY v <-> q.v OFFSET 0) AS s) AS n WHERE q.id IN (1, 2, 5, 7, 501, 502) ORDER BY q.id;
 
+-- From 18 on EXPLAIN ANALYZE counts searches of our indexes as of all others; before it does of none.
+CREATE FUNCTION counts_searches(expected int, query text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+  plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) ' || query INTO plan;
+  RETURN (regexp_match(plan::text, '"Index Name": "items_.*"Index Searches": (\d+)'))[1]::int
+    IS NOT DISTINCT FROM CASE WHEN current_setting('server_version_num')::int >= 180000 THEN expected END;
+END $$;
+SELECT counts_searches(1, 'SELECT id FROM items ORDER BY v <-> ''[1,2,3]'' LIMIT 3');
+SELECT counts_searches(2, 'SELECT q.v, n.id FROM (VALUES (vector ''[0,0,0]''), (''[1,1,1]'')) q(v), LATERAL (SELECT id FROM items ORDER BY items.v <-> q.v LIMIT 1) n');
+
 -- Prepared, with a plan that knows no value.
 SET plan_cache_mode = force_generic_plan;
 PREPARE nearest(vector, float8) AS SELECT id, v <-> $1 AS d FROM items WHERE v <-> $1 < $2 ORDER BY v <-> $1 LIMIT 3;

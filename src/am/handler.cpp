@@ -46,7 +46,7 @@ namespace tandem::am {
 
 Distance DistanceOf(Relation index) {
   FmgrInfo* info = index_getprocinfo(index, 1, kMetricProc);
-  const Datum distance = FunctionCall1Coll(info, InvalidOid, PointerGetDatum(nullptr));
+  const Datum distance = FunctionCall1Coll(info, InvalidOid, Datum{0});
   return *static_cast<const Distance*>(static_cast<const void*>(DatumGetPointer(distance)));
 }
 

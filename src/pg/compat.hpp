@@ -1,5 +1,5 @@
 #pragma once
-// Everything that differs between the supported server versions (15 to 18). No other file tests
+// Everything that differs between the supported server versions (15 to 18, and 19 as far as it is there). No other file tests
 // PG_VERSION_NUM. Guards are written as ">= version", never as lists, so that versions between follow.
 
 #include "pg/pg.hpp"
@@ -56,8 +56,12 @@ namespace tandem::pg {
 
 /// How often an index of any database was scanned, as far as the server's statistics know.
 [[nodiscard]] inline uint64 IndexScansOf(Oid database, Oid index) {
-  const auto* entry =
-      static_cast<const PgStat_StatTabEntry*>(pgstat_fetch_entry(PGSTAT_KIND_RELATION, database, index));
+#if PG_VERSION_NUM >= 190000
+  const void* found = pgstat_fetch_entry(PGSTAT_KIND_RELATION, database, index, nullptr);
+#else
+  const void* found = pgstat_fetch_entry(PGSTAT_KIND_RELATION, database, index);
+#endif
+  const auto* entry = static_cast<const PgStat_StatTabEntry*>(found);
   return entry == nullptr ? 0 : static_cast<uint64>(entry->numscans);
 }
 
@@ -86,7 +90,11 @@ inline void VacuumDelayPoint() {
                                          uint32 least_usage) {
   if (buffer > 0) {
     const BufferDesc* descriptor = GetBufferDescriptor(static_cast<uint32>(buffer) - 1);
+#if PG_VERSION_NUM >= 190000
+    const uint64 state = pg_atomic_read_u64(const_cast<pg_atomic_uint64*>(&descriptor->state));
+#else
     const uint32 state = pg_atomic_read_u32(const_cast<pg_atomic_uint32*>(&descriptor->state));
+#endif
     if (BUF_STATE_GET_USAGECOUNT(state) < least_usage) return false;
   }
 #if PG_VERSION_NUM >= 160000
@@ -185,7 +193,9 @@ struct IndexScanCounts {
 /// Begins an index scan with one ORDER BY key and no other. `counts` must outlive it.
 [[nodiscard]] inline IndexScanDesc BeginOrderedIndexScan(Relation table, Relation index, Snapshot snapshot,
                                                          IndexScanCounts* counts) {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+  return index_beginscan(table, index, snapshot, &counts->searches, 0, 1, 0);
+#elif PG_VERSION_NUM >= 180000
   return index_beginscan(table, index, snapshot, &counts->searches, 0, 1);
 #else
   (void)counts;
@@ -408,7 +418,7 @@ void VisitBitmap(TIDBitmap* bitmap, const Visit& visit) {
 }
 
 /// Prepares a set-returning function's tuplestore in its ReturnSetInfo. flags: MAT_SRF_….
-inline void InitMaterializedResult(FunctionCallInfo fcinfo, bits32 flags = 0) {
+inline void InitMaterializedResult(FunctionCallInfo fcinfo, uint32 flags = 0) {
   InitMaterializedSRF(fcinfo, flags);
 }
 
