@@ -190,9 +190,12 @@ base::Status BaseLoader::LoadRows(SegmentSource* source, std::uint32_t max_rows)
   return {};
 }
 
-void BaseLoader::EndLoading() {
+void BaseLoader::SortRows() {
   const auto by_row = [](const Row& a, const Row& b) { return a.row < b.row; };
   if (!std::is_sorted(rows_.begin(), rows_.end(), by_row)) std::sort(rows_.begin(), rows_.end(), by_row);
+}
+
+void BaseLoader::EndLoading() {
   stage_ = Stage::kLoaded;
   std::vector<char>().swap(buffer_);
   std::vector<UpperNode>().swap(upper_nodes_);

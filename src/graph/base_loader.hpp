@@ -10,7 +10,7 @@
 
 namespace tandem::graph {
 
-/// Order of calls: Begin(), then Load() until it returns false. Node ordinals become hnswlib's ids. Reads may leave by longjmp:
+/// Order of calls: Begin(), then Load() until it returns false, SortRows(). Node ordinals become hnswlib's ids. Reads may leave by longjmp:
 /// no object with a destructor is on the stack then, and the memory given to Load() can be freed by hnswlib at any time.
 class BaseLoader {
  public:
@@ -28,6 +28,8 @@ class BaseLoader {
   [[nodiscard]] bool Load(SegmentSource* source, std::uint32_t max_nodes, const HnswMemory& memory,
                           base::Status* status);
 
+  /// 0.1 s a million rows; on any thread.
+  void SortRows();
   /// The node of a row, by its distance from the first row of `parameters`; kNone if the base does not have it. Ascending
   /// calls are fastest.
   [[nodiscard]] std::uint32_t NodeOfRow(std::uint32_t row) noexcept;
@@ -62,7 +64,7 @@ class BaseLoader {
   std::vector<char> buffer_;
   std::vector<UpperNode> upper_nodes_;
   std::vector<std::uint32_t> row_starts_;
-  std::vector<Row> rows_;  ///< ascending by row once loaded
+  std::vector<Row> rows_;  ///< ascending by row once sorted
   std::size_t hint_ = 0;
 };
 

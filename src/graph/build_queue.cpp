@@ -95,6 +95,24 @@ void BuildQueue::Add(const PendingNode& node, bool alone) {
   if (alone || batch.nodes == kBatchNodes) CloseBatch();
 }
 
+void BuildQueue::Run(Task task) {
+  CloseBatch();
+  if (!OpenBatch()) return;
+  open_->task = task;
+  open_->alone = true;
+  CloseBatch();
+}
+
+bool BuildQueue::Idle() const noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return stopped() || (running_ == 0 && ready_.empty());
+}
+
+void BuildQueue::AwaitIdle() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  room_.wait(lock, [this] { return stopped() || (running_ == 0 && ready_.empty()); });
+}
+
 const char* BuildQueue::Find(std::uint32_t label) const noexcept {
   // Batches change in OpenBatch() and Add() only, that is on this thread, whoever reads them meanwhile.
   for (const Batch& batch : batches_) {
@@ -112,6 +130,7 @@ bool BuildQueue::OpenBatch() {
   open_ = free_.back();
   free_.pop_back();
   open_->nodes = 0;
+  open_->task = nullptr;
   return true;
 }
 
@@ -219,6 +238,7 @@ void BuildQueue::RunUnlocked(std::unique_lock<std::mutex>* lock, const Batch* ba
 }
 
 void BuildQueue::RunBatch(const Batch& batch) {
+  if (batch.task != nullptr) batch.task(parameters_.state);
   for (std::size_t i = 0; i < batch.nodes && !stopped(); ++i) {
     parameters_.insert(parameters_.state, PendingNode{batch.data.get() + i * parameters_.node_bytes,
                                                       batch.labels[i], batch.levels[i]});

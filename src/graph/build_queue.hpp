@@ -28,15 +28,15 @@ class BuildQueue {
  public:
   /// Called on build threads. May throw: the build then ends, and Join() says why.
   using Insert = void (*)(void* state, const PendingNode& node);
-  /// Called on one build thread when all nodes are inserted.
-  using Complete = void (*)(void* state);
+  /// Called on one build thread: for Run(), and when all nodes are inserted. As Insert.
+  using Task = void (*)(void* state);
 
   struct Parameters {
     std::size_t node_bytes;
     unsigned threads;  ///< >= 1
     int nice;
     Insert insert;
-    Complete complete;
+    Task complete;
     void* state;
     base::CancelToken* cancel;  ///< set by Cancel() and by failures
   };
@@ -52,6 +52,11 @@ class BuildQueue {
   [[nodiscard]] bool HasRoom() const noexcept;
   /// Copies the node's data. Waits for room. After a failure or Cancel() nodes are dropped.
   void Add(const PendingNode& node, bool alone);
+  /// Has a thread run `task` after all that was added before, and before what comes after. Waits for room, as Add().
+  void Run(Task task);
+  /// Nothing waits or is at work, or the build was stopped.
+  [[nodiscard]] bool Idle() const noexcept;
+  void AwaitIdle();
   /// Data of a node that was added and may not have been inserted yet; nullptr if its place was given to others, which
   /// happens after its insertion only. Called by the adding thread.
   [[nodiscard]] const char* Find(std::uint32_t label) const noexcept;
@@ -86,6 +91,7 @@ class BuildQueue {
     int levels[kBatchNodes];
     std::size_t nodes = 0;
     bool alone = false;
+    Task task = nullptr;  ///< in place of nodes
   };
 
   void StartThreads(unsigned threads);

@@ -164,7 +164,10 @@ class GraphBuilder::Impl {
 
   std::size_t MaxSamples() const noexcept { return trainer_->MaxSamples(); }
   void AddSample(const float* vector) { trainer_->Add(vector); }
-  void FinishTraining();
+  void FinishTraining() {
+    InBackground([](void* self) { static_cast<Impl*>(self)->Train(); });
+  }
+  bool Busy() const noexcept { return in_background_ && !queue_->Idle(); }
 
   base::Status BeginBase(SegmentSource* source);
   bool LoadBaseNodes(SegmentSource* source, std::uint32_t max_nodes, base::Status* status);
@@ -182,6 +185,9 @@ class GraphBuilder::Impl {
   const SegmentImage& image() const noexcept { return image_; }
 
  private:
+  void InBackground(BuildQueue::Task task);
+  [[nodiscard]] bool AwaitBackground();
+  void Train();
   void ChooseCodec();
   void WatchDrift(const float* vector);
   void WatchReals(const float* vector);
@@ -203,7 +209,8 @@ class GraphBuilder::Impl {
 
   const BuildParameters parameters_;
   const std::size_t data_bytes_;
-  base::CancelToken cancel_;  ///< the queue's, too
+  base::CancelToken cancel_;    ///< the queue's, too
+  bool in_background_ = false;  ///< a build thread may still be at what InBackground() gave it
 
   // The codec.
   std::optional<vec::ScalarQuantizerTrainer> trainer_;
@@ -253,6 +260,9 @@ void GraphBuilder::AddSample(const float* vector) {
 }
 void GraphBuilder::FinishTraining() {
   impl_->FinishTraining();
+}
+bool GraphBuilder::Busy() const noexcept {
+  return impl_->Busy();
 }
 base::Status GraphBuilder::BeginBase(SegmentSource* source) {
   return impl_->BeginBase(source);
@@ -312,7 +322,25 @@ GraphBuilder::Impl::Impl(const BuildParameters& parameters)
       [](void* self) { static_cast<Impl*>(self)->LayOut(); }, this, &cancel_});
 }
 
-void GraphBuilder::Impl::FinishTraining() {
+/// Runs the task: on a build thread, if there is one, which it must be waited for with AwaitBackground().
+void GraphBuilder::Impl::InBackground(BuildQueue::Task task) {
+  if (!queue_) {
+    task(this);
+    return;
+  }
+  in_background_ = true;
+  queue_->Run(task);
+}
+
+/// False if the build was stopped, by the task's failure perhaps: what it was to make is not to be touched then.
+bool GraphBuilder::Impl::AwaitBackground() {
+  if (in_background_) queue_->AwaitIdle();
+  if (cancel_.cancelled()) return false;
+  in_background_ = false;
+  return true;
+}
+
+void GraphBuilder::Impl::Train() {
   codec_.base = {parameters_.graph.metric, parameters_.graph.dimensions, 1.0F, offsets_.data()};
   codec_.base.step = trainer_->Train(offsets_.data());
   ChooseCodec();
@@ -362,6 +390,7 @@ bool GraphBuilder::Impl::LoadBaseNodes(SegmentSource* source, std::uint32_t max_
   if (base_.Load(source, max_nodes, Memory(), status)) return true;
   if (!status->ok()) return false;
   base_loaded_ = true;
+  InBackground([](void* self) { static_cast<Impl*>(self)->base_.SortRows(); });
   BeginAdopting();
   return nodes_ > 0;
 }
@@ -385,6 +414,7 @@ bool GraphBuilder::Impl::AdoptNodes(std::uint32_t max_nodes) {
 }
 
 void GraphBuilder::Impl::KeepBaseRow(base::RowId row, base::HeapTid tid) {
+  if (!AwaitBackground()) return;
   const std::uint32_t relative = RelativeRow(row);
   const std::uint32_t node = base_.NodeOfRow(relative);
   if (node != BaseLoader::kNone) AttachRow(relative, tid, node);
@@ -409,6 +439,7 @@ void GraphBuilder::Impl::BeginRows() {
 }
 
 bool GraphBuilder::Impl::PrepareRows(std::uint32_t max_nodes) {
+  if (!AwaitBackground()) return false;
   if (!rows_began_) BeginRows();
   const auto never = [](std::uint32_t) { return false; };
   const std::uint32_t end = prepared_ + std::min(max_nodes, node_room_ - prepared_);
@@ -423,8 +454,7 @@ bool GraphBuilder::Impl::PrepareRows(std::uint32_t max_nodes) {
 }
 
 void GraphBuilder::Impl::PrepareAllRows() {
-  if (!rows_began_) BeginRows();
-  while (prepared_ < node_room_) static_cast<void>(PrepareRows(node_room_));
+  while (PrepareRows(~std::uint32_t{0})) continue;
 }
 
 void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float* vector) {

@@ -40,14 +40,14 @@ constexpr std::uint64_t kLeastRows = 1'000;
 /// Order of calls, all from one thread (except where noted):
 ///   AddSample()* FinishTraining()             a new graph, or
 ///   BeginBase() LoadBaseNodes()… KeepBaseRow()*   one that starts from a frozen graph
-///   PrepareRows()…                            if it must not take long: else the first AddRow() does it all
+///   poll Busy(); PrepareRows()…               if it must not take long: else the first AddRow() does it all
 ///   AddRow()* while HasRoom()
 ///   EndRows(); poll Done(); Finish()
 ///   header(), ReadImage()                     the frozen segment, byte for byte
 /// Throws std::bad_alloc and std::runtime_error (hnswlib). Failures on build threads end the build; Finish() returns them.
 /// Rows with equal codes share a node (so do rows with equal vectors). Rows that are not codable are left out.
 /// The destructor cancels and joins within one insertion's time, a few milliseconds; while the segment is being laid out, within
-/// 0.3 s a million rows. Threads run with all signals blocked.
+/// 0.3 s a million rows; while the codec is being trained, within half a second. Threads run with all signals blocked.
 class GraphBuilder {
  public:
   explicit GraphBuilder(const BuildParameters& parameters);
@@ -57,14 +57,18 @@ class GraphBuilder {
 
   [[nodiscard]] std::size_t MaxSamples() const noexcept;
   void AddSample(const float* vector);
+  /// Trains the codec: some tenths of a second at many dimensions. On a build thread if there are any, see Busy().
   void FinishTraining();
+  /// True while a build thread is at what FinishTraining() or the last LoadBaseNodes() left to it. KeepBaseRow(), PrepareRows()
+  /// and AddRow() wait for that.
+  [[nodiscard]] bool Busy() const noexcept;
 
   /// Takes the base's quantiser, walk codec and graph shape. base_first_row etc. come from its header; its row ids lie within
   /// ours. Returns kCorrupted if header and parameters contradict each other, kUnsuitable if it is sound but has
   /// another codec than the one asked for by name, or rows that have drifted from it.
   [[nodiscard]] base::Status BeginBase(SegmentSource* source);
   /// Loads up to `max_nodes` more nodes, or parts of them; true while there are more. `source` is used during the call only. At
-  /// the end rows are sorted at once, 0.1 s a million.
+  /// the end rows are sorted at once, 0.1 s a million: on a build thread if there are any, see Busy().
   [[nodiscard]] bool LoadBaseNodes(SegmentSource* source, std::uint32_t max_nodes, base::Status* status);
   /// After loading, for every live row of the base's range: it stays in the graph, under this TID. Rows that the base
   /// does not hold are ignored; rows of the base that are not named are dropped, their nodes only route.

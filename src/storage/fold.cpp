@@ -73,6 +73,7 @@ struct FoldJob {
   uint64 next_row;     ///< kCounting: to be counted; kLoadingGraph: to be kept; kReadingRows: to be read
   uint64 next_sample;  ///< of `samples`
   uint64 samples;
+  bool sampled;  ///< the codec is being trained
   pg_prng_state random;
   BlobWriter* writer;
 
@@ -191,6 +192,7 @@ void Start(FoldJob* job) {
   job->rows_prepared = false;
   job->next_row = job->first_row;
   job->next_sample = 0;
+  job->sampled = false;
   const std::size_t wanted = pg::Guard([job] { return job->builder->MaxSamples(); });
   job->samples = Min(static_cast<uint64>(wanted), job->end_row - job->first_row);
   // The same rows each time: a build can be repeated.
@@ -270,7 +272,8 @@ uint64 NextSampleRow(FoldJob* job, RowReader* reader, uint64 rows) {
   return NthRow(reader, job->first_row, ordinal);
 }
 
-FoldStep Sample(FoldJob* job, Relation index, const StepBudget& budget) {
+/// Reads more samples; true when all are read.
+bool ReadSamples(FoldJob* job, Relation index, const StepBudget& budget) {
   RowReader reader;
   OpenRows(&reader, index, job->view, job->manifest, job->row_scratch, job->strategy);
   reader.read_ahead = false;
@@ -283,8 +286,17 @@ FoldStep Sample(FoldJob* job, Relation index, const StepBudget& budget) {
     if (budget.IsSpent()) break;
   }
   CloseRows(&reader);
-  if (job->next_sample < job->samples) return FoldStep::kContinue;
-  pg::Guard([job] { job->builder->FinishTraining(); });
+  return job->next_sample >= job->samples;
+}
+
+/// Training takes some tenths of a second: threads do it, so that nobody waits for the lock of this step meanwhile.
+FoldStep Sample(FoldJob* job, Relation index, const StepBudget& budget) {
+  if (!job->sampled) {
+    if (!ReadSamples(job, index, budget)) return FoldStep::kContinue;
+    pg::Guard([job] { job->builder->FinishTraining(); });
+    job->sampled = true;
+  }
+  if (job->builder->Busy()) return FoldStep::kWait;
   job->phase = FoldPhase::kReadingRows;
   pg::StopPoint("fold-before-read");
   return FoldStep::kContinue;
@@ -342,7 +354,7 @@ FoldStep KeepBaseRows(FoldJob* job, Relation index, const StepBudget& budget) {
 }
 
 FoldStep LoadBase(FoldJob* job, Relation index, const StepBudget& budget) {
-  if (job->base_loaded) return KeepBaseRows(job, index, budget);
+  if (job->base_loaded) return job->builder->Busy() ? FoldStep::kWait : KeepBaseRows(job, index, budget);
   BlobReader reader;
   OpenBlob(&reader, index, job->incarnation, job->base, nullptr);
   base::Status status;
@@ -492,8 +504,8 @@ FoldStep PublishSegment(FoldJob* job, Relation index) {
   const bool published = Publish(index, job->writer, publication);
   MemoryContextSwitchTo(old_context);
   if (!published) return FoldStep::kAbandoned;
+  // The builder goes with the job, when the index is not locked any more: to give gigabytes back takes a while.
   job->phase = FoldPhase::kDone;
-  DropBuilder(job);
   pg::StopPoint("fold-after-publish");
   return FoldStep::kPublished;
 }

@@ -9,7 +9,7 @@
 //           └► kLoadingGraph ─┘    a base that cannot be loaded: back to kSampling, without it
 //
 //   kCounting       row heads tell how many rows are alive, and where the part of the tail ends that is to be folded
-//   kSampling       vectors of random rows train the quantiser
+//   kSampling       vectors of random rows train the quantiser, on a build thread if there are any
 //   kLoadingGraph   instead: the graph of a segment is taken over with its quantiser, then its rows that are alive
 //   kReadingRows    all other rows that are alive are handed to the build threads, or computed on by the step itself
 //   kBuilding       the threads are waited for, the segment is laid out in memory

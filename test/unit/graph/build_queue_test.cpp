@@ -187,6 +187,53 @@ TEST(BuildQueue, FailuresOfThreadsEndTheBuildAndAreTold) {
   EXPECT_STREQ(status.message(), "could not build a graph: what hnswlib says");
 }
 
+// Broken once by not clearing a batch's task when it is used again.
+TEST(BuildQueue, TasksRunAloneInTheirPlace) {
+  struct Tasks : Work {
+    std::atomic<std::uint32_t> inserted{0};
+    std::atomic<int> runs{0};
+    std::atomic<bool> go{false};
+    std::uint32_t inserted_before = 0;
+  } tasks;
+  tasks.insert = [&](const PendingNode&) { ++tasks.inserted; };
+  BuildQueue::Parameters parameters = ParametersFor(&tasks, 3);
+  parameters.state = static_cast<Work*>(&tasks);
+  BuildQueue queue(parameters);
+  EXPECT_TRUE(queue.Idle());
+  for (std::uint32_t label = 0; label < 20; ++label) Add(&queue, label);
+  queue.Run([](void* state) {
+    auto* self = static_cast<Tasks*>(static_cast<Work*>(state));
+    while (!self->go) std::this_thread::yield();
+    self->inserted_before = self->inserted;
+    ++self->runs;
+  });
+  EXPECT_FALSE(queue.Idle());
+  for (std::uint32_t label = 20; label < 60; ++label) Add(&queue, label);
+  tasks.go = true;
+  for (std::uint32_t label = 60; label < 2'000; ++label) Add(&queue, label);
+  queue.End();
+  queue.AwaitIdle();
+  EXPECT_TRUE(queue.Idle());
+  WaitUntilDone(queue);
+  EXPECT_TRUE(queue.Join().ok());
+  EXPECT_EQ(tasks.inserted_before, 20U);
+  EXPECT_EQ(tasks.runs, 1);
+  EXPECT_EQ(tasks.inserted, 2'000U);
+}
+
+TEST(BuildQueue, FailuresOfTasksAreToldAndNobodyWaitsForThem) {
+  Work work;
+  BuildQueue queue(ParametersFor(&work, 2));
+  queue.Run([](void*) { throw std::bad_alloc(); });
+  queue.AwaitIdle();
+  EXPECT_TRUE(queue.stopped());
+  EXPECT_TRUE(queue.Idle());
+  queue.Run([](void*) {});
+  Add(&queue, 1);
+  queue.End();
+  EXPECT_EQ(queue.Join().kind(), base::ErrorKind::kLimitExceeded);
+}
+
 TEST(BuildQueue, FailuresWhileCompletingAreTold) {
   Work work;
   work.complete = [] { throw std::bad_alloc(); };
