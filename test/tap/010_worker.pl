@@ -103,6 +103,11 @@ sub let_worker_go {
 
 sub comes_and_goes {
   isnt(launcher_pid(), '', 'there is a launcher');
+  # Up to 16 all extensions share one name of what is waited for.
+  $node->poll_query_until('postgres',
+    "SELECT wait_event_type = 'Extension' AND wait_event IN ('Extension', 'TandemLauncherIdle') FROM pg_stat_activity WHERE backend_type = 'tandem launcher'")
+    or die 'the launcher does not say what it waits for';
+  pass('which says what it waits for');
   await_no_worker();
   hold_worker('worker-before-fold');
   make_index(3000);

@@ -1,7 +1,8 @@
 # Kills the server, a worker or a session at random moments while rows come, change and go and workers fold and merge
 # them, and asks after each recovery: is every acknowledged row found, once, and nothing that was deleted; does the index
 # answer like its table; are its segments those of before, or ones that grew from them? Then crashes at named places of
-# publishing and recycling. HAZARDS H12, H14, H40; DESIGN.md's invariants 1 and 2.
+# publishing and recycling. HAZARDS H12, H14, H40; DESIGN.md's invariants 1 and 2. TANDEM_TEST_ROUNDS: so many random moments; from
+# 50 on each named place with the death of the worker alone, and with that of the server.
 #
 # Seen to fail with: pages of segments not logged (rows lost, pages empty); tombstones not looked at when a row is returned
 # (rows come twice); three rows more taken for sealed than are.
@@ -15,11 +16,15 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use TandemTest;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
-my $rounds = $ENV{TANDEM_TEST_ROUNDS} // 36;
+my $rounds = $ENV{TANDEM_TEST_ROUNDS} // 30;
+my $is_long = $rounds >= 50;
 my $dimensions = 8;
 my $folder = PostgreSQL::Test::Utils::tempdir();
+# In the order of a build.
+my @stop_points = qw(high-water-logged blob-id-logged blob-page-written blob-written recycle-before-publish publish-before-root
+  publish-after-root);
 
 seed();
 my $node = make_node('crash', preload => 1, init => [ extra => ['--data-checksums'] ], conf => <<'CONF');
@@ -43,6 +48,7 @@ my $next_id = 1;
 
 segments_survive();
 random_rounds();
+killed_workers();
 staged_rounds();
 file_stays_bounded();
 $node->stop;
@@ -84,6 +90,47 @@ sub random_rounds {
   }
 }
 
+# kill -9 of the worker alone, and of the server with it, while the worker stands at a named place. Short: each place with one
+# of the two.
+sub killed_workers {
+  my $turn = 0;
+  for my $stop_point (@stop_points) {
+    for my $victim ($is_long ? qw(worker server) : (qw(worker server))[ $turn++ % 2 ]) {
+      my $sealed = stop_worker_at($stop_point);
+      arm_server($node);    # for those that come after
+      if ($victim eq 'worker') {
+        crash_backend($node, worker_pid($node));
+      } else {
+        kill_server($node);
+        $node->start;
+      }
+      check_round("$stop_point, kill -9 of the $victim", $sealed);
+      await_folded($node, 't_index');
+      check_round("$stop_point, kill -9 of the $victim, and the next worker", $sealed);
+    }
+  }
+}
+
+# Gives the worker something to fold until it stands there; returns how many rows were sealed before the last of it. Not each build
+# needs new blocks, or has something to recycle.
+sub stop_worker_at {
+  my ($stop_point) = @_;
+  clear_stop_points($node);
+  arm_server($node, "$stop_point=wait");
+  local $ENV{PGOPTIONS} = '-c tandem.stop_points=';    # not for sessions, whose inserts raise the high-water mark, too
+  my $sealed = 0;
+  for (1 .. 8) {
+    $sealed = sealed_rows($node, 't_index');
+    something_to_fold();
+    my $end = time + 5;
+    while (time < $end) {
+      return $sealed if -e $node->data_dir . "/tandem_stop_points/$stop_point.reached";
+      sleep 0.02;
+    }
+  }
+  die "$stop_point was not reached";
+}
+
 # Crashes of whoever folds at named places, in a session that folds, so that only one process is armed.
 sub staged_rounds {
   # No worker that would fold or recycle first.
@@ -93,8 +140,7 @@ sub staged_rounds {
   $node->safe_psql('postgres', "TRUNCATE t; INSERT INTO t SELECT -i, spread_vector(i, $dimensions) FROM generate_series(1, 1000) i");
   %kept = map { -$_ => 1 } 1 .. 1000;
   %gone = ();
-  for my $stop_point (qw(high-water-logged blob-id-logged blob-page-written blob-written publish-before-root
-    publish-after-root recycle-before-publish)) {
+  for my $stop_point (@stop_points) {
     my $sealed = 0;
     # Not each build needs new blocks, or has something to recycle.
     my $crashed = 0;

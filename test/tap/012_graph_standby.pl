@@ -1,6 +1,6 @@
 # A standby while the primary folds, merges and recycles: at the same position it answers alike, whatever it is reading,
 # with and without hot_standby_feedback; a cursor opened before a merge and its recycling is drained in full; promoted, it
-# goes on folding. HAZARDS H12, H14, H21 (no worker in recovery, one after promotion).
+# goes on folding. HAZARDS H5, H12, H14, H21 (no worker in recovery, one after promotion).
 #
 # Seen to fail with: retired segments recycled at once, and pages not asked whose they are: the cursor loses rows or fails;
 # pages not asked alone: searches out of order while records stream in.
@@ -136,12 +136,27 @@ SQL
   check_graph($standby, 't', 't_index', "$label: the standby afterwards");
 }
 
+# H5: what is in the standby's memory is older than the death of some rows, of which only replay knows, and than the rows that
+# have their places now.
 sub promotion {
-  my $segments = segments_of($standby, 't_index');
+  set_configuration($primary, "tandem.naptime = '1h'");
+  set_configuration($standby, "tandem.naptime = '1h'");
+  check_graph($standby, 't', 't_index', 'before: searches have read the graphs');
+  cmp_ok($standby->safe_psql('postgres', "SELECT cached_bytes FROM tandem_memory WHERE indexname = 't_index' AND kind = 'graph'"), '>', 0,
+    'before: into memory');
+  my $last = $next_id + 899;
+  $primary->safe_psql('postgres', "DELETE FROM t WHERE id % 3 = 0; VACUUM (INDEX_CLEANUP ON) t; "
+      . "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($next_id, $last) i");
+  $next_id = $last + 1;
+  my $segments = segments_of($primary, 't_index');
+  $primary->wait_for_catchup($standby);
+  check_graph($standby, 't', 't_index', 'rows that died and places that were given to others');
   $primary->stop;
   $standby->promote;
   $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
   is(segments_of($standby, 't_index'), $segments, 'promoted: the same segments');
+  check_graph($standby, 't', 't_index', 'promoted: rows that died and places that were given to others');
+  set_configuration($standby, "tandem.naptime = '100ms'");
   my $sealed = sealed_rows($standby, 't_index');
   my ($from, $to) = ($next_id, $next_id + 2499);
   $standby->safe_psql('postgres', "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($from, $to) i");

@@ -255,6 +255,19 @@ SQL
   is($error, '', 'H31: steady inserts');
   $steady->signal('INT');
   eval { $steady->finish };
+  # The same at leisure: rows that come after the fold has read its own are in nobody's way, though the worker is held.
+  make_table('waited', 300);
+  clear_stop_points($node);
+  arm_server($node, 'fold-before-publish=wait', 'fold-after-publish=wait');
+  my $waiter = start_session($node, 'waiter');
+  send_sql($waiter, "SET statement_timeout = '30s'; CALL tandem_wait('waited_index');");
+  await_stop_point($node, 'fold-before-publish');
+  $node->safe_psql('postgres', "INSERT INTO waited SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(1001, 1050) i");
+  release_stop_point($node, 'fold-before-publish');
+  is(end_session($waiter), '', 'H31: rows that came after the call are not waited for');
+  is(sealed_rows($node, 'waited_index'), 300, 'H31: which are in no graph yet');
+  arm_server($node);
+  release_stop_point($node, 'fold-after-publish');
   # A timeout is kept.
   arm_server($node, 'publish-before-root=error');
   $node->safe_psql('postgres', "INSERT INTO waited SELECT i, 0, spread_vector(i, $dimensions) FROM generate_series(1, 2500) i");
@@ -327,6 +340,11 @@ sub h43_drained {
   my $drain = "SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM drained ORDER BY embedding <-> spread_vector(9, $dimensions) OFFSET 0) s";
   is($node->safe_psql('postgres', "SET enable_seqscan = off; SET enable_sort = off; SET work_mem = '64kB'; SET tandem.iterative_scan = relaxed_order; $drain"),
     '30000|30000', 'H43: all rows with little memory');
+  # Graphs alone are asked here as long as they may: what they and the rows returned take is what ends it. 8,192 row ids are 64 kB.
+  my (undef, $by_graph) = $node->psql('postgres', "SET enable_seqscan = off; SET enable_sort = off; SET work_mem = '64kB'; "
+      . "SET tandem.iterative_scan = relaxed_order; EXPLAIN (ANALYZE, VERBOSE) $drain");
+  my ($re_ranked) = $by_graph =~ /Re-ranked Rows: (\d+)/;
+  cmp_ok($re_ranked // 30000, '<', 9000, "H43: graphs have delivered no more rows than work_mem remembers");
   my $own_way = "SET tandem.stop_points = ''; SET tandem.ef_search = 20; SET enable_seqscan = off; SET enable_sort = off; SET work_mem = '64kB'";
   my ($status, $plan) = $node->psql('postgres', "$own_way; EXPLAIN (ANALYZE, VERBOSE) $drain");
   like($plan, qr/Mode: both/, 'H43: begins with graphs, ends exactly');

@@ -134,12 +134,15 @@ SQL
   };
   # The oldest goes: what only it saw is dead now, and packed away under the others.
   $drain->(shift @cursors);
+  # Other rows come, who write over whatever they are given.
   for my $round (1 .. 3) {
     $node->safe_psql('postgres', "SELECT pg_current_xact_id(); VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) $table");
     await_rest($node, "${table}_index") if $options ne '';
+    $node->safe_psql('postgres', "INSERT INTO $table SELECT -i, 0, spread_vector(-i, $dimensions) FROM generate_series(1, 1000) i");
   }
   is(size_of("${table}_index", 'retired_bytes >= 0'), 't', "$table: sizes");
   $drain->($_) for @cursors;
+  $node->safe_psql('postgres', "DELETE FROM $table WHERE id < 0");
   replace_rows($table, 3 + $_, 'true') for 1 .. 3;
   await_rest($node, "${table}_index") if $options ne '';
   check_exact($node, $table, "$table, after its cursors");
