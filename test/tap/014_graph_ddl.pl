@@ -101,14 +101,17 @@ sub while_it_computes {
 
 sub xmin_and_locks {
   make_slow_index();
-  my ($looks, $held) = (0, '');
+  my ($looks, $held, $asleep) = (0, '', 0);
   while (computing() && $looks < 12) {
     my $line = $node->safe_psql('postgres', <<'SQL');
 SELECT concat_ws(' ', a.backend_xid, a.backend_xmin,
-  (SELECT string_agg(l.locktype || ' ' || l.mode, ', ') FROM pg_locks l WHERE l.pid = a.pid AND l.locktype NOT IN ('object', 'virtualxid')))
+  (SELECT string_agg(l.locktype || ' ' || l.mode, ', ') FROM pg_locks l WHERE l.pid = a.pid AND l.locktype NOT IN ('object', 'virtualxid'))),
+  wait_event_type
 FROM pg_stat_activity a WHERE backend_type LIKE 'tandem%' AND datname = 'postgres'
 SQL
-    $held .= "$line\n" if $line ne '';
+    my ($holds, $waits_for) = split /\|/, $line;
+    $held .= "$holds\n" if ($holds // '') ne '';
+    $asleep++ if ($waits_for // '') eq 'Extension';
     $looks++;
     sleep 0.03;
   }
@@ -118,6 +121,8 @@ SQL
   my $often = () = $held =~ /\n/g;
   cmp_ok($often, '<=', $looks / 2, 'while it computes it has no transaction, no xmin and no lock') or diag($held);
   unlike($held, qr/^\d+ \d+/m, 'and never a transaction id');
+  # H25: on its latch, where barriers reach it at once.
+  cmp_ok($asleep, '>=', $looks / 3, "while its threads compute it waits on its latch: $asleep of $looks looks");
   # Dead rows can go though the build has been running since before they died.
   $node->safe_psql('postgres', 'CREATE TABLE other AS SELECT generate_series(1, 1000) AS i');
   make_slow_index() unless computing();
