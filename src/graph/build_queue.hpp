@@ -54,7 +54,7 @@ class BuildQueue {
   void Add(const PendingNode& node, bool alone);
   /// Has a thread run `task` after all that was added before, and before what comes after. Waits for room, as Add().
   void Run(Task task);
-  /// Nothing waits or is at work, or the build was stopped.
+  /// Before End(): nothing waits or is at work but what Add() has not passed on yet, or the build was stopped.
   [[nodiscard]] bool Idle() const noexcept;
   void AwaitIdle();
   /// Data of a node that was added and may not have been inserted yet; nullptr if its place was given to others, which

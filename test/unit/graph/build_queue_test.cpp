@@ -211,9 +211,10 @@ TEST(BuildQueue, TasksRunAloneInTheirPlace) {
   for (std::uint32_t label = 20; label < 60; ++label) Add(&queue, label);
   tasks.go = true;
   for (std::uint32_t label = 60; label < 2'000; ++label) Add(&queue, label);
-  queue.End();
   queue.AwaitIdle();
   EXPECT_TRUE(queue.Idle());
+  EXPECT_EQ(tasks.runs, 1);
+  queue.End();
   WaitUntilDone(queue);
   EXPECT_TRUE(queue.Join().ok());
   EXPECT_EQ(tasks.inserted_before, 20U);
