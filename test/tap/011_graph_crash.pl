@@ -5,7 +5,8 @@
 # 50 on each named place with the death of the worker alone, and with that of the server.
 #
 # Seen to fail with: pages of segments not logged (rows lost, pages empty); tombstones not looked at when a row is returned
-# (rows come twice); three rows more taken for sealed than are.
+# (rows come twice); three rows more taken for sealed than are; manifests not logged (H14); a builder that takes no free blocks,
+# but the end of the file only (H40).
 use strict;
 use warnings;
 

@@ -2,7 +2,7 @@
 # replaced and the worker came to rest, against a fresh build; and the memory that the worker takes for a build. Needs the
 # data set: TANDEM_DATA. Skipped without it.
 #
-# Seen to fail with: graphs built with an ef_construction of 16 (0.976).
+# Seen to fail with: graphs built with an ef_construction of 16 (0.976); late rows returned in strict order (H19).
 use strict;
 use warnings;
 
