@@ -180,14 +180,15 @@ sub failed_build {
   arm_server($node, 'worker-before-fold=error');
   $log_end = -s $node->logfile;
   $node->safe_psql('postgres', 'REINDEX INDEX t_index');
-  for my $failure (1 .. 3) {
+  for my $failure (1 .. 4) {
     $log_end = $node->wait_for_log(qr/could not build a graph for index "t_index"/, $log_end);
   }
   arm_server($node);
   my $mended = time;
   $node->safe_psql('postgres', 'REINDEX INDEX t_index');
   await_sealed(2000);
-  cmp_ok(time - $mended, '<', 2.5, 'a rebuilt index is not kept waiting for the failures before');
+  # It would be 8 s; how long a build takes is up to what else the machine does.
+  cmp_ok(time - $mended, '<', 6, 'a rebuilt index is not kept waiting for the failures before');
   drop_table();
   drop_table('other');
 }
