@@ -1,6 +1,8 @@
 # Compaction: a table whose rows are replaced again and again has an index of bounded size, which answers exactly; nobody
 # misses a row, whatever list of packed ranges it began with; and a crash at any record leaves an index that is right and loses
 # no block. HAZARDS H2, H4, H12 to H14, H40, H42.
+#
+# Seen to fail with: compaction that never begins (churn_is_bounded); retired extents given to others at once (old_views).
 use strict;
 use warnings;
 
