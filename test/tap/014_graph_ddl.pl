@@ -3,7 +3,7 @@
 # replication that stands still does not make it hold one either. HAZARDS H25, H26, H27, H37; DESIGN.md's invariant 5.
 #
 # Seen to fail with: nobody sent away from a database that is dropped, renamed or copied; transaction ids taken by the
-# worker's steps.
+# worker's steps; threads waited for within a step (H25); the lock of a step kept until the next one.
 use strict;
 use warnings;
 

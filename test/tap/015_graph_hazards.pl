@@ -4,7 +4,7 @@
 # Seen to fail with: build threads that do not block signals (H30); rows with equal codes in nodes of their own (H23); progress that
 # ends with the subtransaction of a failed fold, and errors of folds let through (H28); graphs that end with their first batch, and
 # max_scan_tuples not looked at (H19); a launcher in binary upgrade (H21); inserts that compute half a second whatever the timeout is (H29);
-# temporary indexes and those of the same transaction waited for (H31); m let stand with strategy flat (H33); work_mem not looked at
+# temporary indexes and those of the same transaction waited for, and rows counted anew with each look (H31); m let stand with strategy flat (H33); work_mem not looked at
 # (H43).
 use strict;
 use warnings;
