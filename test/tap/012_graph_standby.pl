@@ -3,7 +3,8 @@
 # goes on folding. HAZARDS H5, H12, H14, H21 (no worker in recovery, one after promotion).
 #
 # Seen to fail with: retired segments recycled at once, and pages not asked whose they are: the cursor loses rows or fails;
-# pages not asked alone: searches out of order while records stream in; a launcher that starts as soon as a standby is consistent (H21).
+# pages not asked alone: searches out of order while records stream in; a launcher that starts as soon as a standby is
+# consistent (H21); tombstones not looked at when a row is returned (H5).
 use strict;
 use warnings;
 
