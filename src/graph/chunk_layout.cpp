@@ -23,9 +23,9 @@ ChunkLayout LayOutChunks(const SegmentHeader& header, std::uint32_t walk_code_by
   ChunkLayout layout;
   layout.upper_nodes = Append(&layout, header.upper_nodes, sizeof(UpperNode));
   layout.upper_links = Append(&layout, header.upper_lists, header.m * kWord);
-  layout.records = Append(&layout, header.nodes, RecordBytes(header.m, walk_code_bytes));
   layout.row_starts = Append(&layout, row_starts, kWord);
   layout.rows = Append(&layout, static_cast<std::uint32_t>(header.rows), kWord);
+  layout.records = Append(&layout, header.nodes, RecordBytes(header.m, walk_code_bytes));
   return layout;
 }
 

@@ -2,11 +2,14 @@
 // A segment as searches have it in memory: arrays of equal elements, cut into chunks of one size, so that element i is found
 // by a multiplication and one look at a table of chunks.
 //
-//   records        uint32 link[2 m] | walk code (vec/walk_query.hpp)      one a node
 //   upper nodes    UpperNode
 //   upper links    uint32 link[m]                                         one a list
 //   row starts     uint32                                                 only if the segment has them
 //   rows           uint32
+//   records        uint32 link[2 m] | walk code (vec/walk_query.hpp)      one a node
+//
+// In this order they are kept: what every search needs, and what every set of a filter is made with, outlasts records, of which
+// each search reads some.
 //
 // Chunks of an array hold as many whole elements as fit; no element crosses a boundary. All content is derived from the
 // frozen segment and, like it, never changes.
@@ -52,7 +55,7 @@ struct ChunkLayout {
   ChunkArray upper_links;
   ChunkArray row_starts;  ///< count 0: the segment has none
   ChunkArray rows;
-  std::uint32_t chunks = 0;  ///< in all; upper nodes and links first, as every search needs them
+  std::uint32_t chunks = 0;  ///< in all; records last
 };
 
 /// walk_code_bytes: vec::WalkCodeBytes() of the segment's codec. A record is at most kChunkBytes.

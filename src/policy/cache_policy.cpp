@@ -8,8 +8,8 @@ namespace {
 
 // Pieces at their targets change sides only for something worth so many times as much: what has just been taken is not taken back.
 constexpr double kMuchMore = 2;
-// And a cache loses no more than half of its target by that: what is asked for next is not known yet.
-constexpr std::uint64_t kLentPart = 2;
+// And a cache keeps a quarter of its target: what is asked for next is not known yet.
+constexpr std::uint64_t kKeptPart = 4;
 
 // Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md; and those that are taken to
 // cost as much, read from pages, as loading a chunk: a pin and a look each, against eight pages or nine and a copy of all of it. From
@@ -21,7 +21,7 @@ constexpr float kCodesOfLoad = 32;
 constexpr double kUsesPerRate = kUseHalfLifeSeconds / 0.693147;
 
 std::uint64_t LeastKept(const CacheShare& share) noexcept {
-  return std::max(share.floor, share.target - share.target / kLentPart);
+  return std::max(share.floor, share.target / kKeptPart);
 }
 
 }  // namespace
@@ -50,6 +50,11 @@ float UsesOfChunk(float uses, std::uint32_t chunks) noexcept {
 float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
   constexpr float kRatio = static_cast<float>(kUseHalfLifeSeconds) / kRecentHalfLifeSeconds;
   return std::min(UsesAt(count, now), UsesAt(recent, now, kRecentHalfLifeSeconds) * kRatio);
+}
+
+float PartLeft(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
+  const float uses = UsesAt(count, now);
+  return uses > 0 ? UsesNow(count, recent, now) / uses : 0;
 }
 
 double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {

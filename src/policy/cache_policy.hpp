@@ -42,6 +42,10 @@ constexpr std::uint32_t kRecentHalfLifeSeconds = 1;
 /// The lesser of the two counts, as if there always had been as many as now.
 [[nodiscard]] float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept;
 
+/// What there still is of a use that all pieces of a cache share, 0 to 1: little, soon after a load that had it has gone. A set of a
+/// filter that was asked for ten seconds ago may be asked for in the next ten; not where nobody asks for any of them.
+[[nodiscard]] float PartLeft(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept;
+
 // ---- Two caches ----
 
 enum class CacheSide : std::uint8_t { kGraph, kFilter };
@@ -68,7 +72,7 @@ struct CacheShare {
                                        const CacheShare& filter) noexcept;
 
 /// Who gives memory up for `requester` when none is free: the other cache, or it itself. The one that is below its target takes from
-/// the one above; but half of a target is lent to what is worth far more than what its owner would give up.
+/// the one above; but three quarters of a target are lent to what is worth far more than what its owner would give up.
 [[nodiscard]] bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept;
 
 }  // namespace tandem::policy

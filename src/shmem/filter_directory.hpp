@@ -154,6 +154,9 @@ class FilterDirectory {
     alignas(64) std::atomic<std::uint64_t> pinned;  ///< A
     std::atomic<std::uint64_t> hits;                ///< A
     std::atomic<std::uint64_t> misses;              ///< A
+    std::atomic<std::uint32_t> asked_at;  ///< A: when a set was asked for last; the next two are as of then
+    std::atomic<float> asked;             ///< A: policy::UseCount
+    std::atomic<float> asked_recently;    ///< A: with policy::kRecentHalfLifeSeconds
   };
 
   /// For this much memory.
@@ -188,6 +191,7 @@ class FilterDirectory {
     }
     host_.Unlock();
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
+    CountAsked(host_.Now());
     if (set != nullptr) shared_->pinned.fetch_add(1, std::memory_order_relaxed);
     return set;
   }
@@ -226,14 +230,18 @@ class FilterDirectory {
     FreeAll(&doomed);
   }
 
-  /// Of what GiveUp() would take; 0 if there is nothing.
+  /// Of what GiveUp() would take, to another cache: by what is asked for now; 0 if there is nothing.
   [[nodiscard]] double LeastUtility() const noexcept {
     host_.LockShared();
     std::uint64_t at = shared_->hand;
-    const CachedSet* victim = LeastUseful(&at, host_.Now());
-    const double utility = victim == nullptr ? 0 : UtilityOfSet(*victim, host_.Now());
+    const std::uint32_t now = host_.Now();
+    const CachedSet* victim = LeastUseful(&at, now);
+    const double utility = victim == nullptr ? 0 : UtilityOfSet(*victim, now);
     host_.Unlock();
-    return utility;
+    // Among sets it would change nothing.
+    const bool is_by_age = host_.Mode() == policy::BudgetMode::kLru;
+    return is_by_age ? utility
+                     : utility * static_cast<double>(policy::PartLeft(Asked(), AskedRecently(), now));
   }
 
   /// Takes sets away for another use of their memory: the one that is worth least, and those beside it. Returns their bytes.
@@ -437,6 +445,24 @@ class FilterDirectory {
 
   [[nodiscard]] static policy::UseCount CountOf(const CachedSet& set) noexcept {
     return {set.uses.load(std::memory_order_relaxed), set.used_at.load(std::memory_order_relaxed)};
+  }
+
+  [[nodiscard]] policy::UseCount Asked() const noexcept {
+    return {shared_->asked.load(std::memory_order_relaxed),
+            shared_->asked_at.load(std::memory_order_relaxed)};
+  }
+  [[nodiscard]] policy::UseCount AskedRecently() const noexcept {
+    return {shared_->asked_recently.load(std::memory_order_relaxed),
+            shared_->asked_at.load(std::memory_order_relaxed)};
+  }
+
+  /// Two at once count as one, or for a moment as too many: it is what decides who gives way, no more.
+  void CountAsked(std::uint32_t now) const noexcept {
+    const policy::UseCount count = policy::WithUses(Asked(), 1, now);
+    const policy::UseCount recent = policy::WithUses(AskedRecently(), 1, now, policy::kRecentHalfLifeSeconds);
+    shared_->asked.store(count.uses, std::memory_order_relaxed);
+    shared_->asked_recently.store(recent.uses, std::memory_order_relaxed);
+    shared_->asked_at.store(count.at, std::memory_order_relaxed);
   }
 
   /// Two at once count as one.

@@ -140,10 +140,11 @@ sub filters_take_from_graphs {
     publish_sets("f$round.", 10);
     $searcher->query_safe(search_sql($tables[$_], 31 * $round)) for 0 .. $#tables;
   }
-  # Up to half of it graphs keep that are worth far more: nobody knows what these sets have cost.
-  cmp_ok(coordination('filter_bytes'), '>=', 24, 'sets have got half of their share at least');
+  # Up to three quarters of their share graphs keep, which are worth far more: nobody knows what these sets have cost. Room for the next
+  # one may just have been made.
+  cmp_ok(coordination('filter_bytes'), '>=', 10, 'sets have got a quarter of their share at least');
   cmp_ok(coordination('filter_bytes'), '<=', 62, 'and not much more');
-  cmp_ok(count_sets('f8.', 10), '>=', 8, 'the last ones are there');
+  cmp_ok(count_sets('f8.', 10), '>=', 3, 'as many of the last ones as have room are there');
   check_budget('filters beside graphs');
   check_graph($node, $_, "${_}_index", 'with less memory') for @tables;
   is($session->query_safe('MOVE FORWARD 100000 IN c; FETCH 2 FROM c'), "300006\n300009", 'the cursor goes on in its set');

@@ -64,10 +64,12 @@ TEST(ChunkLayout, EveryElementHasAPlaceOfItsOwnInOneChunk) {
 TEST(ChunkLayout, WhatEverySearchNeedsComesFirst) {
   const ChunkLayout layout = LayOutChunks(HeaderOf(16, 1'000'000, 62'500, false), 128);
   EXPECT_EQ(layout.upper_nodes.first_chunk, 0U);
-  EXPECT_LT(layout.upper_links.first_chunk, layout.records.first_chunk);
-  EXPECT_LT(layout.records.first_chunk, layout.rows.first_chunk);
+  EXPECT_LT(layout.upper_links.first_chunk, layout.rows.first_chunk);
+  EXPECT_LT(layout.rows.first_chunk, layout.records.first_chunk);
   // 256 records of 256 bytes.
-  EXPECT_EQ(layout.rows.first_chunk - layout.records.first_chunk, 1'000'000U / 256 + 1);
+  EXPECT_EQ(layout.chunks - layout.records.first_chunk, 1'000'000U / 256 + 1);
+  const ChunkLayout shared = LayOutChunks(HeaderOf(16, 1'000'000, 62'500, true), 128);
+  EXPECT_LT(shared.row_starts.first_chunk, shared.records.first_chunk);
 }
 
 TEST(ChunkLayout, AnEmptySegmentHasNoChunks) {

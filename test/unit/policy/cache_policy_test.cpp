@@ -222,6 +222,21 @@ TEST(CacheUtility, ByAgeAloneOnlyTheLastUseCounts) {
   EXPECT_FALSE(TakesFromOther(kLru, {95, 60, 5, 1}, {5, 40, 5, 0.5})) << "but floors";
 }
 
+TEST(PartLeft, IsLittleSoonAfterALoadHasGone) {
+  UseCount count;
+  UseCount recent;
+  EXPECT_EQ(PartLeft(count, recent, 0), 0.0F);
+  for (std::uint32_t second = 0; second < 300; second++) {
+    count = WithUses(count, 10, second);
+    recent = WithUses(recent, 10, second, kRecentHalfLifeSeconds);
+  }
+  EXPECT_GT(PartLeft(count, recent, 299), 0.6F);
+  EXPECT_LE(PartLeft(count, recent, 299), 1.0F);
+  EXPECT_LT(PartLeft(count, recent, 304), 0.05F);
+  // A load that begins is not taken for one that was always there, but all of it is there.
+  EXPECT_EQ(PartLeft({5, 10}, {5, 10}, 10), 1.0F);
+}
+
 // ---- Two caches ----
 
 constexpr auto kCoordinated = BudgetMode::kCoordinated;
@@ -234,7 +249,8 @@ TEST(CacheSides, WhoIsBelowItsTargetTakesFromWhoIsAbove) {
   EXPECT_FALSE(TakesFromOther(kCoordinated, rich, {10, 60, 10, 0}));
   poor.frames = 50;
   rich.frames = 50;
-  EXPECT_FALSE(TakesFromOther(kCoordinated, poor, rich)) << "half is lent to what is worth far more";
+  EXPECT_FALSE(TakesFromOther(kCoordinated, poor, rich))
+      << "three quarters are lent to what is worth far more";
   EXPECT_TRUE(TakesFromOther(kIndependent, poor, rich)) << "after a change of the mode";
   EXPECT_FALSE(TakesFromOther(kIndependent, {50, 60, 5, 1000}, {40, 40, 5, 0}));
   EXPECT_FALSE(TakesFromOther(kIndependent, {60, 60, 5, 1000}, {41, 40, 5, 0}));
@@ -247,8 +263,10 @@ TEST(CacheSides, AtTheirTargetsWorthDecidesWithinBounds) {
   EXPECT_FALSE(TakesFromOther(kCoordinated, cheap, dear));
   cheap.least_utility = 60;
   EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not for a little";
-  cheap = {20, 40, 5, 0};
-  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not more than half";
+  cheap = {11, 40, 5, 0};
+  EXPECT_TRUE(TakesFromOther(kCoordinated, dear, cheap));
+  cheap = {10, 40, 5, 0};
+  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "a quarter stays";
 }
 
 TEST(CacheSides, TheFloorStays) {

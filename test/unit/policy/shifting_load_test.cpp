@@ -90,7 +90,10 @@ class Model {
   }
   [[nodiscard]] CacheShare FilterShare() {
     const auto target = kFrames - static_cast<std::uint64_t>(share_ * kFrames);
-    return {sets_.size() * kFramesOfSet, target, kFrames / 20, sets_.empty() ? 0 : WorthOfSet(*Worst())};
+    double worth = sets_.empty() ? 0 : WorthOfSet(*Worst());
+    if (mode_ == BudgetMode::kCoordinated)
+      worth *= static_cast<double>(PartLeft(asked_, recently_asked_, Now()));
+    return {sets_.size() * kFramesOfSet, target, kFrames / 20, worth};
   }
 
   /// Of the next few at the hand.
@@ -129,6 +132,8 @@ class Model {
   }
 
   double Ask(std::uint32_t id) {
+    asked_ = WithUses(asked_, 1, Now());
+    recently_asked_ = WithUses(recently_asked_, 1, Now(), kRecentHalfLifeSeconds);
     const auto found = places_.find(id);
     if (found != places_.end()) {
       found->second->count = WithUses(found->second->count, 1, Now());
@@ -174,6 +179,8 @@ class Model {
   std::uint64_t graph_frames_ = 0;
   UseCount graph_uses_;
   UseCount recent_uses_;
+  UseCount asked_;
+  UseCount recently_asked_;
   std::list<Set> sets_;
   std::unordered_map<std::uint32_t, std::list<Set>::iterator> places_;
 };
