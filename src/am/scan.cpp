@@ -146,6 +146,10 @@ void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted) {
   SetSearchFilter(state->search, filter, wanted);
 }
 
+void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted) {
+  SetSearchWanted(static_cast<ScanState*>(scan->opaque)->search, wanted);
+}
+
 SearchReport FinishScan(IndexScanDesc scan) {
   return FinishSearch(static_cast<ScanState*>(scan->opaque)->search);
 }

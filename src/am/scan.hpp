@@ -40,6 +40,9 @@ struct FilteredSearchCost {
 /// wanted: rows of the filter that will probably be asked for, 0 if nobody knows; a hint.
 void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted);
 
+/// From the next rescan on: what is wanted of the rows of a scan without a filter, of which conditions are asked later.
+void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted);
+
 /// Ends the scan's search, if one is running: no more rows come before the next rescan. Returns what all of its searches did. The
 /// scan must be one of ours.
 [[nodiscard]] SearchReport FinishScan(IndexScanDesc scan);

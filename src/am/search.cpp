@@ -85,6 +85,7 @@ Search* BeginSearch(Relation index) {
       AllocSetContextCreate(CurrentMemoryContext, "tandem filter map", ALLOCSET_SMALL_SIZES);
   search->flat = storage::BeginFlatScan(index);
   search->mode = SearchMode::kDone;
+  search->found_and_wanted = policy::Wanted{};
   return search;
 }
 
@@ -95,6 +96,10 @@ void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted) {
   search->wanted = wanted;
   search->map = nullptr;
   MemoryContextReset(search->map_context);
+}
+
+void SetSearchWanted(Search* search, const policy::Wanted& wanted) {
+  search->found_and_wanted = wanted;
 }
 
 void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign) {
@@ -152,7 +157,7 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.re_ranks_all = IsSketched(search);
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
   situation.in_memory = shmem::FramesExist();
-  situation.ef_search = EffectiveEf(search.index, manifest);
+  situation.ef_search = policy::PoolFor(EffectiveEf(search.index, manifest), search.found_and_wanted);
   return situation;
 }
 

@@ -3,6 +3,7 @@
 
 #include "am/filter.hpp"
 #include "am/options.hpp"
+#include "policy/search_policy.hpp"
 #include "storage/flat_relation.hpp"
 
 extern "C" {
@@ -21,6 +22,9 @@ struct Search;
 /// is until the search ends or this is called again: starts in between use what was made of it.
 /// wanted: see SetScanFilter().
 void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
+
+/// From the next start on, until a filter is set: what is wanted of rows that conditions are asked of which the search does not know.
+void SetSearchWanted(Search* search, const policy::Wanted& wanted);
 
 /// From the next start on, distances are this operator's. What it knows must outlive the search, or the next call.
 void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign);

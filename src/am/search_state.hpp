@@ -119,13 +119,14 @@ struct Search {
   MemoryContext context;
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
-  const Filter* filter;          ///< nullptr: none
-  uint64 wanted;                 ///< rows of it that will probably be asked for; 0: nobody knows
-  MemoryContext filter_context;  ///< reset by every filtered start
-  MemoryContext map_context;     ///< of `map`
-  FilterMap* map;                ///< made of `filter`
-  FilteredRows* filtered;        ///< nullptr: no filter, or not started
-  Snapshot snapshot;             ///< of a filtered search
+  const Filter* filter;             ///< nullptr: none
+  uint64 wanted;                    ///< rows of it that will probably be asked for; 0: nobody knows
+  policy::Wanted found_and_wanted;  ///< without a filter
+  MemoryContext filter_context;     ///< reset by every filtered start
+  MemoryContext map_context;        ///< of `map`
+  FilterMap* map;                   ///< made of `filter`
+  FilteredRows* filtered;           ///< nullptr: no filter, or not started
+  Snapshot snapshot;                ///< of a filtered search
   SearchMode mode;
   bool has_query;       ///< rows come in an order
   bool row_is_certain;  ///< the row returned last: see RowIsCertain()

@@ -146,6 +146,8 @@ void BeginIndexScan(ScanNode* node) {
   const EState* estate = node->custom.ss.ps.state;
   node->scan = pg::BeginOrderedIndexScan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot,
                                          &node->counts);
+  if (FilterPlanOf(node) == nullptr)
+    am::SetScanWanted(node->scan, {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.wanted)});
 }
 
 /// Computes the distance of the row in the slot. Nothing that a user wrote is evaluated for it: conditions of row security may not

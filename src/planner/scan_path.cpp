@@ -18,6 +18,7 @@
 #include "planner/scan_node.hpp"
 #include "planner/scan_plan.hpp"
 #include "planner/set_scan.hpp"
+#include "policy/search_policy.hpp"
 #include "shmem/filter_cache.hpp"
 
 extern "C" {
@@ -59,6 +60,9 @@ bool IsOrderedByDistance(const Path* path) {
   // A condition can be served by none of our operators; one that holds for the whole index asks nothing of the scan.
   return index_path->indexclauses == NIL;
 }
+
+// Conditions that leave out less are not worth a word.
+constexpr double kClearlyLess = 1.05;
 
 /// The cheapest way of a tandem index to the order that the query wants; nullptr if there is none.
 const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) {
@@ -123,9 +127,10 @@ IndexPath* UnorderedPath(RelOptInfo* relation, IndexOptInfo* index) {
   return path;
 }
 
-/// filter: nullptr if none. wanted: rows of it that the query will probably ask for, 0 if nobody knows.
+/// filter: nullptr if none. wanted: of the rows that it admits, or else of all, those that the query will probably ask for, 0 if nobody
+/// knows. found_per_row: policy::Wanted.
 void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
-                 BitmapHeapPath* filter, double wanted) {
+                 BitmapHeapPath* filter, double wanted, double found_per_row) {
   auto* path = makeNode(CustomPath);
   path->path = index_path->path;
   path->path.type = T_CustomPath;
@@ -139,17 +144,11 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   if (filter != nullptr) pg::EnablePath(&path->path);
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
   path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
-  path->custom_private = list_make2(const_cast<IndexPath*>(index_path),
-                                    makeInteger(static_cast<int>(Min(wanted, PG_INT32_MAX))));
+  path->custom_private =
+      list_make3(const_cast<IndexPath*>(index_path), makeInteger(static_cast<int>(Min(wanted, PG_INT32_MAX))),
+                 makeInteger(static_cast<int>(100 * found_per_row)));
   path->methods = &kScanPathMethods;
   add_path(relation, &path->path);
-}
-
-/// share: of the scan, that is run.
-void AddPlainScan(RelOptInfo* relation, const IndexPath* index_path, Selectivity share) {
-  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
-  AddScanPath(relation, index_path, index_path->path.startup_cost,
-              run_cost - SavedByNode(index_path, run_cost), nullptr, 0.0);
 }
 
 /// Rows in order of distance until as many fulfil the conditions as are asked for. Nobody knows how many that are of one table of several.
@@ -177,7 +176,7 @@ bool AddFilteredScan(const PlannerInfo* root, RelOptInfo* relation, const IndexP
       am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up, wanted);
   const Cost run_cost = (search.run + filter.heap) * share;
   AddScanPath(relation, index_path, filter.bitmap + search.startup,
-              run_cost - SavedByNode(index_path, run_cost), bitmap, wanted);
+              run_cost - SavedByNode(index_path, run_cost), bitmap, wanted, 1.0);
   return RowsUntilEnough(root, relation) > search.first_rows;
 }
 
@@ -203,9 +202,25 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
     if (path == nullptr) continue;
     constexpr double kShare = 0.9;  // of the server's scan: of two that read the same, this one
     const Cost startup = bitmap->path.startup_cost * kShare;
-    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0);
+    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0, 1.0);
     return;
   }
+}
+
+/// share: of the scan, that is run. With conditions, other than on the distance, the pool is made larger by as much as they leave out, for
+/// those who ask for a known number of rows: the server's own scan would find less, and is not to be cheaper for it.
+void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                  Selectivity share) {
+  const bool is_limited = bms_membership(root->all_baserels) == BMS_SINGLETON && root->limit_tuples > 0;
+  const double within = Max(relation->tuples, relation->rows) * share;
+  const double found_per_row =
+      is_limited ? Min(Max(within / Max(relation->rows, 1.0), 1.0), policy::kMostWidened) : 1.0;
+  const double wanted = is_limited ? std::ceil(found_per_row * root->limit_tuples) : 0.0;
+  const Cost startup = index_path->path.startup_cost * found_per_row;
+  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
+  if (found_per_row > kClearlyLess) RemoveOrderedScans(relation);
+  AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr, wanted,
+              found_per_row);
 }
 
 bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -227,7 +242,7 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   if (is_needed)
     RemoveOrderedScans(relation);
   else
-    AddPlainScan(relation, path, share);
+    AddPlainScan(root, relation, path, share);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
@@ -245,7 +260,8 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   const auto column = static_cast<AttrNumber>(linitial_int(index_path->indexorderbycols) + 1);
   auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));
   const int wanted = intVal(lsecond(path->custom_private));
-  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, distance}, node);
+  const int found_per_row = intVal(lthird(path->custom_private));
+  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, found_per_row, distance}, node);
   return &node->scan.plan;
 }
 

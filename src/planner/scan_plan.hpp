@@ -26,7 +26,8 @@ extern const CustomScanMethods kScanPlanMethods;
 struct ScanPlan {
   Oid index;
   AttrNumber column;  ///< of the index, from 1
-  int wanted;         ///< see am::SetScanFilter()
+  int wanted;  ///< with a filter, rows of it that will probably be asked for; else policy::Wanted::rows; 0: nobody knows
+  int found_per_row;  ///< policy::Wanted, in hundredths
   OpExpr* distance;
 };
 
@@ -37,14 +38,15 @@ struct ScanPlan {
 
 inline void StoreScanPlan(const ScanPlan& plan, CustomScan* node) {
   node->custom_exprs = list_make1(plan.distance);
-  node->custom_private = list_make2(list_make1_oid(plan.index), list_make2_int(plan.column, plan.wanted));
+  node->custom_private =
+      list_make2(list_make1_oid(plan.index), list_make3_int(plan.column, plan.wanted, plan.found_per_row));
 }
 
 [[nodiscard]] inline ScanPlan ScanPlanOf(const CustomScan* node) {
   const auto* index = static_cast<const List*>(linitial(node->custom_private));
   const auto* numbers = static_cast<const List*>(lsecond(node->custom_private));
   return {linitial_oid(index), static_cast<AttrNumber>(linitial_int(numbers)), lsecond_int(numbers),
-          linitial_node(OpExpr, node->custom_exprs)};
+          lthird_int(numbers), linitial_node(OpExpr, node->custom_exprs)};
 }
 
 }  // namespace tandem::planner

@@ -35,7 +35,6 @@ constexpr double kSparseShare = 0.05;
 constexpr double kTwoListsShare = 0.075;
 constexpr double kDenseShare = 0.25;
 constexpr double kTwoListsPool = 0.6;
-constexpr std::uint64_t kPoolPerWanted = 2;
 // To look at everything is worth so much: the answer has all there is, in order, and the search need not go on.
 constexpr double kWorthOfAll = 1.5;
 constexpr double kBatchesWorthAll = 8.0;

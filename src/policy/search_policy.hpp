@@ -24,6 +24,19 @@ struct SearchSituation {
 [[nodiscard]] std::uint32_t WidenedEf(std::uint32_t ef_search, std::uint64_t nodes, std::uint64_t rows,
                                       std::uint64_t dead) noexcept;
 
+/// A pool finds so many rows about as well as it ever does: the default's ten.
+constexpr std::uint32_t kPoolPerWanted = 4;
+/// What rows are asked for where some of those found are not wanted: a condition is asked of each, later.
+struct Wanted {
+  double found_per_row =
+      1;            ///< rows in order of distance for one that fulfils the conditions; 1: there are none
+  double rows = 0;  ///< of those in order of distance that are needed; 0: nobody knows
+};
+/// The pool that finds as much of what is wanted as `ef_search` does without conditions; at most kMostWidened times as large: then
+/// searches go on.
+[[nodiscard]] std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept;
+constexpr double kMostWidened = 4;
+
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
 /// look near (src/vec/README.md, "Sketches").
 constexpr std::uint32_t kSketchPool = 64;

@@ -31,6 +31,16 @@ std::uint64_t Crossover(SearchSituation situation) {
   return graph;
 }
 
+TEST(PoolFor, FindsAsMuchOfWhatIsWantedAsWithoutConditions) {
+  EXPECT_EQ(PoolFor(40, {}), 40U);
+  EXPECT_EQ(PoolFor(40, {2.0, 20}), 80U);
+  EXPECT_EQ(PoolFor(40, {3.0, 3}), 40U) << "one row: the pool is large enough";
+  EXPECT_EQ(PoolFor(40, {3.0, 15}), 60U) << "five rows: in between";
+  EXPECT_EQ(PoolFor(10, {2.0, 20}), 20U) << "who asks for a small pool has one";
+  EXPECT_EQ(PoolFor(40, {100.0, 1'000}), 160U) << "and then searches go on";
+  EXPECT_EQ(PoolFor(40, {2.0, 0}), 40U) << "nobody knows";
+}
+
 TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
   EXPECT_NEAR(CostOfExactScan(Make(1'000, 128)), 1'000.0, 1e-6);
   EXPECT_GT(CostOfExactScan(Make(1'000, 768)), 4'000.0);
