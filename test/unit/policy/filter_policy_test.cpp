@@ -70,11 +70,11 @@ TEST(FilterPolicy, WidensPools) {
 
 TEST(FilterPolicy, NarrowsPoolsOfWhoWantsLittle) {
   FilterSituation situation = Make(1'000'000, 0.1);
-  for (const auto& [wanted, ef] : {std::pair{0U, 40U}, {10U, 24U}, {12U, 24U}, {13U, 40U}, {1'000U, 40U}}) {
+  for (const auto& [wanted, ef] : {std::pair{0U, 40U}, {5U, 24U}, {6U, 24U}, {7U, 40U}, {1'000U, 40U}}) {
     situation.wanted = wanted;
     EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), ef) << wanted;
   }
-  situation.wanted = 10;
+  situation.wanted = 5;
   situation.admitted = 300'000;
   EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 40U);
   situation.admitted = 10'000;
