@@ -11,6 +11,7 @@ namespace tandem::vec {
 namespace {
 
 constexpr double kLargestCode = 255.0;
+constexpr double kCodeOfZero = 127.0;
 // Smaller steps would only resolve values whose squares underflow in float32; and 2 / step stays finite.
 constexpr double kSmallestStep = 0x1p-100;
 // Shares of a dimension's sample that candidates leave out at either end. 0 comes first: of equal errors it wins.
@@ -62,6 +63,37 @@ void ScalarQuantizerTrainer::Add(const float* vector) {
 float ScalarQuantizerTrainer::Train(float* offset) const {
   std::fill_n(offset, dimensions_, 0.0F);
   if (samples_.empty()) return 1.0F;
+  double least_error = 0.0;
+  const float step = TrainByShares(offset, &least_error);
+  if (!IsMostlyZero()) return step;
+  // As in sketches: a sample has few elements of a dimension to tell its range by. What lies beyond is clipped, and under cosine a
+  // vector that lost length by that would be near to every query.
+  const float step_around_zero = StepAroundZero();
+  const std::vector<float> around_zero(dimensions_,
+                                       ToFiniteFloat(-kCodeOfZero * static_cast<double>(step_around_zero)));
+  if (!(SquaredError(step_around_zero, around_zero.data()) < least_error)) return step;
+  std::copy(around_zero.begin(), around_zero.end(), offset);
+  return step_around_zero;
+}
+
+bool ScalarQuantizerTrainer::IsMostlyZero() const {
+  const auto zeros = std::count(samples_.begin(), samples_.end(), 0.0F);
+  return static_cast<std::size_t>(zeros) > samples_.size() / 2;
+}
+
+/// So that one range for all dimensions, with zero in its middle and exact, holds the sample and half as much again, or all that a
+/// normalised vector can have.
+float ScalarQuantizerTrainer::StepAroundZero() const {
+  constexpr double kRoom = 1.5;
+  double largest = 0.0;
+  for (const float x : samples_) largest = std::max(largest, std::fabs(static_cast<double>(x)));
+  largest *= kRoom;
+  if (metric_ == Metric::kCosine) largest = std::min(largest, 1.0);
+  return ToFiniteFloat(std::max(largest / kCodeOfZero, kSmallestStep));
+}
+
+/// The best of the candidates that leave out shares of the sample; `error_found` is its SquaredError().
+float ScalarQuantizerTrainer::TrainByShares(float* offset, double* error_found) const {
   const std::vector<float> bounds = Bounds();
   std::vector<float> candidate(dimensions_);
   double least_error = std::numeric_limits<double>::infinity();
@@ -86,6 +118,7 @@ float ScalarQuantizerTrainer::Train(float* offset) const {
     best_step = step;
     std::copy(candidate.begin(), candidate.end(), offset);
   }
+  *error_found = least_error;
   return best_step;
 }
 

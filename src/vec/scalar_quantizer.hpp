@@ -49,6 +49,9 @@ class ScalarQuantizerTrainer {
   }
 
  private:
+  [[nodiscard]] float TrainByShares(float* offset, double* error_found) const;
+  [[nodiscard]] bool IsMostlyZero() const;
+  [[nodiscard]] float StepAroundZero() const;
   [[nodiscard]] std::vector<float> Bounds() const;
   [[nodiscard]] double SquaredError(float step, const float* offset) const;
 

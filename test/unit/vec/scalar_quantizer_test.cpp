@@ -142,6 +142,30 @@ TEST(ScalarQuantizerTrainer, TakesTheCandidateWithTheLeastError) {
   }
 }
 
+/// As in sketches of texts, where few vectors of a sample have an element other than zero in a dimension.
+TEST(ScalarQuantizerTrainer, KeepsLengthsWhereMostElementsAreZero) {
+  constexpr std::uint32_t kDimensions = 512;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  Vectors vectors{kDimensions, std::vector<float>(std::size_t{kDimensions} * 1'000)};
+  for (std::size_t i = 0; i < vectors.size(); ++i)
+    for (int element = 0; element < 15; ++element) vectors[i][random() % kDimensions] = normal(random);
+  Trained trained(Metric::kCosine, vectors);
+  for (int i = 0; i < 300; ++i) {
+    std::vector<float> rare(kDimensions);
+    const std::size_t first = random() % (kDimensions - 1);
+    rare[first] = i % 2 == 0 ? 1.0F : -1.0F;
+    rare[first + 1] = i % 3 == 0 ? 1.0F : -1.0F;
+    EncodeVector(trained.quantizer, rare.data(), trained.Code(0));
+    double length = 0.0;
+    for (std::uint32_t d = 0; d < kDimensions; ++d) {
+      const double decoded = trained.Decode(trained.Code(0), d);
+      length += decoded * decoded;
+    }
+    EXPECT_NEAR(std::sqrt(length), 1.0, 0.02);
+  }
+}
+
 TEST(ScalarQuantizerTrainer, SurvivesEveryExtreme) {
   const std::vector<std::vector<float>> samples[] = {
       {},
