@@ -11,10 +11,12 @@
 extern "C" {
 #include "access/genam.h"
 #include "access/relscan.h"
+#include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "commands/explain.h"
 #include "catalog/pg_database.h"
 #include "commands/vacuum.h"
+#include "executor/executor.h"
 #include "funcapi.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
@@ -414,6 +416,15 @@ void VisitBitmap(TIDBitmap* bitmap, const Visit& visit) {
   while (const TBMIterateResult* page = tbm_iterate(iterator))
     visit(page->blockno, page->ntuples < 0 ? nullptr : page->offsets, page->ntuples);
   tbm_end_iterate(iterator);
+#endif
+}
+
+/// Gives a node that scans `table` the slot that the table's rows come in.
+inline void InitTableSlot(EState* estate, ScanState* state, Relation table) {
+#if PG_VERSION_NUM >= 190000
+  ExecInitScanTupleSlot(estate, state, RelationGetDescr(table), table_slot_callbacks(table), 0);
+#else
+  ExecInitScanTupleSlot(estate, state, RelationGetDescr(table), table_slot_callbacks(table));
 #endif
 }
 

@@ -239,7 +239,7 @@ AttrNumber ColumnOf(const OpExpr* distance) {
 void PrepareRows(ScanNode* node, EState* estate) {
   ScanState* state = &node->custom.ss;
   const Relation table = state->ss_currentRelation;
-  ExecInitScanTupleSlot(estate, state, RelationGetDescr(table), table_slot_callbacks(table));
+  pg::InitTableSlot(estate, state, table);
   ExecAssignScanProjectionInfo(state);
   const Plan* plan = state->ps.plan;
   if (node->column == 0) {
