@@ -13,7 +13,10 @@
 # user's cache folder. It may be removed at any time that nothing runs in it.
 
 # The release that has the version. Debian packages one version of PostgreSQL to a release; none that is alive has 16.
-declare -A tandem__releases=([17]=trixie [18]=forky)
+declare -A tandem__releases=([17]=trixie [18]=forky [19]=sid)
+
+# What is to be added to a release that does not have the version yet; it is not one by itself, and has no pgvector for it.
+declare -A tandem__previews=([19]=experimental)
 
 # All that building and testing needs; @ stands for the version. What the server's development package depends on would pull in
 # LLVM and clang, twice the size of everything else and only for bitcode, so that one is unpacked without (tandem__root_make).
@@ -32,7 +35,7 @@ tandem_root() {
     return 1
   fi
   folder=${TANDEM_ROOTS:-${XDG_CACHE_HOME:-${HOME:-$TANDEM_WORK}/.cache}/tandem/roots}
-  key=$(printf '%s\n' "$release" "$version" "$tandem__root_packages" "$(declare -f tandem__root_make)" | sha256sum | cut -c1-12)
+  key=$(printf '%s\n' "$release" "$version" "$(tandem__packages_of "$version")" "$(declare -f tandem__root_make)" | sha256sum | cut -c1-12)
   TANDEM_PG_ROOT=$folder/$release-$key
   mkdir -p "$folder"
   # One at a time makes a root; the others wait and find it.
@@ -51,10 +54,19 @@ tandem_root() {
   ) 9>"$folder/lock"
 }
 
+# tandem__packages_of VERSION
+tandem__packages_of() {
+  local packages=${tandem__root_packages//@/$1} preview=${tandem__previews[$1]-}
+  if [[ -n $preview ]]; then
+    packages="${packages/postgresql-$1-pgvector libpq-dev/} libpq5/$preview libpq-dev/$preview"
+  fi
+  tr -s ' \n' ',' <<<"$packages" | sed 's/,$//'
+}
+
 # tandem__root_make VERSION RELEASE FOLDER
 # shellcheck disable=SC2016  # apt and mmdebstrap's hooks expand what stands in single quotes
 tandem__root_make() {
-  local version=$1 release=$2 folder=$3 mirror packages
+  local version=$1 release=$2 folder=$3 preview=${tandem__previews[$1]-} mirror sources
   # In a shell of its own: what it says when it cannot install ends that one only.
   command -v mmdebstrap >/dev/null || (tandem__apt_install mmdebstrap) || return
   # Whatever mirror this machine uses.
@@ -63,16 +75,17 @@ tandem__root_make() {
     echo "apt knows no mirror"
     return 1
   }
-  packages=${tandem__root_packages//@/$version}
+  sources=("$mirror")
+  if [[ -n $preview ]]; then sources=("deb $mirror $release main" "deb $mirror $preview main"); fi
   # Check-Valid-Until: the mirror's copy of a release that is not stable yet may be some weeks old.
-  mmdebstrap --variant=minbase --include="$(tr -s ' \n' ',' <<<"${packages}" | sed 's/,$//')" \
+  mmdebstrap --variant=minbase --include="$(tandem__packages_of "$version")" \
     --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "2"' --aptopt='Acquire::http::Timeout "20"' \
     --dpkgopt='force-unsafe-io' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --essential-hook='mkdir -p "$1/etc/postgresql-common/createcluster.d"' \
     --essential-hook='echo "create_main_cluster = off" >"$1/etc/postgresql-common/createcluster.d/none.conf"' \
     --customize-hook='cd "$1/tmp" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get download postgresql-server-dev-'"$version" \
     --customize-hook='dpkg -x "$1"/tmp/postgresql-server-dev-*.deb "$1" && rm "$1"/tmp/postgresql-server-dev-*.deb' \
-    "$release" "$folder" "$mirror" || return
+    "$release" "$folder" "${sources[@]}" || return
   [[ -e $folder/usr/lib/postgresql/$version/lib/pgxs/src/makefiles/pgxs.mk ]]
 }
 
