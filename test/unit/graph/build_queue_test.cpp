@@ -187,7 +187,6 @@ TEST(BuildQueue, FailuresOfThreadsEndTheBuildAndAreTold) {
   EXPECT_STREQ(status.message(), "could not build a graph: what hnswlib says");
 }
 
-// Broken once by not clearing a batch's task when it is used again.
 TEST(BuildQueue, TasksRunAloneInTheirPlace) {
   struct Tasks : Work {
     std::atomic<std::uint32_t> inserted{0};

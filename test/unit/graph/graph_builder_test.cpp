@@ -252,7 +252,6 @@ MemorySegment BuildByTurns(unsigned threads, bool polls) {
   return MemorySegment(second);
 }
 
-// Broken once by not waiting in KeepBaseRow(): rows of the base are missing.
 TEST(GraphBuilder, ThreadsTrainAndSortWithTheSameResult) {
   const MemorySegment alone = BuildByTurns(0, false);
   for (const unsigned threads : {1U, 3U}) {
