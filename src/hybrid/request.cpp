@@ -216,7 +216,9 @@ void CheckFilter(const char* filter) {
   if (select->targetList == NIL) ReportNoCondition("It is empty.");
   if (list_length(select->targetList) > 1) ReportNoCondition("There is more than one expression.");
   auto* target = linitial_node(ResTarget, select->targetList);
-  if (target->name != nullptr) ReportNoCondition("The expression has a name.");
+  // Also what was to be the next operator: `a = 1 AND` ends in a name.
+  if (target->name != nullptr)
+    ReportNoCondition(psprintf("The expression is followed by \"%s\".", target->name));
   if (HasParameter(target->val, nullptr))
     ReportNoCondition("It refers to a parameter, but has none of its own.");
 }

@@ -481,7 +481,10 @@ Target FindTarget(const Request& request) {
   Target target = {};
   target.relation = request.relation;
   target.text_config = request.text_config;
-  const Relation relation = relation_open(request.relation, AccessShareLock);
+  const Relation relation = try_relation_open(request.relation, AccessShareLock);
+  if (relation == nullptr)
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                    errmsg("argument \"rel\": there is no relation with OID %u", request.relation)));
   CheckKind(relation);
   const char* name = RelationGetRelationName(relation);
   target.from = psprintf("%s AS %s",

@@ -9,12 +9,15 @@ extern "C" {
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "nodes/nodeFuncs.h"
 #include "tsearch/ts_utils.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -276,6 +279,30 @@ double CountDocuments(const Target& target, const QueryTerm& term) {
 
 // --- remembering ----------------------------------------------------------------------------------------------
 
+/// True if a function may go by a setting, which another tenant of the same user may change between two searches.
+bool GoesBySettings(Oid function, void* /*state*/) {
+  return func_volatile(function) != PROVOLATILE_IMMUTABLE && function != F_NOW;
+}
+
+bool DependsOnSettings(Node* node, void* state) {
+  if (node == nullptr) return false;
+  if (check_functions_in_node(node, GoesBySettings, state)) return true;
+  if (IsA(node, Query)) return pg::WalkQuery(castNode(Query, node), DependsOnSettings, state);
+  return pg::WalkExpression(node, DependsOnSettings, state);
+}
+
+/// False if which rows the user sees may change with a setting: then what is known of some is nobody else's.
+bool SeesTheSame(const Target& target) {
+  const bool has_own_rows = HasBlocks(get_rel_relkind(target.relation)) && !HidesRows(target.relation);
+  if (has_own_rows) return true;
+  SPIPlanPtr plan = SPI_prepare(psprintf("SELECT FROM %s", target.from), 0, nullptr);
+  if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+  const auto* source = static_cast<const CachedPlanSource*>(linitial(SPI_plan_get_plan_sources(plan)));
+  const bool is_same = !DependsOnSettings(reinterpret_cast<Node*>(source->query_list), nullptr);
+  SPI_freeplan(plan);
+  return is_same;
+}
+
 Corpus* FindCorpus(const Target& target) {
   for (Corpus* corpus : corpora) {
     if (corpus != nullptr && !IsOutdated(corpus) && corpus->made_in == GetTopTransactionIdIfAny() &&
@@ -337,11 +364,12 @@ bool Keep(Corpus* corpus) {
 TextStatistics::TextStatistics(const Target& target) : target_(target), corpus_(nullptr) {
   RegisterOnce();
   ForgetOutdated();
-  corpus_ = FindCorpus(target);
+  const bool may_keep = SeesTheSame(target);
+  if (may_keep) corpus_ = FindCorpus(target);
   if (corpus_ == nullptr) {
     corpus_ = MakeCorpus(target);
     // Of this call alone, and gone with it.
-    if (!Keep(corpus_)) return;
+    if (!may_keep || !Keep(corpus_)) return;
   }
   (void)pg::Own<Use>(CurrentMemoryContext, corpus_);
 }

@@ -381,6 +381,16 @@ constexpr bool kHasTransactionTimeout = PG_VERSION_NUM >= 170000;
 #endif
 }
 
+/// query_tree_walker() with everything that a query has, likewise.
+[[nodiscard]] inline bool WalkQuery(Query* query, bool (*walker)(Node*, void*), void* state) {
+#if PG_VERSION_NUM >= 160000
+  return query_tree_walker(query, walker, state, 0);
+#else
+  return query_tree_walker(query, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), state,
+                           0);
+#endif
+}
+
 /// Begins a scan that fills a bitmap, with `keys` scan keys.
 [[nodiscard]] inline IndexScanDesc BeginBitmapIndexScan(Relation index, Snapshot snapshot, int keys) {
 #if PG_VERSION_NUM >= 180000
