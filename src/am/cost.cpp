@@ -64,12 +64,16 @@ void MeasureRows(Relation index, policy::SearchSituation* situation) {
     situation->dimensions = static_cast<uint32>(vec::WidenedDimensions(element, given));
     situation->row_bytes = storage::RowBytesOf(element, given);
     situation->re_ranks_all = vec::IsSketched(element, given);
+    situation->has_bounds = !situation->re_ranks_all;
     return;
   }
-  const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
+  // Elements are those of all rows that there were, and of pages that this session may not know yet.
+  const uint64 rows = storage::CountRows(index, storage::kHeadStream);
+  const storage::DirectoryView& directory = storage::DirectoryWith(index, rows);
   situation->dimensions = directory.dimensions;
-  situation->row_bytes = storage::ComparedRowBytes(directory, situation->rows);
+  situation->row_bytes = storage::ComparedRowBytes(directory, rows);
   situation->re_ranks_all = vec::IsSketched(directory.element, directory.column_dimensions);
+  situation->has_bounds = !situation->re_ranks_all || vec::HoldsBound(directory.metric);
 }
 
 /// The index's sizes, with no segments where a search would not use them.
@@ -164,7 +168,7 @@ policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index,
   segment.ef_search = index.ef_search;
   segment.wanted = static_cast<uint64>(wanted);
   segment.in_memory = index.in_memory;
-  segment.has_bounds = !index.re_ranks_all;
+  segment.has_bounds = index.has_bounds;
   return segment;
 }
 

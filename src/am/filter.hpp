@@ -32,7 +32,7 @@ enum class FilterOp : unsigned char {
 struct Filter {
   FilterOp op;
   FilterTerm term;                           ///< of kTerm
-  base::Span<const Filter* const> operands;  ///< of kAnd and kOr: at least one; of kAndNot: two
+  base::Span<const Filter* const> operands;  ///< of kAnd and kOr: at least two; of kAndNot: two
 };
 
 }  // namespace tandem::am

@@ -260,6 +260,11 @@ base::OrdinalSet Combine(FilterOp op, const base::OrdinalSet& a, const base::Ord
   return base::Intersect(a, b);
 }
 
+/// The same set, in the memory of that one, which an operand's part keeps as long as this map has what is made of it.
+base::OrdinalSet Same(const base::OrdinalSet& set) {
+  return base::OrdinalSet::Borrow(set.bound(), set.size(), set.is_bitmap(), set.data());
+}
+
 /// What a tail admits may be more than the filter does: nothing can be taken away for being there.
 bool MaySubtract(const FilterMap& other, const FilterPart& part) {
   return part.segment != kNoSegment && KnowsRows(&other);
@@ -285,10 +290,8 @@ FilterPart* CombineParts(FilterMap* map, uint32 i, PartKind kind, PartOf part_of
     }
     const bool is_left_out =
         map->filter->op == FilterOp::kAndNot && !MaySubtract(*map->operands[operand], *other);
-    pg::Guard([&] {
-      part->rows =
-          is_left_out ? base::Unite(*so_far, *so_far) : Combine(map->filter->op, *so_far, other->rows);
-    });
+    pg::Guard(
+        [&] { part->rows = is_left_out ? Same(*so_far) : Combine(map->filter->op, *so_far, other->rows); });
     so_far = &part->rows;
   }
   return part;
@@ -341,7 +344,7 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
     if (so_far != nullptr) pg::Guard([&] { part->nodes = Combine(map->filter->op, *so_far, nodes); });
     so_far = so_far == nullptr ? &nodes : &part->nodes;
   }
-  if (map->filter->op == FilterOp::kAndNot) pg::Guard([&] { part->nodes = base::Unite(*so_far, *so_far); });
+  if (map->filter->op == FilterOp::kAndNot) part->nodes = Same(*so_far);
   part->has_nodes = true;
   return true;
 }

@@ -87,6 +87,14 @@ uint64 DeadVectors(const Manifest& manifest) {
   return manifest.dead_rows - Min(manifest.dead_rows, gone);
 }
 
+/// Extents of the stream that are not holes.
+uint32 CountExtents(const DirectoryView& view, Stream stream) {
+  uint32 extents = 0;
+  for (uint32 extent = 0; extent < view.streams[stream].extents; extent++)
+    if (view.FirstBlockOf(stream, extent) != InvalidBlockNumber) extents++;
+  return extents;
+}
+
 /// True if streams would have to make the file longer soon. Publications see to small indexes by themselves.
 bool WantsExtents(Relation index) {
   constexpr uint32 kWorthwhileExtents = 16;
@@ -95,9 +103,7 @@ bool WantsExtents(Relation index) {
   const uint32 reserved = CountBlankExtents(*meta);
   pfree(meta);
   const DirectoryView& view = GetIndexCache(index)->directory;
-  uint32 extents = 0;
-  for (uint32 extent = 0; extent < view.streams[kVectorStream].extents; extent++)
-    if (view.FirstBlockOf(kVectorStream, extent) != InvalidBlockNumber) extents++;
+  const uint32 extents = CountExtents(view, kVectorStream) + CountExtents(view, kElementStream);
   return extents >= kWorthwhileExtents && reserved < extents / 8;
 }
 
