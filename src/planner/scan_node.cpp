@@ -135,7 +135,7 @@ void ForgetFilter(ScanNode* node) {
 
 /// What the plan below says comes into the search as its terms, one by one, and only if they are asked.
 void SetFilter(ScanNode* node) {
-  const TextTerms text = HasOrder(node->plan) ? TextTerms::kWhole : TextTerms::kByWord;
+  const TextTerms text = node->plan.has_order ? TextTerms::kWhole : TextTerms::kByWord;
   am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), text, node->filter_context, &node->terms),
                     static_cast<uint64>(node->plan.wanted));
   node->has_filter = true;
@@ -197,7 +197,7 @@ TupleTableSlot* NextRow(ScanState* state) {
   if (node->scan == nullptr) BeginIndexScan(node);
   if (FilterPlanOf(node) != nullptr && !node->has_filter) SetFilter(node);
   if (!node->is_positioned) Position(node);
-  if (!HasOrder(node->plan)) return NextUnordered(node, slot);
+  if (!node->plan.has_order) return NextUnordered(node, slot);
   if (!index_getnext_slot(node->scan, ForwardScanDirection, slot)) return ExecClearTuple(slot);
   const bool is_null = node->scan->xs_orderbynulls[0];
   const Datum distance = node->scan->xs_orderbyvals[0];
@@ -277,7 +277,7 @@ void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
     state->custom_ps =
         list_make1(ExecInitNode(static_cast<Plan*>(linitial(plan->custom_plans)), estate, filter_flags));
   if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
-  if (!HasOrder(node->plan)) SplitConditions(node);
+  if (!node->plan.has_order) SplitConditions(node);
   node->index = index_open(node->plan.index, exec_rt_fetch(plan->scan.scanrelid, estate)->rellockmode);
   fmgr_info_cxt(node->plan.distance->opfuncid, &node->function, estate->es_query_cxt);
   node->query = ExecInitExpr(static_cast<Expr*>(lsecond(node->plan.distance->args)), &state->ss.ps);
@@ -346,7 +346,7 @@ void ShowFilter(const ScanNode& node, const am::SearchReport& did, ExplainState*
 void ShowSearches(ScanNode* node, ExplainState* explain) {
   const am::SearchReport did = node->scan != nullptr ? am::FinishScan(node->scan) : am::SearchReport{};
   if (FilterPlanOf(node) != nullptr) ShowFilter(*node, did, explain);
-  if (did.scans == 0 || !HasOrder(node->plan)) return;
+  if (did.scans == 0 || !node->plan.has_order) return;
   ShowTactics(did, explain);
   ShowCount("Distance Computations", did.distances / did.scans, explain);
   ShowCount("Re-ranked Rows", did.re_ranked / did.scans, explain);
@@ -358,7 +358,7 @@ void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* expl
   List* context = set_deparse_context_plan(explain->deparse_cxt, state->ss.ps.plan, ancestors);
   const char* name = get_rel_name(plan.index);
   ExplainPropertyText("Index Name", name != nullptr ? name : "?", explain);
-  if (HasOrder(plan))
+  if (plan.has_order)
     ExplainPropertyText(
         "Order By",
         deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false),

@@ -261,7 +261,9 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));
   const int wanted = intVal(lsecond(path->custom_private));
   const int found_per_row = intVal(lthird(path->custom_private));
-  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, found_per_row, distance}, node);
+  // A query that happens to be NULL is an order as well.
+  const bool has_order = path->path.pathkeys != NIL;
+  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, found_per_row, has_order, distance}, node);
   return &node->scan.plan;
 }
 

@@ -3,7 +3,7 @@
 //
 //   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left, and on its right a constant
 //                   NULL if they are in no order (set_scan.hpp)
-//   custom_private  (index's OID), (number of that column in the index, rows of the filter that are wanted)
+//   custom_private  (index's OID), (number of that column in the index, rows of the filter that are wanted, whether there is an order)
 //   custom_plans    the filter: what delivers a bitmap of TIDs; nothing if there is none
 //
 // Nothing of custom_exprs is evaluated as it stands. They are there because the server then renumbers their variables and knows
@@ -28,25 +28,22 @@ struct ScanPlan {
   AttrNumber column;  ///< of the index, from 1
   int wanted;  ///< with a filter, rows of it that will probably be asked for; else policy::Wanted::rows; 0: nobody knows
   int found_per_row;  ///< policy::Wanted, in hundredths
+  bool has_order;     ///< false: rows come by a filter alone (set_scan.hpp)
   OpExpr* distance;
 };
 
-[[nodiscard]] inline bool HasOrder(const ScanPlan& plan) {
-  const auto* query = static_cast<const Node*>(lsecond(plan.distance->args));
-  return !IsA(query, Const) || !reinterpret_cast<const Const*>(query)->constisnull;
-}
-
 inline void StoreScanPlan(const ScanPlan& plan, CustomScan* node) {
   node->custom_exprs = list_make1(plan.distance);
-  node->custom_private =
-      list_make2(list_make1_oid(plan.index), list_make3_int(plan.column, plan.wanted, plan.found_per_row));
+  List* numbers = list_make4_int(plan.column, plan.wanted, plan.found_per_row, plan.has_order ? 1 : 0);
+  node->custom_private = list_make2(list_make1_oid(plan.index), numbers);
 }
 
 [[nodiscard]] inline ScanPlan ScanPlanOf(const CustomScan* node) {
   const auto* index = static_cast<const List*>(linitial(node->custom_private));
   const auto* numbers = static_cast<const List*>(lsecond(node->custom_private));
-  return {linitial_oid(index), static_cast<AttrNumber>(linitial_int(numbers)), lsecond_int(numbers),
-          lthird_int(numbers), linitial_node(OpExpr, node->custom_exprs)};
+  return {linitial_oid(index),       static_cast<AttrNumber>(linitial_int(numbers)),
+          lsecond_int(numbers),      lthird_int(numbers),
+          lfourth_int(numbers) != 0, linitial_node(OpExpr, node->custom_exprs)};
 }
 
 }  // namespace tandem::planner

@@ -23,6 +23,8 @@ make_documents();
 words_of_rows();
 blocks();
 partitions();
+many_words();
+filters_functions();
 others_at_work();
 without();
 $node->stop;
@@ -137,6 +139,32 @@ SQL
 }
 
 # Rows of who has not committed, and who commits between two searches; an older snapshot meanwhile.
+# A query of so many words that what they admit may not fit the memory of hash tables is asked as a whole.
+sub many_words {
+  my $words = join ' | ', map { "x$_" } 1 .. 300;
+  my $asked = "SELECT array_to_string(regexp_match(string_agg(line, ' '), 'Filter Cache Misses: (\\d+)'), '') FROM tandem_hybrid_explain('docs', query_text => '$words',
+    text_syntax => 'tsquery', text_config => 'simple', \"analyze\" => true) AS line";
+  is(sql($asked), 300, 'many words, each by itself');
+  is(sql("SET work_mem = '64kB'; SET hash_mem_multiplier = 1; $asked"), 1, 'with little memory all at once');
+}
+
+# What a filter's functions plan while a text leg runs is none of it: they go on as they would elsewhere.
+sub filters_functions {
+  is(sql(<<'SQL'), "10\nf", 'functions of a filter');
+CREATE FUNCTION nested() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  plan text := '';
+  line text;
+BEGIN
+  FOR line IN EXPLAIN SELECT id FROM docs WHERE doc @@ 'w1' LOOP plan := plan || line; END LOOP;
+  RETURN plan;
+END $$;
+CREATE FUNCTION remember(id int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('words.plan', nested(), false); RETURN true; END $$;
+SELECT count(*) FROM tandem_hybrid_search('docs', query_text => 'w1', text_config => 'simple', filter => 'remember(id)');
+SELECT current_setting('words.plan') LIKE '%Tandem%';
+SQL
+}
+
 sub others_at_work {
   sql(<<'SQL');
 CREATE TABLE said (id int PRIMARY KEY, words tsvector, v vector(2)) WITH (autovacuum_enabled = off);
