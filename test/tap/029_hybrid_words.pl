@@ -138,7 +138,6 @@ SELECT count(*) FILTER (WHERE s.key IS DISTINCT FROM p.id) FROM unnest(ARRAY['w7
 SQL
 }
 
-# Rows of who has not committed, and who commits between two searches; an older snapshot meanwhile.
 # A query of so many words that what they admit may not fit the memory of hash tables is asked as a whole.
 sub many_words {
   my $words = join ' | ', map { "x$_" } 1 .. 300;
@@ -165,6 +164,7 @@ SELECT current_setting('words.plan') LIKE '%Tandem%';
 SQL
 }
 
+# Rows of who has not committed, and who commits between two searches; an older snapshot meanwhile.
 sub others_at_work {
   sql(<<'SQL');
 CREATE TABLE said (id int PRIMARY KEY, words tsvector, v vector(2)) WITH (autovacuum_enabled = off);
