@@ -290,8 +290,10 @@ FilterPart* CombineParts(FilterMap* map, uint32 i, PartKind kind, PartOf part_of
     }
     const bool is_left_out =
         map->filter->op == FilterOp::kAndNot && !MaySubtract(*map->operands[operand], *other);
-    pg::Guard(
-        [&] { part->rows = is_left_out ? Same(*so_far) : Combine(map->filter->op, *so_far, other->rows); });
+    pg::Guard([&] {
+      part->rows =
+          is_left_out ? base::Unite(*so_far, *so_far) : Combine(map->filter->op, *so_far, other->rows);
+    });
     so_far = &part->rows;
   }
   return part;

@@ -1,6 +1,7 @@
 #include "graph/base_loader.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -21,7 +22,8 @@ base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& par
   if (!vec::Grants(parameters.codec, static_cast<vec::WalkCode>(header_.codec))) {
     return base::Status::Error(base::ErrorKind::kUnsuitable, "its codec is not the one that is wanted");
   }
-  if (header_.walk_reach == kDrifted) {
+  // Infinite: of a codec that too few vectors have trained, before that counted as drifted.
+  if (header_.walk_reach == kDrifted || std::isinf(header_.walk_reach)) {
     return base::Status::Error(base::ErrorKind::kUnsuitable, "its vectors have drifted from its codec");
   }
   source->Read(header_.offsets_at, header_.dimensions * sizeof(float), offsets);

@@ -230,6 +230,8 @@ void BuildQueue::RunUnlocked(std::unique_lock<std::mutex>* lock, const Batch* ba
     }
   } catch (...) {
     lock->lock();
+    // Before anybody may think that what ran here has come to its end.
+    parameters_.cancel->Cancel();
     --running_;
     throw;
   }

@@ -17,7 +17,6 @@ extern "C" {
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/plancache.h"
 }
 
 namespace tandem::hybrid {
@@ -298,23 +297,13 @@ FoundLeg RunVectorLeg(const Request& request, const Remembered& remembered, cons
 
 FoundLeg RunTextLeg(const Request& request, const Remembered& remembered, const KeyType& type,
                     TSQuery query) {
-  ReleasePlan(PlanTextLeg(remembered));
+  AllowSetScans();
   return request.scoring == TextScoring::kBm25 ? RunBm25Leg(request, remembered, type, query)
                                                : RunRankLeg(request, remembered, type, query);
 }
 
-CachedPlan* PlanTextLeg(const Remembered& remembered) {
-  // What a filter's functions plan while the leg runs is none of it: the scope ends with planning, also by an error.
-  const MemoryContext context =
-      AllocSetContextCreate(CurrentMemoryContext, "tandem text leg", ALLOCSET_SMALL_SIZES);
-  (void)pg::Own<planner::SetScanScope>(context);
-  CachedPlan* plan = SPI_plan_get_cached_plan(remembered.text_plan);
-  MemoryContextDelete(context);
-  return plan;
-}
-
-void ReleasePlan(CachedPlan* plan) {
-  if (plan != nullptr) ReleaseCachedPlan(plan, plan->is_saved ? CurrentResourceOwner : nullptr);
+void AllowSetScans() {
+  (void)pg::Own<planner::SetScanScope>(CurrentMemoryContext);
 }
 
 TSQuery ParseText(const Request& request, const Target& target) {

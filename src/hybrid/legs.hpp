@@ -32,10 +32,8 @@ struct FoundLeg {
 [[nodiscard]] FoundLeg RunTextLeg(const Request& request, const Remembered& remembered, const KeyType& type,
                                   TSQuery query);
 
-/// The text leg's plan, by which it may take its rows from what is known of its words. Stays as it is until something changes.
-[[nodiscard]] CachedPlan* PlanTextLeg(const Remembered& remembered);
-/// Lets go of such a plan; nullptr: of none.
-void ReleasePlan(CachedPlan* plan);
+/// From here to the end of the SPI connection the text leg may take its rows from what is known of its words.
+void AllowSetScans();
 
 /// query_text, read as the request says. Empty if it has no words to look for.
 [[nodiscard]] TSQuery ParseText(const Request& request, const Target& target);

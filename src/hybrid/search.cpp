@@ -91,18 +91,18 @@ void ReturnLines(const char* text, ReturnSetInfo* result) {
   }
 }
 
-/// plan: is let go of.
-void ExplainLeg(const char* name, CachedPlan* plan, ParamListInfo parameters, const ExplainOptions& options,
+void ExplainLeg(const char* name, SPIPlanPtr plan, ParamListInfo parameters, const ExplainOptions& options,
                 ReturnSetInfo* result) {
-  if (plan == nullptr) elog(ERROR, "a leg has no plan");
+  CachedPlan* cached = SPI_plan_get_cached_plan(plan);
+  if (cached == nullptr) elog(ERROR, "a leg has no plan");
   ExplainState* state = NewExplainState();
   state->analyze = options.analyze;
   state->costs = options.costs;
   state->timing = false;
   ExplainBeginOutput(state);
-  pg::ExplainPlan(linitial_node(PlannedStmt, plan->stmt_list), state, name, parameters);
+  pg::ExplainPlan(linitial_node(PlannedStmt, cached->stmt_list), state, name, parameters);
   ExplainEndOutput(state);
-  ReleasePlan(plan);
+  ReleaseCachedPlan(cached, CurrentResourceOwner);
   ReturnLines(psprintf("%s:", name), result);
   ReturnLines(state->str->data, result);
 }
@@ -177,13 +177,14 @@ void Explain(const Request& request, const ExplainOptions& options, ReturnSetInf
   const Remembered& remembered = *Remember(request);
   if (request.has_vector) {
     EfSearchScope scope(request.ef_search);
-    ExplainLeg("Vector Leg", SPI_plan_get_cached_plan(remembered.vector_plan),
-               OneParameter(request.vector_type, request.query_vector), options, result);
+    ExplainLeg("Vector Leg", remembered.vector_plan, OneParameter(request.vector_type, request.query_vector),
+               options, result);
     scope.End();
   }
   if (request.query_text != nullptr) {
     TSQuery query = ParseText(request, remembered.target);
-    ExplainLeg("Text Leg", PlanTextLeg(remembered), OneParameter(TSQUERYOID, TSQueryGetDatum(query)), options,
+    AllowSetScans();
+    ExplainLeg("Text Leg", remembered.text_plan, OneParameter(TSQUERYOID, TSQueryGetDatum(query)), options,
                result);
   }
   Disconnect();

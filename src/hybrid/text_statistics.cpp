@@ -284,8 +284,17 @@ bool GoesBySettings(Oid function, void* /*state*/) {
   return func_volatile(function) != PROVOLATILE_IMMUTABLE && function != F_NOW;
 }
 
+/// Keywords that are no functions to the server.
+bool IsSetting(const Node* node) {
+  if (!IsA(node, SQLValueFunction)) return false;
+  const SQLValueFunctionOp op = reinterpret_cast<const SQLValueFunction*>(node)->op;
+  return op == SVFOP_CURRENT_SCHEMA || op == SVFOP_SESSION_USER;
+}
+
 bool DependsOnSettings(Node* node, void* state) {
   if (node == nullptr) return false;
+  // What a subquery says may change with rows of another table, of which nobody tells.
+  if (IsSetting(node) || IsA(node, SubLink)) return true;
   if (check_functions_in_node(node, GoesBySettings, state)) return true;
   if (IsA(node, Query)) return pg::WalkQuery(castNode(Query, node), DependsOnSettings, state);
   return pg::WalkExpression(node, DependsOnSettings, state);

@@ -211,12 +211,17 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
 /// those who ask for a known number of rows: the server's own scan would find less, and is not to be cheaper for it.
 void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                   Selectivity share) {
-  const bool is_limited = bms_membership(root->all_baserels) == BMS_SINGLETON && root->limit_tuples > 0;
+  const bool is_known = root->limit_tuples > 0;
+  // A LIMIT that is a parameter as well: a statement finds no less once its plan is generic.
+  const bool is_limited =
+      bms_membership(root->all_baserels) == BMS_SINGLETON && (is_known || root->parse->limitCount != nullptr);
   const double within = Max(relation->tuples, relation->rows) * share;
   const double found_per_row =
       is_limited ? Min(Max(within / Max(relation->rows, 1.0), 1.0), policy::kMostWidened) : 1.0;
-  const double wanted = is_limited ? std::ceil(found_per_row * root->limit_tuples) : 0.0;
-  const Cost startup = index_path->path.startup_cost * found_per_row;
+  const double wanted = is_limited && is_known ? std::ceil(found_per_row * root->limit_tuples) : 0.0;
+  // One that a setting discourages stays as dear as others.
+  const bool is_discouraged = index_path->path.startup_cost >= disable_cost;
+  const Cost startup = index_path->path.startup_cost * (is_discouraged ? 1.0 : found_per_row);
   const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
   if (found_per_row > kClearlyLess) RemoveOrderedScans(relation);
   AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr, wanted,

@@ -20,6 +20,9 @@ constexpr float kCodesOfLoad = 32;
 // UseCount::uses for each use in a second, if they always were as many.
 constexpr double kUsesPerRate = kUseHalfLifeSeconds / 0.693147;
 
+// What is used every 20 s has not gone after 21: so many times the usual time between two uses say so.
+constexpr double kGapsTrusted = 3;
+
 std::uint64_t LeastKept(const CacheShare& share) noexcept {
   return std::max(share.floor, share.target / kKeptPart);
 }
@@ -54,7 +57,10 @@ float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) 
 
 float PartLeft(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
   const float uses = UsesAt(count, now);
-  return uses > 0 ? UsesNow(count, recent, now) / uses : 0;
+  if (!(uses > 0)) return 0;
+  const double idle = now > count.at ? now - count.at : 0;
+  if (idle * static_cast<double>(count.uses) <= kGapsTrusted * kUsesPerRate) return 1;
+  return UsesNow(count, recent, now) / uses;
 }
 
 double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {

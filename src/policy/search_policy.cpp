@@ -84,7 +84,8 @@ std::uint32_t WidenedEf(std::uint32_t ef_search, std::uint64_t nodes, std::uint6
 std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept {
   const auto ef = static_cast<double>(ef_search);
   const double same = ef * std::min(wanted.found_per_row, kMostWidened);
-  return static_cast<std::uint32_t>(std::max(ef, std::min(same, kPoolPerWanted * wanted.rows)));
+  const double enough = wanted.rows > 0 ? kPoolPerWanted * wanted.rows : same;
+  return static_cast<std::uint32_t>(std::max(ef, std::min(same, enough)));
 }
 
 double CostOfExactScan(const SearchSituation& situation) noexcept {

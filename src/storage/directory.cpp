@@ -223,11 +223,15 @@ void ReserveRecentBuffers(Relation index, uint32 pages) {
   GrowHints(index, *old, room, old->recent_blocks);
 }
 
+// 4 MB in each backend, for a table of 8 GB.
+static constexpr uint32 kMostRecentBlocks = 1 << 20;
+
 void ReserveRecentBlocks(Relation index, BlockNumber block) {
   const IndexCache* old = GetIndexCache(index);
-  if (block < old->recent_blocks || block >= static_cast<uint32>(NBuffers)) return;
+  const uint32 most = Min(static_cast<uint32>(NBuffers), kMostRecentBlocks);
+  if (block < old->recent_blocks || block >= most) return;
   const uint32 room = Max(block + block / 8 + 64, 2 * old->recent_blocks);
-  GrowHints(index, *old, old->recent_pages, Min(room, static_cast<uint32>(NBuffers)));
+  GrowHints(index, *old, old->recent_pages, Min(room, most));
 }
 
 DirectoryView* CopyDirectory(const DirectoryView& directory) {

@@ -179,7 +179,7 @@ void ReserveRecentBuffers(Relation index, uint32 pages);
 }
 
 /// Makes room to remember the buffers of more of the table's blocks, `block` among them, which searches come to in no order: the
-/// buffer table took half of what fetching a row from the heap did. Does nothing for blocks beyond what shared_buffers holds.
+/// buffer table took half of what fetching a row from the heap did. Does nothing for blocks beyond what shared_buffers holds, or beyond 8 GB.
 void ReserveRecentBlocks(Relation index, BlockNumber block);
 
 /// The same for a block of the index's table.

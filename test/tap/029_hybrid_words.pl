@@ -24,7 +24,6 @@ words_of_rows();
 blocks();
 partitions();
 many_words();
-filters_functions();
 others_at_work();
 without();
 $node->stop;
@@ -145,23 +144,6 @@ sub many_words {
     text_syntax => 'tsquery', text_config => 'simple', \"analyze\" => true) AS line";
   is(sql($asked), 300, 'many words, each by itself');
   is(sql("SET work_mem = '64kB'; SET hash_mem_multiplier = 1; $asked"), 1, 'with little memory all at once');
-}
-
-# What a filter's functions plan while a text leg runs is none of it: they go on as they would elsewhere.
-sub filters_functions {
-  is(sql(<<'SQL'), "10\nf", 'functions of a filter');
-CREATE FUNCTION nested() RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-  plan text := '';
-  line text;
-BEGIN
-  FOR line IN EXPLAIN SELECT id FROM docs WHERE doc @@ 'w1' LOOP plan := plan || line; END LOOP;
-  RETURN plan;
-END $$;
-CREATE FUNCTION remember(id int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('words.plan', nested(), false); RETURN true; END $$;
-SELECT count(*) FROM tandem_hybrid_search('docs', query_text => 'w1', text_config => 'simple', filter => 'remember(id)');
-SELECT current_setting('words.plan') LIKE '%Tandem%';
-SQL
 }
 
 # Rows of who has not committed, and who commits between two searches; an older snapshot meanwhile.

@@ -233,6 +233,15 @@ TEST(PartLeft, IsLittleSoonAfterALoadHasGone) {
   EXPECT_GT(PartLeft(count, recent, 299), 0.6F);
   EXPECT_LE(PartLeft(count, recent, 299), 1.0F);
   EXPECT_LT(PartLeft(count, recent, 304), 0.05F);
+  // One that comes every 20 s is still there after half a minute.
+  UseCount seldom;
+  UseCount seldom_recent;
+  for (std::uint32_t second = 0; second <= 300; second += 20) {
+    seldom = WithUses(seldom, 1, second);
+    seldom_recent = WithUses(seldom_recent, 1, second, kRecentHalfLifeSeconds);
+  }
+  EXPECT_EQ(PartLeft(seldom, seldom_recent, 330), 1.0F);
+  EXPECT_LT(PartLeft(seldom, seldom_recent, 400), 0.05F);
   // A load that begins is not taken for one that was always there, but all of it is there.
   EXPECT_EQ(PartLeft({5, 10}, {5, 10}, 10), 1.0F);
 }

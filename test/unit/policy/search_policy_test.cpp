@@ -38,7 +38,7 @@ TEST(PoolFor, FindsAsMuchOfWhatIsWantedAsWithoutConditions) {
   EXPECT_EQ(PoolFor(40, {3.0, 15}), 60U) << "five rows: in between";
   EXPECT_EQ(PoolFor(10, {2.0, 20}), 20U) << "who asks for a small pool has one";
   EXPECT_EQ(PoolFor(40, {100.0, 1'000}), 160U) << "and then searches go on";
-  EXPECT_EQ(PoolFor(40, {2.0, 0}), 40U) << "nobody knows";
+  EXPECT_EQ(PoolFor(40, {2.0, 0}), 80U) << "nobody knows how many";
 }
 
 TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
