@@ -237,7 +237,7 @@ TEST(BuildQueue, FailuresOfTasksAreToldAndNobodyWaitsForThem) {
 // Who finds the queue idle goes on with what the task has made, unless the build has stopped. Seen to fail with: a failed task that
 // counts as done before its failure is known.
 TEST(BuildQueue, IsNotIdleBetweenAFailureAndItsConsequence) {
-  for (int round = 0; round < 2'000; ++round) {
+  for (int round = 0; round < 500; ++round) {
     Work work;
     BuildQueue queue(ParametersFor(&work, 1));
     queue.Run([](void*) { throw std::bad_alloc(); });
