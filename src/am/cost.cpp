@@ -58,13 +58,13 @@ Cost InCost(double units) {
 /// How wide rows are: by the column's type, or as built if the type lost its dimensions since, or does not tell.
 void MeasureRows(Relation index, policy::SearchSituation* situation) {
   const int dimensions = ColumnDimensions(index);
-  const vec::Element element = DistanceOf(index).element;
+  const auto [metric, element] = DistanceOf(index);
   if (dimensions > 0 && element != vec::Element::kSparse) {
     const auto given = static_cast<uint32>(dimensions);
     situation->dimensions = static_cast<uint32>(vec::WidenedDimensions(element, given));
     situation->row_bytes = storage::RowBytesOf(element, given);
     situation->re_ranks_all = vec::IsSketched(element, given);
-    situation->has_bounds = !situation->re_ranks_all;
+    situation->has_bounds = vec::HoldsBound(element, given, metric);
     return;
   }
   // Elements are those of all rows that there were, and of pages that this session may not know yet.
@@ -73,7 +73,7 @@ void MeasureRows(Relation index, policy::SearchSituation* situation) {
   situation->dimensions = directory.dimensions;
   situation->row_bytes = storage::ComparedRowBytes(directory, rows);
   situation->re_ranks_all = vec::IsSketched(directory.element, directory.column_dimensions);
-  situation->has_bounds = !situation->re_ranks_all || vec::HoldsBound(directory.metric);
+  situation->has_bounds = vec::HoldsBound(directory.element, directory.column_dimensions, directory.metric);
 }
 
 /// The index's sizes, with no segments where a search would not use them.

@@ -85,7 +85,7 @@ Search* BeginSearch(Relation index) {
       AllocSetContextCreate(CurrentMemoryContext, "tandem filter map", ALLOCSET_SMALL_SIZES);
   search->flat = storage::BeginFlatScan(index);
   search->mode = SearchMode::kDone;
-  search->found_and_wanted = policy::Wanted{};
+  search->unfiltered = policy::Wanted{};
   return search;
 }
 
@@ -99,7 +99,7 @@ void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted) {
 }
 
 void SetSearchWanted(Search* search, const policy::Wanted& wanted) {
-  search->found_and_wanted = wanted;
+  search->unfiltered = wanted;
 }
 
 void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign) {
@@ -157,7 +157,7 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.re_ranks_all = IsSketched(search);
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
   situation.in_memory = shmem::FramesExist();
-  situation.ef_search = policy::PoolFor(EffectiveEf(search.index, manifest), search.found_and_wanted);
+  situation.ef_search = policy::PoolFor(EffectiveEf(search.index, manifest), search.unfiltered);
   return situation;
 }
 

@@ -23,7 +23,7 @@ struct Search;
 /// wanted: see SetScanFilter().
 void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
 
-/// From the next start on, until a filter is set: what is wanted of rows that conditions are asked of which the search does not know.
+/// From the next start on, in starts without a filter: what is wanted of rows that conditions are asked of which the search does not know.
 void SetSearchWanted(Search* search, const policy::Wanted& wanted);
 
 /// From the next start on, distances are this operator's. What it knows must outlive the search, or the next call.

@@ -119,14 +119,14 @@ struct Search {
   MemoryContext context;
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
-  const Filter* filter;             ///< nullptr: none
-  uint64 wanted;                    ///< rows of it that will probably be asked for; 0: nobody knows
-  policy::Wanted found_and_wanted;  ///< without a filter
-  MemoryContext filter_context;     ///< reset by every filtered start
-  MemoryContext map_context;        ///< of `map`
-  FilterMap* map;                   ///< made of `filter`
-  FilteredRows* filtered;           ///< nullptr: no filter, or not started
-  Snapshot snapshot;                ///< of a filtered search
+  const Filter* filter;          ///< nullptr: none
+  uint64 wanted;                 ///< rows of it that will probably be asked for; 0: nobody knows
+  policy::Wanted unfiltered;     ///< what is wanted without one
+  MemoryContext filter_context;  ///< reset by every filtered start
+  MemoryContext map_context;     ///< of `map`
+  FilterMap* map;                ///< made of `filter`
+  FilteredRows* filtered;        ///< nullptr: no filter, or not started
+  Snapshot snapshot;             ///< of a filtered search
   SearchMode mode;
   bool has_query;       ///< rows come in an order
   bool row_is_certain;  ///< the row returned last: see RowIsCertain()
@@ -170,7 +170,8 @@ inline uint32 SourceCount(const Search& search) {
 }
 /// True if what is known of a row by its code says how near it can be at the nearest.
 [[nodiscard]] inline bool KnowsBounds(const Search& search) {
-  return !IsSketched(search) || vec::HoldsBound(storage::ViewOf(search.flat).directory->metric);
+  const storage::DirectoryView& directory = *storage::ViewOf(search.flat).directory;
+  return vec::HoldsBound(directory.element, directory.column_dimensions, directory.metric);
 }
 
 /// The rest of the search is an exact scan.

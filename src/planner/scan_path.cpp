@@ -61,9 +61,6 @@ bool IsOrderedByDistance(const Path* path) {
   return index_path->indexclauses == NIL;
 }
 
-// Conditions that leave out less are not worth a word.
-constexpr double kClearlyLess = 1.05;
-
 /// The cheapest way of a tandem index to the order that the query wants; nullptr if there is none.
 const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) {
   List* indexes = IndexesOfOurs(relation);
@@ -130,7 +127,7 @@ IndexPath* UnorderedPath(RelOptInfo* relation, IndexOptInfo* index) {
 /// filter: nullptr if none. wanted: of the rows that it admits, or else of all, those that the query will probably ask for, 0 if nobody
 /// knows. found_per_row: policy::Wanted.
 void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
-                 BitmapHeapPath* filter, double wanted, double found_per_row) {
+                 BitmapHeapPath* filter, double wanted, double found_per_row = 1.0) {
   auto* path = makeNode(CustomPath);
   path->path = index_path->path;
   path->path.type = T_CustomPath;
@@ -176,7 +173,7 @@ bool AddFilteredScan(const PlannerInfo* root, RelOptInfo* relation, const IndexP
       am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up, wanted);
   const Cost run_cost = (search.run + filter.heap) * share;
   AddScanPath(relation, index_path, filter.bitmap + search.startup,
-              run_cost - SavedByNode(index_path, run_cost), bitmap, wanted, 1.0);
+              run_cost - SavedByNode(index_path, run_cost), bitmap, wanted);
   return RowsUntilEnough(root, relation) > search.first_rows;
 }
 
@@ -202,13 +199,16 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
     if (path == nullptr) continue;
     constexpr double kShare = 0.9;  // of the server's scan: of two that read the same, this one
     const Cost startup = bitmap->path.startup_cost * kShare;
-    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0, 1.0);
+    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0);
     return;
   }
 }
 
-/// share: of the scan, that is run. With conditions, other than on the distance, the pool is made larger by as much as they leave out, for
-/// those who ask for a known number of rows: the server's own scan would find less, and is not to be cheaper for it.
+// Found for each row that fulfils the conditions: fewer are not worth taking a path away.
+constexpr double kClearlyMore = 1.05;
+
+/// share: of the scan, that is run. With conditions, other than on the distance, the pool is made larger by as much as they leave out,
+/// where there is a LIMIT: the server's own scan would find less, and is not to be cheaper for it.
 void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                   Selectivity share) {
   const bool is_known = root->limit_tuples > 0;
@@ -223,7 +223,7 @@ void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath
   const bool is_discouraged = index_path->path.startup_cost >= disable_cost;
   const Cost startup = index_path->path.startup_cost * (is_discouraged ? 1.0 : found_per_row);
   const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
-  if (found_per_row > kClearlyLess) RemoveOrderedScans(relation);
+  if (found_per_row > kClearlyMore) RemoveOrderedScans(relation);
   AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr, wanted,
               found_per_row);
 }

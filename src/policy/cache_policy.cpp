@@ -23,6 +23,10 @@ constexpr double kUsesPerRate = kUseHalfLifeSeconds / 0.693147;
 // What is used every 20 s has not gone after 21: so many times the usual time between two uses say so.
 constexpr double kGapsTrusted = 3;
 
+double IdleSeconds(const UseCount& count, std::uint32_t now) noexcept {
+  return now > count.at ? now - count.at : 0;
+}
+
 std::uint64_t LeastKept(const CacheShare& share) noexcept {
   return std::max(share.floor, share.target / kKeptPart);
 }
@@ -58,13 +62,12 @@ float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) 
 float PartLeft(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
   const float uses = UsesAt(count, now);
   if (!(uses > 0)) return 0;
-  const double idle = now > count.at ? now - count.at : 0;
-  if (idle * static_cast<double>(count.uses) <= kGapsTrusted * kUsesPerRate) return 1;
+  if (IdleSeconds(count, now) * static_cast<double>(count.uses) <= kGapsTrusted * kUsesPerRate) return 1;
   return UsesNow(count, recent, now) / uses;
 }
 
 double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {
-  const double idle = now > count.at ? now - count.at : 0;
+  const double idle = IdleSeconds(count, now);
   if (mode == BudgetMode::kLru) return 1.0 / (1.0 + idle);
   // What is used once in ten seconds has seldom been idle for much longer; what was used often, and is not any more, soon has.
   if (idle == 0) return UtilityOf(count, cost, now);

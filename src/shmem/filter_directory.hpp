@@ -183,15 +183,16 @@ class FilterDirectory {
 
   /// The set, pinned: it stays where it is until Unpin(). nullptr if there is none.
   [[nodiscard]] CachedSet* Pin(const FilterKey& key, const FilterSetId& id) const noexcept {
+    const std::uint32_t now = host_.Now();
     host_.LockShared();
     CachedSet* set = FindSet(FindKey(key), id);
     if (set != nullptr) {
       set->pins.fetch_add(1, std::memory_order_relaxed);  // the lock orders it before an unlinking
-      MarkUsed(set, host_.Now());
+      MarkUsed(set, now);
     }
     host_.Unlock();
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
-    CountAsked(host_.Now());
+    CountAsked(now);
     if (set != nullptr) shared_->pinned.fetch_add(1, std::memory_order_relaxed);
     return set;
   }

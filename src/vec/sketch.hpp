@@ -31,10 +31,10 @@ constexpr std::size_t kMostWidenedBits = 16000;
   return WidenedDimensions(element, dimensions) != dimensions;
 }
 
-/// True if no row is nearer than its sketch, so that lower bounds of distances by code hold for the rows as well: in L1, since
-/// what falls into one sum differs by the sum of its differences at the most.
-[[nodiscard]] constexpr bool HoldsBound(Metric metric) noexcept {
-  return metric == Metric::kL1;
+/// True if no row is nearer than what graphs know of it, so that lower bounds of distances by code hold for the rows as well: of
+/// sketches in L1 only, since what falls into one sum differs by the sum of its differences at the most.
+[[nodiscard]] constexpr bool HoldsBound(Element element, std::size_t dimensions, Metric metric) noexcept {
+  return !IsSketched(element, dimensions) || metric == Metric::kL1;
 }
 
 /// A sparse vector as floats: itself where `dimensions` is at most kSketchWidth, else its sketch. to: WidenedDimensions() of them.
