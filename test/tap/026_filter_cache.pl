@@ -3,7 +3,8 @@
 #
 # Seen to fail with: all rows taken for settled; keys without the value, or without the native index; keys compared by their hash;
 # operators that are not IMMUTABLE kept; samples of gin_fuzzy_search_limit kept, at once and in mid-scan; rows that are not settled left
-# out; pointers in keys; parts of operands that were not asked; rows of the graph in the rest; first batches of walks by turns passed over.
+# out; pointers in keys; parts of operands that were not asked; rows of the graph in the rest; first batches of walks by turns passed over;
+# the node behind a row's.
 use strict;
 use warnings;
 
@@ -46,6 +47,7 @@ one_old_transaction();
 serializable();
 pins();
 walks_by_turns();
+nodes_of_several_rows();
 $node->stop;
 done_testing();
 
@@ -73,6 +75,26 @@ CREATE TEMP TABLE by_sort AS $query;
 SELECT count(*) FROM by_walks JOIN by_sort USING (id);
 SQL
   cmp_ok($found, '>=', 16, "of the nearest 20 they find $found");
+}
+
+# Vectors that many rows share are one node each, so a row's place in the graph does not tell its node. All codes of a filter are compared,
+# of few rows and of many.
+sub nodes_of_several_rows {
+  $node->safe_psql('postgres', <<'SQL');
+CREATE TABLE shared (id int, tag int, v vector(32)) WITH (autovacuum_enabled = off);
+INSERT INTO shared SELECT i, hashint4(i) & 1023, spread_vector(CASE WHEN i % 4 = 0 THEN i % 60 WHEN i % 4 = 1 THEN i / 8 ELSE i END, 32)
+  FROM generate_series(1, 30000) AS i;
+CREATE INDEX shared_v ON shared USING tandem (v vector_l2_ops) WITH (strategy = hnsw_inline);
+CREATE INDEX ON shared (tag);
+VACUUM ANALYZE shared;
+SELECT tandem_prewarm('shared_v');
+SQL
+  for my $tags (30, 90, 200) {
+    my $query = "SELECT id, v <-> spread_vector(11, 32) AS d FROM shared WHERE tag < $tags ORDER BY v <-> spread_vector(11, 32) LIMIT 40";
+    like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, COSTS OFF) $query"), qr/Tactic: codes of the set/, "tag < $tags: codes are compared");
+    # Of rows at the same distance as the last one any may be returned.
+    is($node->safe_psql('postgres', "SELECT compare('SELECT row_number() OVER (ORDER BY d), d FROM ($query) AS n')"), '40 rows', "tag < $tags: the nearest");
+  }
 }
 
 sub has_stop_points {
