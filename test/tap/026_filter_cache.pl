@@ -1,10 +1,10 @@
 # Filter sets that are kept in shared memory: what one search found out serves others, of whatever session, and nothing that an answer
-# depends on is left out of what it is kept by. HAZARDS H1, H10, H11, H16, H35, H39. Randomised: 024_filter_cache_attack.
+# depends on is left out of what it is kept by. HAZARDS H1, H10, H11, H16, H17, H35, H39. Randomised: 024_filter_cache_attack.
 #
 # Seen to fail with: all rows taken for settled; keys without the value, or without the native index; keys compared by their hash;
 # operators that are not IMMUTABLE kept; samples of gin_fuzzy_search_limit kept, at once and in mid-scan; rows that are not settled left
 # out; pointers in keys; parts of operands that were not asked; rows of the graph in the rest; first batches of walks by turns passed over;
-# the node behind a row's.
+# the node behind a row's; lower bounds raised above what they are.
 use strict;
 use warnings;
 
@@ -48,6 +48,7 @@ serializable();
 pins();
 walks_by_turns();
 nodes_of_several_rows();
+near_ties();
 $node->stop;
 done_testing();
 
@@ -94,6 +95,26 @@ SQL
     like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, COSTS OFF) $query"), qr/Tactic: codes of the set/, "tag < $tags: codes are compared");
     # Of rows at the same distance as the last one any may be returned.
     is($node->safe_psql('postgres', "SELECT compare('SELECT row_number() OVER (ORDER BY d), d FROM ($query) AS n')"), '40 rows', "tag < $tags: the nearest");
+  }
+}
+
+# Rows that four bits a dimension cannot tell apart: where all codes of a filter are compared, the answer is exact all the same. H17.
+sub near_ties {
+  $node->safe_psql('postgres', <<'SQL');
+CREATE TABLE near (id int, tag int, v vector(64)) WITH (autovacuum_enabled = off);
+INSERT INTO near SELECT i, hashint4(i) & 1023,
+  CASE WHEN i % 2 = 0 THEN spread_vector(7, 64) + spread_vector(i, 64) * array_fill(0.001, ARRAY[64])::vector ELSE spread_vector(i, 64) END
+  FROM generate_series(1, 20000) AS i;
+CREATE INDEX near_v ON near USING tandem (v vector_l2_ops) WITH (strategy = hnsw_inline, codec = sq4);
+CREATE INDEX ON near (tag);
+VACUUM ANALYZE near;
+SELECT tandem_prewarm('near_v');
+SQL
+  for my $k (1, 2, 10, 50, 200) {
+    my $q = "spread_vector(7, 64) + spread_vector(-$k, 64) * array_fill(0.3, ARRAY[64])::vector";
+    my $query = "SELECT id, v <-> ($q) AS d FROM near WHERE tag < 100 ORDER BY v <-> ($q) LIMIT $k";
+    like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, COSTS OFF) $query"), qr/Tactic: codes of the set/, "$k near ties: codes are compared");
+    is($node->safe_psql('postgres', "SELECT compare('$query')"), "$k rows", "$k near ties: the nearest");
   }
 }
 
