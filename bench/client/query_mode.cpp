@@ -336,6 +336,8 @@ void PrintPart(const Plan& plan, const Options& options, const Workers& workers,
   line.Text("mode", "query").Text("label", options.Text("label", ""));
   if (!sql.empty()) line.Text("sweep", sql);
   line.Integer("connections", static_cast<std::int64_t>(workers.size()));
+  // By the clock that Python's time.monotonic() reads, so that a suite knows how long that was after something else.
+  line.Number("started", SecondsBetween({}, total.started), 12);
   AddLatency(line, total.latencies, SecondsBetween(total.started, total.ended));
   if (workers.size() == 1) AddMedianRate(line, plan, workers[0]->tally().round_seconds);
   line.Number("backend_cpu_us", total.backend_cpu * 1e6 / static_cast<double>(total.latencies.size()));

@@ -49,6 +49,21 @@ def warm_after(trace, window=50, factor=1.25):
     return warm
 
 
+def reaches(trace, rate, window=50e3, windows=10):
+    """When executions of a trace of (end, latency), in microseconds, have come to `rate` a second: the beginning of the first
+    `windows` windows in a row whose median rate is that; None if they never do."""
+    if not trace:
+        return None
+    counts = [0] * (int(trace[-1][0] / window) + 1)
+    for end, _ in trace:
+        counts[int(end / window)] += 1
+    # The last one is not whole.
+    for first in range(len(counts) - windows):
+        if statistics.median(counts[first : first + windows]) >= rate * window / 1e6:
+            return first * window
+    return None
+
+
 def _log_miss(recall):
     return math.log(max(1.0 - recall, LEAST_MISS))
 

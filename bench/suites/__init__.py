@@ -1,6 +1,6 @@
 """The suites that bench/run offers, in the order it runs them."""
 
-from suites import beside_pgvector, budget_pressure, budget_shift, filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, hybrid_search, inprocess, pgbench_mix, plan_choice, tuning
+from suites import beside_pgvector, budget_pressure, budget_restart, budget_shift, filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, hybrid_search, inprocess, pgbench_mix, plan_choice, tuning
 from suites import graph_build, graph_inserts, graph_load, graph_memory, graph_recall, graph_restart, graph_search
 from suites import graph_segments, graph_size, graph_tail, graph_vacuum
 
@@ -28,6 +28,7 @@ ALL = {
     "beside-pgvector": beside_pgvector,
     "budget-shift": budget_shift,
     "budget-pressure": budget_pressure,
+    "budget-restart": budget_restart,
     "pgbench": pgbench_mix,
     "inprocess": inprocess,
     "tuning": tuning,

@@ -5,11 +5,9 @@ posix_fadvise; what stayed is recorded). The statement is prepared before the fi
 databases take turns at being the first one searched.
 """
 
-import os
-import shutil
-import subprocess
 import tempfile
 
+from harness import os_cache
 from harness.context import median, rate, ratios, spread
 from harness.curves import steady, warm_after
 from suites import graphs
@@ -41,7 +39,7 @@ def run(context):
 
 def _measure(context, data, rows, databases):
     built = databases["tandem"].rows("SELECT segment_id FROM tandem_segments('items_embedding')")
-    files = _files(databases.values())
+    files = os_cache.files_of(databases.values())
     table = []
     for state in ("kept", "dropped"):
         first = {kind: [] for kind in databases}
@@ -49,7 +47,7 @@ def _measure(context, data, rows, databases):
         usual = {kind: [] for kind in databases}
         left = []
         for turn in range(context.repeats(5)):
-            context.server.restart(lambda: left.append(_drop(files) if state == "dropped" else 1.0))
+            context.server.restart(lambda: left.append(os_cache.drop(files) if state == "dropped" else 1.0))
             for kind in sorted(databases, reverse=turn % 2 == 1):
                 trace = _trace(context, databases[kind], data)
                 first[kind].append(trace[0][1])
@@ -78,45 +76,3 @@ def _trace(context, db, data):
         context.tools.client("query", db, **graphs.query_options(data), warmup=0, rounds=1000,
                              seconds=3 if context.options.scale >= 0.5 else 1, trace=out.name)
         return [tuple(map(float, line.split())) for line in out]
-
-
-# --- the operating system's cache -------------------------------------------------------------------------------------
-
-
-def _files(databases):
-    """Every file of the databases."""
-    found = []
-    for db in databases:
-        folder = db.value("SELECT current_setting('data_directory') || '/base/' || oid FROM pg_database "
-                          "WHERE datname = current_database()")
-        if os.access(folder, os.R_OK):
-            found += [os.path.join(folder, name) for name in os.listdir(folder)]
-    return found
-
-
-def _drop(files):
-    """Drops the files from the cache, the server being down; the share of their bytes that stayed, None if it was not to
-    be done."""
-    if not files:
-        return None
-    for path in files:
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        except PermissionError:
-            return None
-        try:
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
-    return _share_in_cache(files)
-
-
-def _share_in_cache(files):
-    if not shutil.which("fincore"):
-        return float("nan")
-    out = subprocess.run(["fincore", "-b", "-n", "-o", "RES", *files], capture_output=True, text=True, check=False).stdout
-    size = sum(os.path.getsize(path) for path in files if os.path.exists(path))
-    return sum(int(text) for text in out.split()) / max(1, size)
