@@ -69,6 +69,14 @@ TEST(BudgetPolicy, FollowsAShiftWithinTwoIntervals) {
   EXPECT_LT(balance.share, 0.8);
 }
 
+// Queries that take a hundred times as long come a hundred times less often, and are not outnumbered by those of the past.
+TEST(BudgetPolicy, FollowsAShiftToSlowerQueries) {
+  Balance balance;
+  for (int i = 0; i < 10; i++) balance.Interval({100'000, 0, 0});
+  for (int i = 0; i < 3; i++) balance.Interval({0, 1000, 0});
+  EXPECT_EQ(balance.pattern, QueryPattern::kHybrid);
+}
+
 // Half and half, by chance now more of the one, now of the other.
 TEST(BudgetPolicy, DoesNotFlapOnAMixedLoad) {
   Balance balance;
