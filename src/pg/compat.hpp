@@ -56,6 +56,15 @@ struct ReadStream;
 
 namespace tandem::pg {
 
+/// True if there is a buffer that nobody has used since the server started, or whose relation has gone.
+[[nodiscard]] inline bool HasFreeBuffer() {
+#if PG_VERSION_NUM >= 190000
+  return false;  // nobody keeps a list of them
+#else
+  return have_free_buffer();
+#endif
+}
+
 /// How often an index of any database was scanned, as far as the server's statistics know.
 [[nodiscard]] inline uint64 IndexScansOf(Oid database, Oid index) {
 #if PG_VERSION_NUM >= 190000

@@ -18,6 +18,7 @@
 #include "storage/fold.hpp"
 #include "worker/index_care.hpp"
 #include "worker/index_list.hpp"
+#include "worker/native_pages.hpp"
 #include "worker/process.hpp"
 
 extern "C" {
@@ -392,6 +393,8 @@ void LoadGraphs(Care* care, bool is_shy) {
     CloseAfterStep(care, index);
     pg::StopPoint("worker-between-loads");
   }
+  // Where nothing was to be loaded, some other worker was here since the start.
+  care->watched->is_cold = care->watched->past_heat > 0 && load.loaded > 0 && !care->watched->is_warmed;
 }
 
 /// Looks, and builds or compacts if there is something to do. True if something was published.
@@ -487,6 +490,11 @@ bool LookAfter(WatchedIndex* watched) {
   current = nullptr;
   MemoryContextSwitchTo(caller);
   MemoryContextDelete(care.context);
+  if (watched->is_cold) {
+    watched->is_cold = false;
+    watched->is_warmed = true;
+    ReadHotPagesIn(watched->index);
+  }
   return published;
 }
 

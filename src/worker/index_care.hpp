@@ -14,10 +14,12 @@ struct WatchedIndex {
   bool settled;  ///< nothing is left to do until somebody flags the index
   bool gone;
   bool surveyed;
-  float past_heat;           ///< see ListedIndex
-  bool loaded;               ///< its graphs were copied into shared memory, as far as there was room
-  uint64 row_bound;          ///< row ids seen at the last look
-  uint64 dead_rows;          ///< as the meta page said at the last look …
+  float past_heat;   ///< see ListedIndex
+  bool loaded;       ///< its graphs were copied into shared memory, as far as there was room
+  bool is_cold;      ///< they were, for the first time since the server started, and its pages are to follow
+  bool is_warmed;    ///< those were read
+  uint64 row_bound;  ///< row ids seen at the last look
+  uint64 dead_rows;  ///< as the meta page said at the last look …
   uint64 settled_dead_rows;  ///< … and when the index was last settled
   uint64 packed_dead_rows;   ///< … and when there was last nothing to compact
   TimestampTz changed_at;    ///< rows were appended

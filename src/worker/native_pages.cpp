@@ -11,6 +11,7 @@
 extern "C" {
 #include "access/relation.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -26,6 +27,12 @@ constexpr int kPartOfBuffers = 4;
 constexpr int kMostPages = 16384;
 // As the steps of a build: long enough to be worth a transaction, short for whoever wants a lock.
 constexpr int kStepMs = 20;
+// After a start, for one index and its table: folds wait meanwhile.
+constexpr int kMostMs = 15 * 1000;
+
+TimestampTz In(int delay_ms) {
+  return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay_ms);
+}
 
 struct NativeIndex {
   Oid index;
@@ -62,54 +69,91 @@ NativeIndexes CollectScanned(const Oid* ours, int count) {
   return all;
 }
 
+bool IsWorthReading(Relation relation) {
+  if (relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP) return false;
+  const char kind = relation->rd_rel->relkind;
+  return kind == RELKIND_INDEX ? relation->rd_index->indisvalid
+                               : kind == RELKIND_RELATION || kind == RELKIND_MATVIEW;
+}
+
 /// nullptr if it is locked, gone, or its number is something else's by now.
-Relation OpenForReading(Oid index) {
-  if (!ConditionalLockRelationOid(index, AccessShareLock)) return nullptr;
-  const Relation relation = try_relation_open(index, NoLock);
+Relation OpenForReading(Oid oid) {
+  if (!ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
+  const Relation relation = try_relation_open(oid, NoLock);
   if (relation == nullptr) {
-    UnlockRelationOid(index, AccessShareLock);
+    UnlockRelationOid(oid, AccessShareLock);
     return nullptr;
   }
-  if (relation->rd_rel->relkind == RELKIND_INDEX && relation->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
-      relation->rd_index->indisvalid)
-    return relation;
+  if (IsWorthReading(relation)) return relation;
   relation_close(relation, AccessShareLock);
   return nullptr;
 }
 
-/// A step: from block *next on, at most *budget of them. False when there is nothing more to read of this index.
-bool StepReading(Oid index, BlockNumber* next, int* budget) {
+/// How much may be read, of one relation after the other.
+struct Allowance {
+  int pages;
+  bool only_free_buffers;
+  BlockNumber largest;  ///< a relation of more is left out
+  TimestampTz until;
+
+  [[nodiscard]] bool IsUsedUp() const { return pages <= 0 || (only_free_buffers && !pg::HasFreeBuffer()); }
+};
+
+/// A step: from block *next on. False when there is nothing more to read of this relation.
+bool StepReading(Oid oid, BlockNumber* next, Allowance* allowance) {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
-  const Relation relation = OpenForReading(index);
+  const Relation relation = OpenForReading(oid);
   bool more = relation != nullptr;
   if (more) {
-    const BlockNumber blocks = RelationGetNumberOfBlocks(relation);
-    const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kStepMs);
-    while (*next<blocks&& * budget> 0 && GetCurrentTimestamp() < until) {
+    BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+    if (blocks > allowance->largest) blocks = 0;
+    const TimestampTz until = In(kStepMs);
+    while (*next < blocks && !allowance->IsUsedUp() && GetCurrentTimestamp() < until) {
       ReleaseBuffer(ReadBuffer(relation, (*next)++));
-      --*budget;
+      allowance->pages--;
     }
-    more = *next<blocks&& * budget> 0;
+    more = *next < blocks && !allowance->IsUsedUp() && GetCurrentTimestamp() < allowance->until;
     relation_close(relation, NoLock);
   }
   CommitTransactionCommand();
   return more;
 }
 
-void ReadAll(const Oid* indexes_of_ours, int count) {
+void ReadRelation(Oid oid, Allowance* allowance) {
   const MemoryContext caller = CurrentMemoryContext;
+  BlockNumber next = 0;
+  while (StepReading(oid, &next, allowance)) {
+    ServeInterrupts();
+    pg::StopPoint("worker-between-reads");
+  }
+  MemoryContextSwitchTo(caller);
+}
+
+void ReadAll(const Oid* indexes_of_ours, int count) {
   const NativeIndexes scanned = CollectScanned(indexes_of_ours, count);
   // No more than what is read in a moment: folds wait meanwhile.
-  int budget = Min(NBuffers / kPartOfBuffers, kMostPages);
-  for (int i = 0; i < scanned.count && budget > 0; i++) {
-    BlockNumber next = 0;
-    while (StepReading(scanned.indexes[i].index, &next, &budget)) {
-      ServeInterrupts();
-      pg::StopPoint("worker-between-reads");
-    }
-    MemoryContextSwitchTo(caller);
-  }
+  Allowance allowance = {Min(NBuffers / kPartOfBuffers, kMostPages), false, MaxBlockNumber, kNever};
+  for (int i = 0; i < scanned.count && !allowance.IsUsedUp(); i++)
+    ReadRelation(scanned.indexes[i].index, &allowance);
+}
+
+/// InvalidOid if the index has gone.
+Oid TableOf(Oid index) {
+  const MemoryContext caller = CurrentMemoryContext;
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  const Oid table = IndexGetRelation(index, true);
+  CommitTransactionCommand();
+  MemoryContextSwitchTo(caller);
+  return table;
+}
+
+void ReadIndexAndTable(Oid index) {
+  Allowance allowance = {NBuffers, true, static_cast<BlockNumber>(NBuffers) / 2, In(kMostMs)};
+  ReadRelation(index, &allowance);
+  const Oid table = TableOf(index);
+  if (OidIsValid(table)) ReadRelation(table, &allowance);
 }
 
 /// A damaged page, say. Whoever needs it will be told.
@@ -121,7 +165,7 @@ void TellError(MemoryContext caller) {
   AbortOutOfAnyTransaction();
   MemoryContextSwitchTo(caller);
   ereport(LOG, (errcode(error->sqlerrcode),
-                errmsg("could not read pages of native indexes ahead: %s", error->message)));
+                errmsg("could not read pages into shared_buffers ahead: %s", error->message)));
   FreeErrorData(error);
   HOLD_CANCEL_INTERRUPTS();  // as the worker's main function did: an error has set the count to 0
   RESUME_INTERRUPTS();
@@ -133,6 +177,15 @@ void ReadNativePagesIn(const Oid* indexes_of_ours, int count) {
   const MemoryContext caller = CurrentMemoryContext;
   PG_TRY();
   { ReadAll(indexes_of_ours, count); }
+  PG_CATCH();
+  { TellError(caller); }
+  PG_END_TRY();
+}
+
+void ReadHotPagesIn(Oid index) {
+  const MemoryContext caller = CurrentMemoryContext;
+  PG_TRY();
+  { ReadIndexAndTable(index); }
   PG_CATCH();
   { TellError(caller); }
   PG_END_TRY();

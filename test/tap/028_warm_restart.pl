@@ -1,6 +1,6 @@
 # What was hot before a restart is in memory first after it: a file that is written from time to time and at the end, whole or not at all, and
 # that is not believed if it is damaged or another server's. HAZARDS H34: it holds no names and no values. And what is warmed for filters
-# that are about to gain memory: pages of native indexes, without asking them anything.
+# that are about to gain memory: pages of native indexes, without asking them anything. And for what was hot: its own pages, and its table's.
 use strict;
 use warnings;
 
@@ -37,6 +37,7 @@ is_loaded_first('b', 'after a crash');
 secrets();
 unbelievable();
 native_pages();
+pages_of_hot_indexes();
 $node->stop;
 done_testing();
 
@@ -96,6 +97,20 @@ sub native_pages {
   });
   cmp_ok($pages, '>', 20, 'all of its pages were read in, of which the conditions need a few');
   cmp_ok($buffered->('a_unused'), '<', 5, '... but not of an index that nobody scans');
+}
+
+# Not only graphs come back after a restart, but also what rows are re-ranked and fetched from.
+sub pages_of_hot_indexes {
+  make_hot('c');
+  $node->restart;
+  for my $relation (qw(c_index c)) {
+    my $pages = sql("SELECT pg_relation_size('$relation') / current_setting('block_size')::int");
+    cmp_ok($pages, '>', 30, "$relation has some pages");
+    await_condition("$relation in buffers", sub {
+      return sql("SELECT count(*) FROM pg_buffercache WHERE relfilenode = pg_relation_filenode('$relation') AND relforknumber = 0") == $pages;
+    });
+    pass("all of $relation is read, by nobody's search");
+  }
 }
 
 sub secrets {
