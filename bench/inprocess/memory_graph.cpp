@@ -108,7 +108,7 @@ void MemoryGraph::LayOut(Frames* frames) {
   CopyArray(layout_.upper_links, header_.upper_links_at);
   CopyArray(layout_.row_starts, header_.row_starts_at);
   CopyArray(layout_.rows, header_.rows_at);
-  MakeRecords();
+  MakeNodes();
   std::vector<char>().swap(bytes_);
 }
 
@@ -119,15 +119,14 @@ void MemoryGraph::CopyArray(const graph::ChunkArray& array, std::uint64_t at) {
   }
 }
 
-void MemoryGraph::MakeRecords() {
+void MemoryGraph::MakeNodes() {
   const vec::WalkCodec codec = Codec();
   const std::size_t link_bytes = 2 * sizeof(std::uint32_t) * header_.m;
   for (std::uint32_t node = 0; node < header_.nodes; ++node) {
     const char* from = bytes_.data() + header_.records_at + std::uint64_t{node} * header_.record_bytes;
-    char* to = const_cast<char*>(Element(layout_.records, node));
-    std::memcpy(to, from, link_bytes);
+    std::memcpy(const_cast<char*>(Element(layout_.links, node)), from, link_bytes);
     const auto* code = reinterpret_cast<const std::uint8_t*>(from + link_bytes);
-    auto* walk_code = reinterpret_cast<std::uint8_t*>(to + link_bytes);
+    auto* walk_code = reinterpret_cast<std::uint8_t*>(const_cast<char*>(Element(layout_.codes, node)));
     if (vec::IsMadeOfVectors(codec.code) && HasOneRow(node)) {
       vec::MakeWalkCode(codec, vectors_->row(RowOf(node)).data(), walk_code);
     } else {

@@ -77,7 +77,7 @@ class MemoryGraph {
   void Build(const VectorFile<float>& base, const SegmentParameters& parameters);
   [[nodiscard]] bool ReadCache(const SegmentParameters& parameters);
   void CopyArray(const graph::ChunkArray& array, std::uint64_t at);
-  void MakeRecords();
+  void MakeNodes();
 
   const VectorFile<float>* vectors_ = nullptr;
   bool from_cache_ = false;
@@ -95,8 +95,11 @@ class MemoryReader {
  public:
   explicit MemoryReader(const MemoryGraph* graph) : graph_(graph) {}
 
-  [[nodiscard]] const char* Record(std::uint32_t node) const {
-    return graph_->Element(graph_->layout().records, node);
+  [[nodiscard]] const std::uint32_t* LinkRecord(std::uint32_t node) const {
+    return reinterpret_cast<const std::uint32_t*>(graph_->Element(graph_->layout().links, node));
+  }
+  [[nodiscard]] const std::uint8_t* CodeRecord(std::uint32_t node) const {
+    return reinterpret_cast<const std::uint8_t*>(graph_->Element(graph_->layout().codes, node));
   }
   [[nodiscard]] const graph::UpperNode* UpperRecord(std::uint32_t ordinal) const {
     return reinterpret_cast<const graph::UpperNode*>(graph_->Element(graph_->layout().upper_nodes, ordinal));

@@ -73,11 +73,12 @@ constexpr uint32 kMostAhead = 64;
 
 /// The first chunk from `chunk` on that is not in memory, or their number, and the end of those that are not; attaches. False: the
 /// segment has no place.
-static bool FindMissing(const shmem::SegmentKey& key, uint32 chunks, shmem::CachedSegmentRef* ref,
-                        uint32* chunk, uint32* end) {
+static bool FindMissing(const shmem::SegmentKey& key, const graph::ChunkLayout& layout,
+                        shmem::CachedSegmentRef* ref, uint32* chunk, uint32* end) {
+  const uint32 chunks = layout.chunks;
   shmem::ChunkTable table;
   shmem::EnterFrames();
-  const bool is_attached = shmem::FindSegment(key, chunks, ref, &table);
+  const bool is_attached = shmem::FindSegment(key, chunks, ref, &table, chunks - layout.links.first_chunk);
   while (is_attached && *chunk < chunks && table.Chunk(*chunk) != nullptr) ++*chunk;
   *end = *chunk;
   while (is_attached && *end < Min(chunks, *chunk + kMostAhead) && table.Chunk(*end) == nullptr) ++*end;
@@ -89,14 +90,14 @@ enum class SegmentLoad { kOutOfTime, kDone, kNoMemory };
 
 static SegmentLoad LoadMissing(const shmem::SegmentKey& key, storage::ChunkFiller* filler, IndexLoad* load,
                                TimestampTz until, bool is_shy) {
-  const uint32 chunks = filler->head->layout.chunks;
+  const graph::ChunkLayout& layout = filler->head->layout;
   shmem::CachedSegmentRef ref = {};
   uint32 end;
   uint32 ahead = 0;
   for (uint32 refused = 0; refused < kMostRefused;) {
     if (is_shy && !shmem::GraphsMayGrow()) return SegmentLoad::kNoMemory;
-    if (!FindMissing(key, chunks, &ref, &load->chunk, &end)) return SegmentLoad::kNoMemory;
-    if (load->chunk >= chunks) return SegmentLoad::kDone;
+    if (!FindMissing(key, layout, &ref, &load->chunk, &end)) return SegmentLoad::kNoMemory;
+    if (load->chunk >= layout.chunks) return SegmentLoad::kDone;
     if (until != 0 && GetCurrentTimestamp() >= until) return SegmentLoad::kOutOfTime;
     if (load->chunk >= ahead) storage::ReadAhead(filler, load->chunk, ahead = end);
     switch (LoadChunk(ref, filler, load->chunk++)) {

@@ -204,8 +204,9 @@ void SegmentReader::Open(Relation index, const storage::Manifest& manifest,
 }
 
 void SegmentReader::Enter() {
-  is_attached_ = cached_->uses_frames && shmem::FindSegment(KeyOf(index_, cached_->incarnation, cached_->id),
-                                                            layout_->chunks, &cached_->place, &table_);
+  is_attached_ = cached_->uses_frames &&
+                 shmem::FindSegment(KeyOf(index_, cached_->incarnation, cached_->id), layout_->chunks,
+                                    &cached_->place, &table_, layout_->chunks - layout_->links.first_chunk);
 }
 
 void SegmentReader::Leave() {
@@ -283,6 +284,11 @@ base::RowId SegmentReader::RowAt(std::uint32_t ordinal) {
 // ---- Loading ----
 
 std::uint32_t SegmentReader::LoadMissed(TimestampTz until) {
+  // Where a budget is smaller than its graphs, most searches miss something, and one a second finds out whether there is room for it now.
+  if (!shmem::MayHaveRoomForChunks()) {
+    missed_count_ = 0;
+    return 0;
+  }
   // In their order: what all searches need comes first, and pages are read one after the other.
   std::sort(missed_, missed_ + missed_count_);
   storage::ChunkFiller filler;

@@ -49,7 +49,12 @@ class SegmentReader {
   void Enter();
   void Leave();
 
-  [[nodiscard]] const char* Record(std::uint32_t node) { return InMemory(layout_->records, node); }
+  [[nodiscard]] const std::uint32_t* LinkRecord(std::uint32_t node) {
+    return reinterpret_cast<const std::uint32_t*>(InMemory(layout_->links, node));
+  }
+  [[nodiscard]] const std::uint8_t* CodeRecord(std::uint32_t node) {
+    return reinterpret_cast<const std::uint8_t*>(InMemory(layout_->codes, node));
+  }
   [[nodiscard]] const graph::UpperNode* UpperRecord(std::uint32_t ordinal);
   [[nodiscard]] const std::uint32_t* UpperList(std::uint32_t list);
 

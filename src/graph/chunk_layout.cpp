@@ -25,7 +25,8 @@ ChunkLayout LayOutChunks(const SegmentHeader& header, std::uint32_t walk_code_by
   layout.upper_links = Append(&layout, header.upper_lists, header.m * kWord);
   layout.row_starts = Append(&layout, row_starts, kWord);
   layout.rows = Append(&layout, static_cast<std::uint32_t>(header.rows), kWord);
-  layout.records = Append(&layout, header.nodes, RecordBytes(header.m, walk_code_bytes));
+  layout.codes = Append(&layout, header.nodes, walk_code_bytes);
+  layout.links = Append(&layout, header.nodes, 2 * header.m * kWord);
   return layout;
 }
 

@@ -73,12 +73,13 @@ struct FilteredWalk {
 
 /// Reader: gives access to the segment's parts. What is in memory comes at once; what is not, from pages.
 ///   In memory, in the form of chunk_layout.hpp, or nullptr. Cheap, never fails; stays until the call of GraphSearch ends.
-///     const char* Record(std::uint32_t node)               2 m links, kEndOfLinks ends | walk code
+///     const std::uint32_t* LinkRecord(std::uint32_t node)  2 m links, kEndOfLinks ends
+///     const std::uint8_t* CodeRecord(std::uint32_t node)   walk code
 ///     const UpperNode* UpperRecord(std::uint32_t ordinal)
 ///     const std::uint32_t* UpperList(std::uint32_t list)   m links, kEndOfLinks ends
 ///   From pages; asked only after nullptr. Pointers stay valid until the next of these calls to the same Reader.
 ///     const std::uint32_t* Links(std::uint32_t node)
-///     const std::uint8_t* Code(std::uint32_t node)         walk code: the same bytes as in Record()
+///     const std::uint8_t* Code(std::uint32_t node)         walk code: the same bytes as CodeRecord()
 ///     UpperNode Upper(std::uint32_t ordinal)
 ///     const std::uint32_t* UpperLinks(std::uint32_t list)
 /// These may leave by longjmp: no object with a destructor lives on the stack of these functions. A Reader that cannot read
@@ -351,8 +352,8 @@ class GraphSearch {
     for (std::size_t i = 0; i < fresh_count_; ++i) {
       paged_[i] = UpperOf(reader, fresh_[i]).node;
       if (paged_[i] >= header_->nodes) continue;
-      if (const char* record = reader->Record(paged_[i]); record != nullptr)
-        Prefetch(CodeIn(record), walk_bytes_);
+      if (const std::uint8_t* code = reader->CodeRecord(paged_[i]); code != nullptr)
+        Prefetch(code, walk_bytes_);
     }
     stage_ = Stage::kCompare;
   }
@@ -380,10 +381,10 @@ class GraphSearch {
   }
 
   [[nodiscard]] float KeyOfNode(Reader* reader, std::uint32_t node) {
-    const char* record = reader->Record(node);
-    if (record == nullptr) return PagedKey(reader, node);
+    const std::uint8_t* code = reader->CodeRecord(node);
+    if (code == nullptr) return PagedKey(reader, node);
     ++counters_.distances;
-    return query_.Key(CodeIn(record));
+    return query_.Key(code);
   }
 
   // ---- level 0 ----
@@ -406,9 +407,8 @@ class GraphSearch {
 
   /// Appends the node's neighbours to marked_ that were not there; returns where they begin.
   [[nodiscard]] std::size_t MarkLinks(Reader* reader, std::uint32_t node) {
-    const char* record = reader->Record(node);
-    const std::uint32_t* links =
-        record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(node);
+    const std::uint32_t* links = reader->LinkRecord(node);
+    if (links == nullptr) links = reader->Links(node);
     const std::uint32_t room = 2 * header_->m;
     GrowMarked(room);
     const std::size_t first = marked_count_;
@@ -437,13 +437,13 @@ class GraphSearch {
 
   /// True if the node's code is in memory: the last of codes_.
   bool AddFresh(Reader* reader, std::uint32_t node) {
-    const char* record = reader->Record(node);
-    if (record == nullptr) {
+    const std::uint8_t* code = reader->CodeRecord(node);
+    if (code == nullptr) {
       paged_[paged_count_++] = node;
       return false;
     }
     fresh_[fresh_count_] = node;
-    codes_[fresh_count_++] = CodeIn(record);
+    codes_[fresh_count_++] = code;
     return true;
   }
 
@@ -617,7 +617,7 @@ class GraphSearch {
   }
 
   [[gnu::always_inline]] void AskForLinks(Reader* reader, std::uint32_t node) {
-    if (const char* record = reader->Record(node); record != nullptr) Prefetch(record, link_bytes_);
+    if (const std::uint32_t* links = reader->LinkRecord(node); links != nullptr) Prefetch(links, link_bytes_);
   }
 
   /// The wanted neighbours of unwanted nodes.
@@ -626,9 +626,8 @@ class GraphSearch {
     for (std::size_t at = 0; at < bridges_.size(); ++at) {
       if (at + kBridgesAhead < bridges_.size()) AskForLinks(reader, bridges_[at + kBridgesAhead]);
       const std::uint32_t bridge = bridges_[at];
-      const char* record = reader->Record(bridge);
-      const std::uint32_t* links =
-          record != nullptr ? reinterpret_cast<const std::uint32_t*>(record) : reader->Links(bridge);
+      const std::uint32_t* links = reader->LinkRecord(bridge);
+      if (links == nullptr) links = reader->Links(bridge);
       const std::size_t first = marked_count_;
       GrowMarked(room);
       // No branch: nobody can predict which ones are wanted. What ends a list is no node.
@@ -718,9 +717,6 @@ class GraphSearch {
     return query_.Key(reader->Code(node));
   }
 
-  [[nodiscard]] const std::uint8_t* CodeIn(const char* record) const noexcept {
-    return reinterpret_cast<const std::uint8_t*>(record + link_bytes_);
-  }
   /// Room for `more` in marked_.
   void GrowMarked(std::size_t more) {
     if (marked_.size() - marked_count_ < more) marked_.resize(2 * marked_.size() + more);
@@ -736,7 +732,7 @@ class GraphSearch {
   vec::WalkQuery query_;
   std::uint32_t ef_ = 1;
   std::uint32_t beam_ = 1;
-  std::uint32_t link_bytes_ = 0;  ///< of a record
+  std::uint32_t link_bytes_ = 0;  ///< of a list
   std::uint32_t walk_bytes_ = 0;  ///< of a walk code
   std::size_t ahead_ = 0;         ///< codes that are on their way while others are compared
   Stage stage_ = Stage::kStarted;

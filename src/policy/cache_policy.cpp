@@ -11,14 +11,18 @@ constexpr double kMuchMore = 2;
 // And a cache keeps a quarter of its target: what is asked for next is not known yet.
 constexpr std::uint64_t kKeptPart = 4;
 
-// Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md; and those that are taken to
-// cost as much, read from pages, as loading a chunk: a pin and a look each, against eight pages or nine and a copy of all of it. From
-// shared_buffers more of them would, from a disk fewer.
+// Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md, and lists that it follows; and
+// how many of either are taken to cost as much, read from pages, as loading a chunk: a pin and a look each, against sixteen pages or
+// more and a copy out of all of them, of 512 codes at 128 dimensions, which takes a quarter as long for each.
 constexpr float kCodesOfSearch = 1000;
-constexpr float kCodesOfLoad = 32;
+constexpr float kListsOfSearch = 80;
+constexpr float kReadsOfLoad = 128;
 
 // UseCount::uses for each use in a second, if they always were as many.
 constexpr double kUsesPerRate = kUseHalfLifeSeconds / 0.693147;
+
+// A second can have fewer uses than others by chance.
+constexpr double kLuckOfSecond = 1.25;
 
 // What is used every 20 s has not gone after 21: so many times the usual time between two uses say so.
 constexpr double kGapsTrusted = 3;
@@ -33,15 +37,15 @@ std::uint64_t LeastKept(const CacheShare& share) noexcept {
 
 }  // namespace
 
-float UsesAt(const UseCount& count, std::uint32_t now, std::uint32_t half_life) noexcept {
+float UsesAt(const UseCount& count, std::uint32_t now) noexcept {
   // Another process may have counted a second ahead.
   if (now <= count.at) return count.uses;
-  const float halves = static_cast<float>(now - count.at) / static_cast<float>(half_life);
+  const float halves = static_cast<float>(now - count.at) / static_cast<float>(kUseHalfLifeSeconds);
   return count.uses * std::exp2(-halves);
 }
 
-UseCount WithUses(const UseCount& count, float more, std::uint32_t now, std::uint32_t half_life) noexcept {
-  return {UsesAt(count, now, half_life) + more, std::max(count.at, now)};
+UseCount WithUses(const UseCount& count, float more, std::uint32_t now) noexcept {
+  return {UsesAt(count, now) + more, std::max(count.at, now)};
 }
 
 double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {
@@ -49,17 +53,29 @@ double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now
          static_cast<double>(std::max<std::uint64_t>(cost.bytes, 1));
 }
 
-float UsesOfChunk(float uses, std::uint32_t chunks) noexcept {
-  const float codes = kCodesOfSearch / static_cast<float>(std::max<std::uint32_t>(chunks, 1));
-  return uses * std::min(1.0F, codes / kCodesOfLoad);
+float UsesOfChunk(float uses, std::uint32_t chunks, GraphPart part) noexcept {
+  const float of_search = part == GraphPart::kCodes ? kCodesOfSearch : kListsOfSearch;
+  const float reads = of_search / static_cast<float>(std::max<std::uint32_t>(chunks, 1));
+  return uses * std::min(1.0F, reads / kReadsOfLoad);
 }
 
-float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
-  constexpr float kRatio = static_cast<float>(kUseHalfLifeSeconds) / kRecentHalfLifeSeconds;
-  return std::min(UsesAt(count, now), UsesAt(recent, now, kRecentHalfLifeSeconds) * kRatio);
+RecentUses WithRecentUses(const RecentUses& recent, float more, std::uint32_t now) noexcept {
+  if (now <= recent.at) return {recent.uses + more, recent.before, recent.at};
+  return {more, now == recent.at + 1 ? recent.uses : 0, now};
 }
 
-float PartLeft(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept {
+float UsesASecond(const RecentUses& recent, std::uint32_t now) noexcept {
+  if (now <= recent.at) return std::max(recent.uses, recent.before);
+  const auto idle = static_cast<float>(now - recent.at - 1);  // whole seconds without any
+  return idle == 0 ? recent.uses : std::min(recent.uses * std::exp2(-idle), 1 / idle);
+}
+
+float UsesNow(const UseCount& count, const RecentUses& recent, std::uint32_t now) noexcept {
+  constexpr auto kOfRate = static_cast<float>(kLuckOfSecond * kUsesPerRate);
+  return std::min(UsesAt(count, now), UsesASecond(recent, now) * kOfRate);
+}
+
+float PartLeft(const UseCount& count, const RecentUses& recent, std::uint32_t now) noexcept {
   const float uses = UsesAt(count, now);
   if (!(uses > 0)) return 0;
   if (IdleSeconds(count, now) * static_cast<double>(count.uses) <= kGapsTrusted * kUsesPerRate) return 1;

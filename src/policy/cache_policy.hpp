@@ -18,10 +18,8 @@ struct UseCount {
   std::uint32_t at = 0;
 };
 
-[[nodiscard]] float UsesAt(const UseCount& count, std::uint32_t now,
-                           std::uint32_t half_life = kUseHalfLifeSeconds) noexcept;
-[[nodiscard]] UseCount WithUses(const UseCount& count, float more, std::uint32_t now,
-                                std::uint32_t half_life = kUseHalfLifeSeconds) noexcept;
+[[nodiscard]] float UsesAt(const UseCount& count, std::uint32_t now) noexcept;
+[[nodiscard]] UseCount WithUses(const UseCount& count, float more, std::uint32_t now) noexcept;
 
 /// What bringing a piece back costs, and what keeping it does.
 struct PieceCost {
@@ -32,19 +30,30 @@ struct PieceCost {
 /// Microseconds a byte saves: frequency × recency × cost to bring back ÷ size.
 [[nodiscard]] double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept;
 
-/// What of `uses` of a graph by searches falls to one of its `chunks`: a search reads codes here and there, at most the whole chunk.
-[[nodiscard]] float UsesOfChunk(float uses, std::uint32_t chunks) noexcept;
+/// What of a graph is in a chunk. Searches read many codes, and follow few lists of links.
+enum class GraphPart : std::uint8_t { kCodes, kLinks };
 
-/// Uses of a graph are so many that a second tells how many there are now. Counted like this besides, they show when a load has gone
-/// that was there a moment ago; see UsesNow().
-constexpr std::uint32_t kRecentHalfLifeSeconds = 1;
+/// What of `uses` of a graph by searches falls to one of the `chunks` of this part: a search reads here and there, at most the whole chunk.
+[[nodiscard]] float UsesOfChunk(float uses, std::uint32_t chunks, GraphPart part) noexcept;
+
+/// Uses of a graph are so many that a second tells how many there are now. Counted by seconds besides, they show within two of them when a
+/// load has gone, or is a hundredth of what it was; see UsesNow().
+struct RecentUses {
+  float uses = 0;    ///< in the second `at`
+  float before = 0;  ///< in the one before it
+  std::uint32_t at = 0;
+};
+
+[[nodiscard]] RecentUses WithRecentUses(const RecentUses& recent, float more, std::uint32_t now) noexcept;
+/// What the last whole second had, or this one if it has more already. Of what is idle, less and less.
+[[nodiscard]] float UsesASecond(const RecentUses& recent, std::uint32_t now) noexcept;
 
 /// The lesser of the two counts, as if there always had been as many as now.
-[[nodiscard]] float UsesNow(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept;
+[[nodiscard]] float UsesNow(const UseCount& count, const RecentUses& recent, std::uint32_t now) noexcept;
 
 /// What there still is of a use that all pieces of a cache share, 0 to 1: little, soon after a load that had it has gone. A set of a
 /// filter that was asked for ten seconds ago may be asked for in the next ten; not where nobody asks for any of them.
-[[nodiscard]] float PartLeft(const UseCount& count, const UseCount& recent, std::uint32_t now) noexcept;
+[[nodiscard]] float PartLeft(const UseCount& count, const RecentUses& recent, std::uint32_t now) noexcept;
 
 // ---- Two caches ----
 

@@ -112,11 +112,13 @@ class ChunkDirectory {
     std::atomic<std::uint64_t> generation;    ///< A: of the segment here, never used before; 0: none
     std::atomic<std::uint32_t> used_at;       ///< A: written when it changes, that is once a second
     std::atomic<float> uses;                  ///< A: as of used_at
-    std::atomic<float> recent_uses;           ///< A: the same, by policy::kRecentHalfLifeSeconds
+    std::atomic<float> recent_uses;           ///< A: policy::RecentUses, as of used_at
+    std::atomic<float> uses_before;           ///< A
     std::atomic<std::uint32_t> table_frames;  ///< A
     std::atomic<std::uint32_t> tables[ChunkTable::kFrames];  ///< A: frames
     SegmentKey key;
     std::uint32_t chunks;
+    std::uint32_t link_chunks;  ///< of a graph: the last of them
     std::uint32_t cached_chunks;
     std::uint32_t chunks_end;  ///< no chunk from here on is cached
     std::uint64_t loads;
@@ -180,8 +182,9 @@ class ChunkDirectory {
   }
 
   /// A place for a segment that has none, nothing of it cached; generation 0 if there is no slot or no frame for its table.
-  [[nodiscard]] CachedSegmentRef Make(const SegmentKey& key, std::uint32_t chunks,
-                                      std::uint32_t now) const noexcept {
+  /// link_chunks: of its chunks the last ones, which searches read least.
+  [[nodiscard]] CachedSegmentRef Make(const SegmentKey& key, std::uint32_t chunks, std::uint32_t now,
+                                      std::uint32_t link_chunks = 0) const noexcept {
     const std::uint32_t tables = (chunks + ChunkTable::kChunksPerFrame - 1) / ChunkTable::kChunksPerFrame;
     if (tables > ChunkTable::kFrames || !MayHaveRoom(now)) return {0, 0};
     const std::uint32_t free = FreeSlot(now);
@@ -190,6 +193,7 @@ class ChunkDirectory {
       return {0, 0};
     }
     if (!MakeTables(free, tables, now)) return {0, 0};
+    shared_->slots[free].link_chunks = link_chunks;
     return Publish(free, key, chunks, now);
   }
 
@@ -331,8 +335,9 @@ class ChunkDirectory {
     return {slot.uses.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};
   }
 
-  [[nodiscard]] static policy::UseCount RecentOf(const Slot& slot) noexcept {
-    return {slot.recent_uses.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};
+  [[nodiscard]] static policy::RecentUses RecentOf(const Slot& slot) noexcept {
+    return {slot.recent_uses.load(std::memory_order_relaxed),
+            slot.uses_before.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};
   }
 
   /// Of two at once one may be lost.
@@ -341,11 +346,11 @@ class ChunkDirectory {
     const bool is_later = slot->used_at.load(std::memory_order_relaxed) != now;
     if (!is_later && uses == 0) return;
     const float more = is_later ? uses + 1 : uses;
-    const policy::UseCount recent =
-        policy::WithUses(RecentOf(*slot), more, now, policy::kRecentHalfLifeSeconds);
+    const policy::RecentUses recent = policy::WithRecentUses(RecentOf(*slot), more, now);
     const policy::UseCount count = policy::WithUses(CountOf(*slot), more, now);
     slot->uses.store(count.uses, std::memory_order_relaxed);
     slot->recent_uses.store(recent.uses, std::memory_order_relaxed);
+    if (is_later) slot->uses_before.store(recent.before, std::memory_order_relaxed);
     if (is_later) slot->used_at.store(now, std::memory_order_relaxed);
   }
 
@@ -364,9 +369,12 @@ class ChunkDirectory {
                            {slot.load_us, kFrameBytes}, now);
   }
 
-  /// Of a tail every search reads all.
+  /// Of the chunk that would go first. Of a tail every search reads all.
   [[nodiscard]] static float PartOfUses(const Slot& slot, float uses) noexcept {
-    return slot.key.part == SegmentPart::kGraph ? policy::UsesOfChunk(uses, slot.chunks) : uses;
+    if (slot.key.part != SegmentPart::kGraph) return uses;
+    const std::uint32_t others = slot.chunks - slot.link_chunks;
+    return slot.chunks_end > others ? policy::UsesOfChunk(uses, slot.link_chunks, policy::GraphPart::kLinks)
+                                    : policy::UsesOfChunk(uses, others, policy::GraphPart::kCodes);
   }
 
   /// 0 also for one that was marked after `now` was read.
@@ -535,6 +543,7 @@ class ChunkDirectory {
     // Whoever makes it is about to use it: it is not the first to give way while it is loaded.
     slot.uses.store(1, std::memory_order_relaxed);
     slot.recent_uses.store(1, std::memory_order_relaxed);
+    slot.uses_before.store(0, std::memory_order_relaxed);
     slot.used_at.store(now, std::memory_order_relaxed);
     shared_->hashes[index] = HashOf(key);
     const std::uint64_t generation = ++shared_->last_generation;

@@ -154,9 +154,10 @@ class FilterDirectory {
     alignas(64) std::atomic<std::uint64_t> pinned;  ///< A
     std::atomic<std::uint64_t> hits;                ///< A
     std::atomic<std::uint64_t> misses;              ///< A
-    std::atomic<std::uint32_t> asked_at;  ///< A: when a set was asked for last; the next two are as of then
+    std::atomic<std::uint32_t> asked_at;  ///< A: when a set was asked for last; what follows is as of then
     std::atomic<float> asked;             ///< A: policy::UseCount
-    std::atomic<float> asked_recently;    ///< A: with policy::kRecentHalfLifeSeconds
+    std::atomic<float> asked_recently;    ///< A: policy::RecentUses
+    std::atomic<float> asked_before;      ///< A
   };
 
   /// For this much memory.
@@ -452,17 +453,19 @@ class FilterDirectory {
     return {shared_->asked.load(std::memory_order_relaxed),
             shared_->asked_at.load(std::memory_order_relaxed)};
   }
-  [[nodiscard]] policy::UseCount AskedRecently() const noexcept {
+  [[nodiscard]] policy::RecentUses AskedRecently() const noexcept {
     return {shared_->asked_recently.load(std::memory_order_relaxed),
+            shared_->asked_before.load(std::memory_order_relaxed),
             shared_->asked_at.load(std::memory_order_relaxed)};
   }
 
   /// Two at once count as one, or for a moment as too many: it is what decides who gives way, no more.
   void CountAsked(std::uint32_t now) const noexcept {
     const policy::UseCount count = policy::WithUses(Asked(), 1, now);
-    const policy::UseCount recent = policy::WithUses(AskedRecently(), 1, now, policy::kRecentHalfLifeSeconds);
+    const policy::RecentUses recent = policy::WithRecentUses(AskedRecently(), 1, now);
     shared_->asked.store(count.uses, std::memory_order_relaxed);
     shared_->asked_recently.store(recent.uses, std::memory_order_relaxed);
+    shared_->asked_before.store(recent.before, std::memory_order_relaxed);
     shared_->asked_at.store(count.at, std::memory_order_relaxed);
   }
 

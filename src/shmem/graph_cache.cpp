@@ -112,14 +112,14 @@ CachedSegmentRef FindWhole(const SegmentKey& key, uint32 chunks, bool* is_anothe
   return *is_another ? CachedSegmentRef{0, 0} : ref;
 }
 
-CachedSegmentRef MakeSegment(const SegmentKey& key, uint32 chunks, uint32 now) {
+CachedSegmentRef MakeSegment(const SegmentKey& key, uint32 chunks, uint32 link_chunks, uint32 now) {
   bool is_another;
   WatchMyEnd();
   LWLockAcquire(lock, LW_EXCLUSIVE);
   CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
   const bool is_going =
       is_another && directory.Forget([&key](const SegmentKey& other) { return other == key; });
-  if (ref.generation == 0 && !is_going) ref = directory.Make(key, chunks, now);
+  if (ref.generation == 0 && !is_going) ref = directory.Make(key, chunks, now, link_chunks);
   LWLockRelease(lock);
   return ref;
 }
@@ -135,14 +135,14 @@ bool AskFilters(uint32 now) {
   return true;
 }
 
-CachedSegmentRef FindOrMake(const SegmentKey& key, uint32 chunks, uint32 now) {
+CachedSegmentRef FindOrMake(const SegmentKey& key, uint32 chunks, uint32 link_chunks, uint32 now) {
   bool is_another;
   LWLockAcquire(lock, LW_SHARED);
   CachedSegmentRef ref = FindWhole(key, chunks, &is_another);
   LWLockRelease(lock);
   if (ref.generation != 0 || !directory.MayHaveRoom(now)) return ref;
-  ref = MakeSegment(key, chunks, now);
-  if (ref.generation == 0 && AskFilters(now)) ref = MakeSegment(key, chunks, now);
+  ref = MakeSegment(key, chunks, link_chunks, now);
+  if (ref.generation == 0 && AskFilters(now)) ref = MakeSegment(key, chunks, link_chunks, now);
   return ref;
 }
 
@@ -230,12 +230,17 @@ void Forget(Predicate matches) {
 
 const Part kGraphCachePart = {Request, Attach};
 
-bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref, ChunkTable* table) {
+bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref, ChunkTable* table,
+                 uint32 link_chunks) {
   if (lock == nullptr) return false;
   const uint32 now = Now();
   if (directory.Attach(*ref, now, table, UsesToCount())) return true;
-  *ref = FindOrMake(key, chunks, now);
+  *ref = FindOrMake(key, chunks, link_chunks, now);
   return directory.Attach(*ref, now, table);
+}
+
+bool MayHaveRoomForChunks() {
+  return lock != nullptr && !directory.IsFull(Now());
 }
 
 char* BeginChunk(const CachedSegmentRef& ref, uint32 chunk) {

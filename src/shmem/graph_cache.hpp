@@ -11,9 +11,12 @@
 namespace tandem::shmem {
 
 /// Finds the segment's place, or makes one; marks it as used. Takes a lock only if `ref` no longer holds. False if there are no
-/// frames, or none can be had for its table. Between EnterFrames() and LeaveFrames().
-[[nodiscard]] bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref,
-                               ChunkTable* table);
+/// frames, or none can be had for its table. link_chunks: the last ones, of lists of links. Between EnterFrames() and LeaveFrames().
+[[nodiscard]] bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref, ChunkTable* table,
+                               uint32 link_chunks = 0);
+
+/// False if somebody has found within this second that no memory is to be had. No lock.
+[[nodiscard]] bool MayHaveRoomForChunks();
 
 /// A frame to load a chunk into, or nullptr: somebody else loads it or has done so, or no memory is to be had for it. Frames come
 /// from the free ones, then from segments that have not been used for a while, never from the segment itself: one that is

@@ -63,25 +63,40 @@ const float* VectorOf(ChunkFiller* filler, std::uint32_t row) {
   return IsRow(header, row) ? ReadVector(filler->rows, header.first_row + row) : nullptr;
 }
 
-/// Links as they are, and a walk code instead of the 8-bit code.
-void MakeRecords(ChunkFiller* filler, uint32 chunk, char* to) {
-  const SegmentHead& head = *filler->head;
-  const graph::ChunkArray& array = head.layout.records;
-  const std::size_t link_bytes = 2 * head.header.m * sizeof(std::uint32_t);
+/// A node's links and 8-bit code, as pages have them; valid until the next call.
+const char* RecordOf(ChunkFiller* filler, std::uint32_t node) {
+  const graph::SegmentHeader& header = filler->head->header;
+  const uint64 offset = header.records_at + uint64{node} * header.record_bytes;
+  return ReadBlob(&filler->blob, offset, header.record_bytes, filler->record);
+}
+
+std::size_t LinkBytes(const ChunkFiller& filler) {
+  return 2 * filler.head->header.m * sizeof(std::uint32_t);
+}
+
+void CopyLinks(ChunkFiller* filler, uint32 chunk, char* to) {
+  const std::size_t bytes = LinkBytes(*filler);
+  const Elements nodes = ElementsOf(filler->head->layout.links, chunk);
+  for (std::uint32_t node = nodes.first; node < nodes.end && !filler->blob.stale; node++, to += bytes)
+    std::memcpy(to, RecordOf(filler, node), bytes);
+}
+
+/// Walk codes instead of 8-bit codes. Of nodes whose vector is read, records are not.
+void MakeCodes(ChunkFiller* filler, uint32 chunk, char* to) {
+  const graph::ChunkArray& array = filler->head->layout.codes;
+  const vec::WalkCodec& codec = filler->head->codec;
   const Elements nodes = ElementsOf(array, chunk);
   const bool is_of_vectors = filler->rows != nullptr;
   if (is_of_vectors) FindOnlyRows(filler, nodes);
   for (std::uint32_t node = nodes.first; node < nodes.end && !filler->blob.stale; node++) {
-    const uint64 offset = head.header.records_at + uint64{node} * head.header.record_bytes;
-    const char* from = ReadBlob(&filler->blob, offset, head.header.record_bytes, filler->record);
-    std::memcpy(to, from, link_bytes);
-    const auto* code = reinterpret_cast<const std::uint8_t*>(from) + link_bytes;
-    auto* walk_code = reinterpret_cast<std::uint8_t*>(to) + link_bytes;
+    auto* walk_code = reinterpret_cast<std::uint8_t*>(to);
     const float* vector = is_of_vectors ? VectorOf(filler, filler->only_rows[node - nodes.first]) : nullptr;
-    if (vector != nullptr)
-      vec::MakeWalkCode(head.codec, vector, walk_code);
-    else
-      vec::MakeWalkCode(head.codec, code, walk_code);
+    if (vector != nullptr) {
+      vec::MakeWalkCode(codec, vector, walk_code);
+    } else {
+      const char* code = RecordOf(filler, node) + LinkBytes(*filler);
+      vec::MakeWalkCode(codec, reinterpret_cast<const std::uint8_t*>(code), walk_code);
+    }
     to += array.element_bytes;
   }
 }
@@ -100,7 +115,7 @@ void OpenFiller(ChunkFiller* filler, Relation index, const Manifest& manifest, c
   filler->record = static_cast<char*>(palloc(head->header.record_bytes));
   filler->rows = nullptr;
   if (vec::IsMadeOfVectors(head->codec.code)) {
-    const std::size_t nodes = head->layout.records.per_chunk;
+    const std::size_t nodes = head->layout.codes.per_chunk;
     filler->rows = OpenSegmentRows(index, manifest, *head, strategy);
     filler->row_starts = static_cast<std::uint32_t*>(palloc((nodes + 1) * sizeof(std::uint32_t)));
     filler->only_rows = static_cast<std::uint32_t*>(palloc(nodes * sizeof(std::uint32_t)));
@@ -109,13 +124,16 @@ void OpenFiller(ChunkFiller* filler, Relation index, const Manifest& manifest, c
 }
 
 void ReadAhead(ChunkFiller* filler, uint32 first, uint32 end) {
-  const graph::ChunkArray& records = filler->head->layout.records;
-  first = Max(first, records.first_chunk);
-  if (first >= end || !HasChunk(records, first)) return;
-  const std::uint64_t node = ElementsOf(records, first).first;
-  const std::uint64_t node_end =
-      Min(node + std::uint64_t{end - first} * records.per_chunk, std::uint64_t{records.count});
+  const graph::ChunkLayout& layout = filler->head->layout;
   const graph::SegmentHeader& header = filler->head->header;
+  first = Max(first, layout.codes.first_chunk);
+  if (first >= end) return;
+  const graph::ChunkArray& array = HasChunk(layout.codes, first) ? layout.codes : layout.links;
+  const bool is_of_vectors = filler->rows != nullptr && &array == &layout.codes;
+  if (!HasChunk(array, first) || is_of_vectors) return;
+  const std::uint64_t node = ElementsOf(array, first).first;
+  const std::uint64_t node_end =
+      Min(node + std::uint64_t{end - first} * array.per_chunk, std::uint64_t{array.count});
   SweepBlob(&filler->blob, header.records_at + node * header.record_bytes,
             header.records_at + node_end * header.record_bytes);
 }
@@ -123,8 +141,10 @@ void ReadAhead(ChunkFiller* filler, uint32 first, uint32 end) {
 bool FillChunk(ChunkFiller* filler, uint32 chunk, char* to) {
   const graph::SegmentHeader& header = filler->head->header;
   const graph::ChunkLayout& layout = filler->head->layout;
-  if (HasChunk(layout.records, chunk))
-    MakeRecords(filler, chunk, to);
+  if (HasChunk(layout.codes, chunk))
+    MakeCodes(filler, chunk, to);
+  else if (HasChunk(layout.links, chunk))
+    CopyLinks(filler, chunk, to);
   else if (HasChunk(layout.upper_nodes, chunk))
     CopyElements(filler, layout.upper_nodes, chunk, header.upper_nodes_at, to);
   else if (HasChunk(layout.upper_links, chunk))

@@ -42,16 +42,18 @@ TEST(ChunkLayout, EveryElementHasAPlaceOfItsOwnInOneChunk) {
         for (const bool row_starts : {false, true}) {
           const SegmentHeader header = HeaderOf(m, nodes, nodes / 5, row_starts);
           const ChunkLayout layout = LayOutChunks(header, code_bytes);
-          EXPECT_EQ(layout.records.count, nodes);
-          EXPECT_EQ(layout.records.element_bytes, 8 * m + code_bytes);
+          EXPECT_EQ(layout.codes.count, nodes);
+          EXPECT_EQ(layout.codes.element_bytes, code_bytes);
+          EXPECT_EQ(layout.links.count, nodes);
+          EXPECT_EQ(layout.links.element_bytes, 8 * m);
           EXPECT_EQ(layout.upper_nodes.count, header.upper_nodes);
           EXPECT_EQ(layout.upper_links.count, header.upper_lists);
           EXPECT_EQ(layout.upper_links.element_bytes, 4 * m);
           EXPECT_EQ(layout.row_starts.count, row_starts ? nodes + 1 : 0);
           EXPECT_EQ(layout.rows.count, header.rows);
           std::vector<std::vector<bool>> used(layout.chunks, std::vector<bool>(kChunkBytes, false));
-          for (const ChunkArray& array :
-               {layout.upper_nodes, layout.upper_links, layout.records, layout.row_starts, layout.rows}) {
+          for (const ChunkArray& array : {layout.upper_nodes, layout.upper_links, layout.row_starts,
+                                          layout.rows, layout.codes, layout.links}) {
             MarkElements(array, &used);
           }
           for (const std::vector<bool>& chunk : used) EXPECT_TRUE(chunk[0]) << "an empty chunk";
@@ -65,11 +67,12 @@ TEST(ChunkLayout, WhatEverySearchNeedsComesFirst) {
   const ChunkLayout layout = LayOutChunks(HeaderOf(16, 1'000'000, 62'500, false), 128);
   EXPECT_EQ(layout.upper_nodes.first_chunk, 0U);
   EXPECT_LT(layout.upper_links.first_chunk, layout.rows.first_chunk);
-  EXPECT_LT(layout.rows.first_chunk, layout.records.first_chunk);
-  // 256 records of 256 bytes.
-  EXPECT_EQ(layout.chunks - layout.records.first_chunk, 1'000'000U / 256 + 1);
+  EXPECT_LT(layout.rows.first_chunk, layout.codes.first_chunk);
+  // 512 codes of 128 bytes, and as many lists of links.
+  EXPECT_EQ(layout.links.first_chunk - layout.codes.first_chunk, 1'000'000U / 512 + 1);
+  EXPECT_EQ(layout.chunks - layout.links.first_chunk, 1'000'000U / 512 + 1);
   const ChunkLayout shared = LayOutChunks(HeaderOf(16, 1'000'000, 62'500, true), 128);
-  EXPECT_LT(shared.row_starts.first_chunk, shared.records.first_chunk);
+  EXPECT_LT(shared.row_starts.first_chunk, shared.codes.first_chunk);
 }
 
 TEST(ChunkLayout, AnEmptySegmentHasNoChunks) {

@@ -82,7 +82,7 @@ class MemorySegment final : public SegmentSource {
   explicit MemorySegment(const GraphBuilder& builder) : bytes_(builder.header().bytes) {
     builder.ReadImage(0, bytes_.size(), bytes_.data());
     ReadHeader();
-    MakeWalkRecords();
+    MakeWalkCodes();
   }
 
   void Read(std::uint64_t offset, std::size_t bytes, void* to) override {
@@ -116,9 +116,8 @@ class MemorySegment final : public SegmentSource {
   }
   [[nodiscard]] std::size_t WalkBytes() const { return vec::WalkCodeBytes(Codec().code, header_.dimensions); }
   [[nodiscard]] std::size_t LinkBytes() const { return 2 * sizeof(std::uint32_t) * header_.m; }
-  /// A node's links and walk code.
-  [[nodiscard]] const char* WalkRecord(std::uint32_t node) const {
-    return walk_records_.data() + node * (LinkBytes() + WalkBytes());
+  [[nodiscard]] const std::uint8_t* WalkCode(std::uint32_t node) const {
+    return walk_codes_.data() + node * WalkBytes();
   }
   /// Row ids of a node.
   [[nodiscard]] std::vector<std::uint64_t> RowsOf(std::uint32_t node) const {
@@ -135,19 +134,16 @@ class MemorySegment final : public SegmentSource {
   }
 
  private:
-  void MakeWalkRecords() {
-    walk_records_.resize(header_.nodes * (LinkBytes() + WalkBytes()));
-    for (std::uint32_t node = 0; node < header_.nodes; ++node) {
-      char* to = walk_records_.data() + node * (LinkBytes() + WalkBytes());
-      std::memcpy(to, At<char>(RecordAt(node)), LinkBytes());
+  void MakeWalkCodes() {
+    walk_codes_.resize(header_.nodes * WalkBytes());
+    for (std::uint32_t node = 0; node < header_.nodes; ++node)
       vec::MakeWalkCode(Codec(), At<std::uint8_t>(RecordAt(node) + LinkBytes()),
-                        reinterpret_cast<std::uint8_t*>(to + LinkBytes()));
-    }
+                        walk_codes_.data() + node * WalkBytes());
   }
 
   std::vector<char> bytes_;
   SegmentHeader header_{};
-  std::vector<char> walk_records_;
+  std::vector<std::uint8_t> walk_codes_;
 };
 
 /// A query for one segment, with its memory.
@@ -175,8 +171,11 @@ class MemoryReader {
   explicit MemoryReader(const MemorySegment& segment, unsigned resident_percent = 100)
       : segment_(&segment), resident_percent_(resident_percent) {}
 
-  const char* Record(std::uint32_t node) const {
-    return IsResident(node) ? segment_->WalkRecord(node) : nullptr;
+  const std::uint32_t* LinkRecord(std::uint32_t node) const {
+    return IsResident(node + 3) ? segment_->At<std::uint32_t>(segment_->RecordAt(node)) : nullptr;
+  }
+  const std::uint8_t* CodeRecord(std::uint32_t node) const {
+    return IsResident(node) ? segment_->WalkCode(node) : nullptr;
   }
   const UpperNode* UpperRecord(std::uint32_t ordinal) const {
     return IsResident(ordinal + 1) ? UpperOf(ordinal) : nullptr;

@@ -76,7 +76,7 @@ std::vector<Keyed> TextbookSearch(const MemorySegment& segment, const TestQuery&
     const Keyed next = candidates.top();
     candidates.pop();
     if (nearest.size() == ef && nearest.top() < next) break;
-    const auto* links = reinterpret_cast<const std::uint32_t*>(reader.Record(next.second));
+    const std::uint32_t* links = reader.LinkRecord(next.second);
     for (std::uint32_t i = 0; i < 2 * header.m && links[i] != kEndOfLinks; ++i) {
       if (!seen.insert(links[i]).second) continue;
       const Keyed found(key_of(links[i]), links[i]);
@@ -277,7 +277,8 @@ class FailingReader {
     for (std::uint32_t& word : rubbish_) word = rubbish == 0 ? 0 : Word();
   }
 
-  static const char* Record(std::uint32_t /*node*/) { return nullptr; }
+  static const std::uint32_t* LinkRecord(std::uint32_t /*node*/) { return nullptr; }
+  static const std::uint8_t* CodeRecord(std::uint32_t /*node*/) { return nullptr; }
   static const UpperNode* UpperRecord(std::uint32_t /*ordinal*/) { return nullptr; }
   static const std::uint32_t* UpperList(std::uint32_t /*list*/) { return nullptr; }
   const std::uint32_t* Links(std::uint32_t node) { return Good() ? reader_.Links(node) : rubbish_.data(); }

@@ -6,7 +6,8 @@ namespace tandem::graph {
 
 class SomeReader {
  public:
-  const char* Record(std::uint32_t node);
+  const std::uint32_t* LinkRecord(std::uint32_t node);
+  const std::uint8_t* CodeRecord(std::uint32_t node);
   const UpperNode* UpperRecord(std::uint32_t ordinal);
   const std::uint32_t* UpperList(std::uint32_t list);
   const std::uint32_t* Links(std::uint32_t node);

@@ -177,27 +177,47 @@ TEST(CacheTraces, WeighsSizeAndCost) {
 
 // A search asks for a few codes of each chunk of a large graph, and for all of those of a small one.
 TEST(CacheUtility, AChunkOfALargeGraphIsUsedLess) {
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 1), 100);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 31), 100);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 3125), 1);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 0), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 1, GraphPart::kCodes), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 7, GraphPart::kCodes), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 3125, GraphPart::kCodes), 0.25);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 0, GraphPart::kCodes), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 250, GraphPart::kLinks), 0.25) << "searches read far fewer lists";
 }
 
 TEST(CacheUtility, ALoadThatHasGoneIsNotCountedOn) {
   UseCount count;
-  UseCount recent;
+  RecentUses recent;
   std::uint32_t now = 1;
   const auto pass = [&](int seconds, float rate) {
     for (int i = 0; i < seconds; i++, now++) {
       count = WithUses(count, rate, now);
-      recent = WithUses(recent, rate, now, kRecentHalfLifeSeconds);
+      recent = WithRecentUses(recent, rate, now);
     }
     now--;
   };
   pass(300, 1000);
   EXPECT_NEAR(UsesNow(count, recent, now), UsesAt(count, now), 0.01F * UsesAt(count, now));
-  pass(10, 10);
-  EXPECT_LT(UsesNow(count, recent, now), 0.05F * UsesAt(count, now));
+  // A tenth of a second in which others come less often is nothing to go by, two seconds are.
+  recent = WithRecentUses(recent, 1, ++now);
+  EXPECT_GT(UsesNow(count, recent, now), 0.9F * UsesAt(count, now));
+  pass(2, 10);
+  EXPECT_LT(UsesNow(count, recent, now), 0.02F * UsesAt(count, now));
+  // When it comes back it is there at once.
+  pass(1, 1000);
+  EXPECT_GT(UsesNow(count, recent, now), 0.9F * UsesAt(count, now));
+}
+
+TEST(RecentUses, AreThoseOfTheLastWholeSecond) {
+  RecentUses recent = WithRecentUses({}, 30, 100);
+  EXPECT_FLOAT_EQ(UsesASecond(recent, 100), 30);
+  EXPECT_FLOAT_EQ(UsesASecond(recent, 99), 30) << "the clock of another process is behind";
+  recent = WithRecentUses(recent, 2, 101);
+  EXPECT_FLOAT_EQ(UsesASecond(recent, 101), 30) << "this second is not over";
+  EXPECT_FLOAT_EQ(UsesASecond(WithRecentUses(recent, 40, 101), 101), 42) << "but has more already";
+  EXPECT_FLOAT_EQ(UsesASecond(recent, 102), 2);
+  EXPECT_FLOAT_EQ(UsesASecond(recent, 103), 1) << "no more than once in the time without any";
+  EXPECT_LE(UsesASecond(recent, 106), 0.25F);
+  EXPECT_FLOAT_EQ(UsesASecond(WithRecentUses(recent, 5, 110), 110), 5);
 }
 
 TEST(CacheUtility, WhatWasUsedOftenAndNoLongerIsWorthLess) {
@@ -224,26 +244,27 @@ TEST(CacheUtility, ByAgeAloneOnlyTheLastUseCounts) {
 
 TEST(PartLeft, IsLittleSoonAfterALoadHasGone) {
   UseCount count;
-  UseCount recent;
+  RecentUses recent;
   EXPECT_EQ(PartLeft(count, recent, 0), 0.0F);
   for (std::uint32_t second = 0; second < 300; second++) {
     count = WithUses(count, 10, second);
-    recent = WithUses(recent, 10, second, kRecentHalfLifeSeconds);
+    recent = WithRecentUses(recent, 10, second);
   }
   EXPECT_GT(PartLeft(count, recent, 299), 0.6F);
   EXPECT_LE(PartLeft(count, recent, 299), 1.0F);
+  EXPECT_LT(PartLeft(count, recent, 303), 0.1F);
   EXPECT_LT(PartLeft(count, recent, 304), 0.05F);
   // One that comes every 20 s is still there after half a minute.
   UseCount seldom;
-  UseCount seldom_recent;
+  RecentUses seldom_recent;
   for (std::uint32_t second = 0; second <= 300; second += 20) {
     seldom = WithUses(seldom, 1, second);
-    seldom_recent = WithUses(seldom_recent, 1, second, kRecentHalfLifeSeconds);
+    seldom_recent = WithRecentUses(seldom_recent, 1, second);
   }
   EXPECT_EQ(PartLeft(seldom, seldom_recent, 330), 1.0F);
   EXPECT_LT(PartLeft(seldom, seldom_recent, 400), 0.05F);
   // A load that begins is not taken for one that was always there, but all of it is there.
-  EXPECT_EQ(PartLeft({5, 10}, {5, 10}, 10), 1.0F);
+  EXPECT_EQ(PartLeft({5, 10}, {5, 0, 10}, 10), 1.0F);
 }
 
 // ---- Two caches ----
