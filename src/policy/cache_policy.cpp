@@ -15,7 +15,7 @@ constexpr std::uint64_t kKeptPart = 4;
 // how many of either are taken to cost as much, read from pages, as loading a chunk: a pin and a look each, against sixteen pages or
 // more and a copy out of all of them, of 512 codes at 128 dimensions, which takes a quarter as long for each.
 constexpr float kCodesOfSearch = 1000;
-constexpr float kListsOfSearch = 80;
+constexpr float kListsOfSearch = 50;
 constexpr float kReadsOfLoad = 128;
 
 // UseCount::uses for each use in a second, if they always were as many.

@@ -35,7 +35,7 @@ constexpr float kSetUs = 25'000;
 constexpr double kClients = 2;
 constexpr double kSearchUs = 150;  // beside the codes
 constexpr double kCodes = 1'000;
-constexpr double kLists = 80;
+constexpr double kLists = 50;
 constexpr std::uint64_t kCodeChunks = kChunks / 2;
 constexpr std::uint64_t kLinkChunks = kChunks - kCodeChunks;
 
