@@ -1,5 +1,5 @@
 # Filter sets that are kept in shared memory: what one search found out serves others, of whatever session, and nothing that an answer
-# depends on is left out of what it is kept by. HAZARDS H1, H10, H11, H16, H17, H35, H39. Randomised: 024_filter_cache_attack.
+# depends on is left out of what it is kept by. HAZARDS H1, H10, H11, H16, H17, H35, H39, H44. Randomised: 024_filter_cache_attack.
 #
 # Seen to fail with: all rows taken for settled; keys without the value, or without the native index; keys compared by their hash;
 # operators that are not IMMUTABLE kept; samples of gin_fuzzy_search_limit kept, at once and in mid-scan; rows that are not settled left
@@ -19,7 +19,7 @@ use Test::More;
 my $nearest = "ORDER BY embedding <-> spread_vector(7, 4) LIMIT 20";
 
 seed();
-my $node = make_node('filters', preload => 1, conf => <<'CONF');
+my $node = make_node('filters', preload => 1, init => [ allows_streaming => 1 ], conf => <<'CONF');
 tandem.naptime = '1h'
 max_prepared_transactions = 5
 jit = off
@@ -49,6 +49,8 @@ pins();
 walks_by_turns();
 nodes_of_several_rows();
 near_ties();
+on_a_standby();
+too_old();
 $node->stop;
 done_testing();
 
@@ -290,6 +292,15 @@ SQL
   $session->query_safe('COMMIT');
   end_session($session);
   check('and when it has ended', 't', 'a = 1', 'hits: 0 misses: 1');
+  # Rows that are frozen from the start, of a transaction that has not ended.
+  my $rows = q{seq 1 500 | awk '{ printf "%d\t%d\t[%d,%d,1,2]\n", $1, $1 % 5, $1 % 17, $1 }'};
+  my $copying = start_session($node, 'copying');
+  $copying->query_safe("BEGIN; TRUNCATE t; COPY t FROM PROGRAM \$\$$rows\$\$ (FREEZE)");
+  like($copying->query_safe("SELECT compare(\$q\$" . query('t', 'a = 1') . "\$q\$)"), qr/^20 rows/, 'in a transaction with COPY FREEZE');
+  $copying->query_safe('INSERT INTO t VALUES (501, 1, spread_vector(7, 4)); COMMIT');
+  end_session($copying);
+  check('and when that has ended', 't', 'a = 1', 'hits: 0 misses: 1');
+  like($node->safe_psql('postgres', query('t', 'a = 1')), qr/^501\|0$/m, 'with the row that came after it');
   drop_table('t');
 }
 
@@ -463,6 +474,54 @@ sub serializable {
   end_session($sessions[0]);
   send_sql($sessions[1], 'INSERT INTO t SELECT 9002, 3, 3, 3, now(), NULL, NULL, 0, spread_vector(7, 4); COMMIT;');
   like(end_session($sessions[1]), qr/could not serialize access/, 'write skew between searches by kept filters is found');
+  drop_table('t');
+}
+
+# Snapshots of a standby know which transactions are at work, too; what it keeps is its own, and right once it is promoted.
+sub on_a_standby {
+  make_table('t');
+  $node->safe_psql('postgres', 'INSERT INTO t SELECT i, i % 10, 3, 3, now(), NULL, NULL, 0, spread_vector(i, 4) FROM generate_series(4200, 5900) AS i');
+  $node->backup('with_filters');
+  my $standby = PostgreSQL::Test::Cluster->new('with_filters');
+  $standby->init_from_backup($node, 'with_filters', has_streaming => 1);
+  $standby->start;
+  my $primary = $node;
+  my $old = start_session($primary, 'at work');
+  $old->query_safe('BEGIN; INSERT INTO t SELECT 8000, 3, 3, 3, now(), NULL, NULL, 0, spread_vector(7, 4)');
+  $primary->safe_psql('postgres', 'INSERT INTO t SELECT i, i % 10, 3, 3, now(), NULL, NULL, 0, spread_vector(i, 4) FROM generate_series(4000, 4100) AS i');
+  my $look = sub {
+    my ($label, $use) = @_;
+    $primary->wait_for_catchup($standby) if $standby->safe_psql('postgres', 'SELECT pg_is_in_recovery()') eq 't';
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $node = $standby;
+    check($label, 't', 'a <= 7', $use);
+    $node = $primary;
+    return $standby->safe_psql('postgres', query('t', 'a <= 7'));
+  };
+  unlike($look->('new on a standby', 'hits: 0 misses: 1'), qr/^8000\|/m, 'without a row of a transaction at work');
+  $look->('known to it', 'hits: 1 misses: 0');
+  $old->query_safe('COMMIT');
+  end_session($old);
+  like($look->('when that has ended', 'hits: 1 misses: 0'), qr/^8000\|0$/m, 'with its row');
+  $primary->safe_psql('postgres', 'DELETE FROM t WHERE id % 100 = 23; VACUUM t; INSERT INTO t SELECT i, 3, 3, 3, now(), NULL, NULL, 0, spread_vector(i, 4) FROM generate_series(5000, 5100) AS i');
+  $look->('after VACUUM, and with TIDs used again', 'hits: 1 misses: 0');
+  $primary->wait_for_catchup($standby);
+  $standby->promote;
+  $look->('promoted', 'hits: 1 misses: 0');
+  $standby->safe_psql('postgres', 'INSERT INTO t SELECT 9000, 3, 3, 3, now(), NULL, NULL, 0, spread_vector(7, 4)');
+  like($look->('with rows of its own', 'hits: 1 misses: 0'), qr/^9000\|0$/m, 'which are found');
+  $standby->stop;
+  drop_table('t');
+}
+
+# H44. The server looks whether a snapshot is too old when a page is read: nothing is kept, as what is known reads none.
+sub too_old {
+  return if $node->safe_psql('postgres', "SELECT count(*) FROM pg_settings WHERE name = 'old_snapshot_threshold'") == 0;
+  make_table('t');
+  $node->append_conf('postgresql.conf', 'old_snapshot_threshold = 1h');
+  $node->restart;
+  check('while snapshots get too old', 't', 'a = 3', 'hits: 0 misses: 1') for 1 .. 2;
+  is($node->safe_psql('postgres', 'SELECT keys FROM tandem_filter_cache'), 0, 'nothing is kept');
   drop_table('t');
 }
 
