@@ -149,6 +149,16 @@ ScanCost CostGraphSearch(const policy::SearchSituation& situation, const ScanCos
   return {first, first + exact.startup + exact.total + next_rows, graph_pages + tail_share * exact.pages};
 }
 
+/// Of all rows, as the planner asks for it.
+ScanCost CostOfScan(const IndexOptInfo* info, const policy::SearchSituation& situation, bool is_ordered) {
+  double random_page_cost;
+  double sequential_page_cost;
+  get_tablespace_page_costs(info->reltablespace, &random_page_cost, &sequential_page_cost);
+  const ScanCost exact = CostExactScan(situation, is_ordered, sequential_page_cost);
+  if (!is_ordered || situation.segments == 0) return exact;
+  return CostGraphSearch(situation, exact, random_page_cost);
+}
+
 /// Of a relation's pages, those that so many of its rows are on, wherever they lie (as the server estimates it for bitmaps: Mackert
 /// and Lohman 1989).
 double PagesOfRows(const RelOptInfo* relation, double rows) {
@@ -189,6 +199,22 @@ bool IsTandemIndex(const IndexOptInfo* index) {
   return reinterpret_cast<Untyped>(index->amcostestimate) == reinterpret_cast<Untyped>(CostEstimate);
 }
 
+PoolCost CostOfPool(const IndexOptInfo* index, const policy::Wanted& wanted) {
+  policy::SearchSituation situation = SituationOf(index);
+  if (situation.segments == 0) return {0.0, 0.0};
+  const Cost startup = CostOfScan(index, situation, true).startup;
+  PoolCost cost = {0.0, 0.0};
+  // Who wants more than there is room for gets it from later batches, whatever the first one has.
+  const bool has_room = wanted.rows > 0 && wanted.rows <= policy::kMostWanted;
+  if (has_room)
+    cost.saved = static_cast<double>(situation.rows) * InCost(policy::CostOfLaterBatches(situation));
+  situation.ef_search =
+      policy::PoolFor(situation.ef_search, {wanted.found_per_row, has_room ? wanted.rows : 0.0});
+  if (policy::PrefersExactScan(situation)) situation.segments = 0;
+  cost.startup = CostOfScan(index, situation, true).startup - startup;
+  return cost;
+}
+
 FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows, double looked_up,
                                         double wanted) {
   const policy::SearchSituation situation = SituationOf(index);
@@ -222,14 +248,8 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter
 void CostEstimate(PlannerInfo* /*root*/, IndexPath* path, double /*loop_count*/, Cost* startup_cost,
                   Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages) {
   const IndexOptInfo* info = path->indexinfo;
-  double random_page_cost;
-  double sequential_page_cost;
-  get_tablespace_page_costs(info->reltablespace, &random_page_cost, &sequential_page_cost);
-
   const bool is_ordered = path->indexorderbys != NIL;
-  const policy::SearchSituation situation = SituationOf(info);
-  ScanCost cost = CostExactScan(situation, is_ordered, sequential_page_cost);
-  if (is_ordered && situation.segments > 0) cost = CostGraphSearch(situation, cost, random_page_cost);
+  const ScanCost cost = CostOfScan(info, SituationOf(info), is_ordered);
   *startup_cost = cost.startup;
   *total_cost = cost.total;
   *pages = cost.pages;

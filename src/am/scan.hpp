@@ -32,6 +32,14 @@ struct FilteredSearchCost {
 [[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows,
                                                       double looked_up, double wanted);
 
+/// How a search without a filter whose pool is made for what is wanted (policy::PoolFor()) differs from what the planner was told of
+/// the index. startup: more, until the first row. saved: less, of all other rows, as those that are wanted are in the first batch.
+struct PoolCost {
+  Cost startup;
+  Cost saved;
+};
+[[nodiscard]] PoolCost CostOfPool(const IndexOptInfo* index, const policy::Wanted& wanted);
+
 /// From the next rescan on, the scan returns rows that `filter` admits: all of them before it ends, rows with a NULL vector
 /// last. In strict order those that graphs find late are dropped, as without a filter. Others may be among them: the caller checks
 /// rows anyway. nullptr: no filter. The filter is the caller's, and outlives the scan or the next call. To be called again when

@@ -89,6 +89,16 @@ BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation) {
   return cheapest;
 }
 
+List* PartsOfNativeFilter(PlannerInfo* root, RelOptInfo* relation, const BitmapHeapPath* filter) {
+  if (!IsA(filter->bitmapqual, BitmapAndPath)) return NIL;
+  List* parts = NIL;
+  ListCell* cell;
+  foreach (cell, OperandsOf(filter->bitmapqual))
+    parts = lappend(
+        parts, create_bitmap_heap_path(root, relation, static_cast<Path*>(lfirst(cell)), nullptr, 1.0, 0));
+  return parts;
+}
+
 NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter) {
   Selectivity selectivity;
   NativeFilterCost result = {};

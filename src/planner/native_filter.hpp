@@ -9,6 +9,11 @@ namespace tandem::planner {
 /// conditions to a check of the rows.
 [[nodiscard]] BitmapHeapPath* FindNativeFilter(PlannerInfo* root, RelOptInfo* relation);
 
+/// Bitmap heap scans that are content with one operand of such a scan's And: the planner combines what saves it heap pages, of which a search
+/// by distance visits few anyway. NIL if it is no And.
+[[nodiscard]] List* PartsOfNativeFilter(PlannerInfo* root, RelOptInfo* relation,
+                                        const BitmapHeapPath* filter);
+
 struct NativeFilterCost {
   Cost bitmap;  ///< to have it
   Cost heap;    ///< to visit all rows that it admits, and to check them

@@ -156,6 +156,20 @@ double RowsUntilEnough(const PlannerInfo* root, const RelOptInfo* relation) {
   return wanted * Max(relation->tuples, rows) / rows;
 }
 
+/// What is wanted of all rows by a scan without a filter. share: of the scan, that is run.
+policy::Wanted WantedOfAll(const PlannerInfo* root, const RelOptInfo* relation, Selectivity share) {
+  const bool is_known = root->limit_tuples > 0;
+  // A LIMIT that is a parameter as well: a statement finds no less once its plan is generic.
+  const bool is_limited =
+      bms_membership(root->all_baserels) == BMS_SINGLETON && (is_known || root->parse->limitCount != nullptr);
+  if (!is_limited) return {};
+  const double within = Max(relation->tuples, relation->rows) * share;
+  policy::Wanted wanted;
+  wanted.found_per_row = Min(Max(within / Max(relation->rows, 1.0), 1.0), policy::kMostWidened);
+  if (is_known) wanted.rows = std::ceil(wanted.found_per_row * root->limit_tuples);
+  return wanted;
+}
+
 /// Rows that the filter admits until as many fulfil all conditions as are asked for; 0 if nobody knows.
 double RowsOfFilterUntilEnough(const PlannerInfo* root, const RelOptInfo* relation,
                                const NativeFilterCost& filter) {
@@ -163,21 +177,8 @@ double RowsOfFilterUntilEnough(const PlannerInfo* root, const RelOptInfo* relati
   return std::ceil(root->limit_tuples * Max(filter.rows / Max(relation->rows, 1.0), 1.0));
 }
 
-/// A scan that visits only rows which the filter admits. True if none without it should be taken, whatever it costs: it would return
-/// farther rows for nearer ones.
-bool AddFilteredScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
-                     BitmapHeapPath* bitmap, Selectivity share) {
-  const NativeFilterCost filter = CostOfNativeFilter(relation, bitmap);
-  const double wanted = RowsOfFilterUntilEnough(root, relation, filter);
-  const am::FilteredSearchCost search =
-      am::CostOfFilteredSearch(index_path->indexinfo, filter.rows, filter.looked_up, wanted);
-  const Cost run_cost = (search.run + filter.heap) * share;
-  AddScanPath(relation, index_path, filter.bitmap + search.startup,
-              run_cost - SavedByNode(index_path, run_cost), bitmap, wanted);
-  return RowsUntilEnough(root, relation) > search.first_rows;
-}
-
-/// Takes the server's own scans in order of distance away from what the relation can be scanned by.
+/// Takes the server's own scans in order of distance away from what the relation can be scanned by. Before ours are added, which would
+/// not be kept beside cheaper ones of the same order.
 void RemoveOrderedScans(RelOptInfo* relation) {
   ListCell* cell;
   foreach (cell, relation->pathlist) {
@@ -185,6 +186,62 @@ void RemoveOrderedScans(RelOptInfo* relation) {
     if (IsOrderedByDistance(path) && am::IsTandemIndex(reinterpret_cast<const IndexPath*>(path)->indexinfo))
       relation->pathlist = foreach_delete_current(relation->pathlist, cell);
   }
+}
+
+/// A scan that visits only rows which a filter admits.
+struct FilteredScan {
+  BitmapHeapPath* filter;
+  double wanted;      ///< as of AddScanPath()
+  double first_rows;  ///< as of am::FilteredSearchCost
+  Cost startup;
+  Cost run;
+};
+
+FilteredScan CostFilteredScan(const PlannerInfo* root, const RelOptInfo* relation,
+                              const IndexPath* index_path, BitmapHeapPath* filter, Selectivity share) {
+  const NativeFilterCost cost = CostOfNativeFilter(relation, filter);
+  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0};
+  const am::FilteredSearchCost search =
+      am::CostOfFilteredSearch(index_path->indexinfo, cost.rows, cost.looked_up, scan.wanted);
+  scan.first_rows = search.first_rows;
+  scan.startup = cost.bitmap + search.startup;
+  scan.run = (search.run + cost.heap) * share;
+  return scan;
+}
+
+/// For as many rows as are asked for.
+Cost CostForLimit(const PlannerInfo* root, const RelOptInfo* relation, const FilteredScan& scan) {
+  const double share = root->limit_tuples > 0 ? Min(root->limit_tuples / Max(relation->rows, 1.0), 1.0) : 1.0;
+  return scan.startup + share * scan.run;
+}
+
+/// By the planner's filter, or by a part of it, where looking up what another part says would cost more than the rows that it leaves out.
+FilteredScan BestFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                              BitmapHeapPath* filter, Selectivity share) {
+  FilteredScan best = CostFilteredScan(root, relation, index_path, filter, share);
+  ListCell* cell;
+  foreach (cell, PartsOfNativeFilter(root, relation, filter)) {
+    auto* part = static_cast<BitmapHeapPath*>(lfirst(cell));
+    const FilteredScan scan = CostFilteredScan(root, relation, index_path, part, share);
+    if (CostForLimit(root, relation, scan) < CostForLimit(root, relation, best)) best = scan;
+  }
+  return best;
+}
+
+/// A scan that visits only rows which the filter admits. True if it is the only one in this order, whatever it costs: one without the
+/// filter would return farther rows for nearer ones.
+bool AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                     BitmapHeapPath* filter, Selectivity share) {
+  const FilteredScan scan = BestFilteredScan(root, relation, index_path, filter, share);
+  // The pool is made for a LIMIT. But what fulfils conditions may lie farther away than their selectivity tells: only where most does,
+  // none of it will be missed.
+  constexpr double kMostLookedAt = 2.5;
+  const double room = Min(kMostLookedAt * Max(root->limit_tuples, 0.0), policy::kMostWanted);
+  const bool is_needed = RowsUntilEnough(root, relation) > Max(scan.first_rows, room);
+  if (is_needed) RemoveOrderedScans(relation);
+  AddScanPath(relation, index_path, scan.startup, scan.run - SavedByNode(index_path, scan.run), scan.filter,
+              scan.wanted);
+  return is_needed;
 }
 
 /// What visits the same rows as the server's scan of that bitmap does, and may know some of it already.
@@ -207,25 +264,17 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
 // Found for each row that fulfils the conditions: fewer are not worth taking a path away.
 constexpr double kClearlyMore = 1.05;
 
-/// share: of the scan, that is run. With conditions, other than on the distance, the pool is made larger by as much as they leave out,
-/// where there is a LIMIT: the server's own scan would find less, and is not to be cheaper for it.
+/// With conditions, other than on the distance, the pool is made larger by as much as they leave out, where there is a LIMIT: the server's
+/// own scan would find less, and is not to be cheaper for it.
 void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                   Selectivity share) {
-  const bool is_known = root->limit_tuples > 0;
-  // A LIMIT that is a parameter as well: a statement finds no less once its plan is generic.
-  const bool is_limited =
-      bms_membership(root->all_baserels) == BMS_SINGLETON && (is_known || root->parse->limitCount != nullptr);
-  const double within = Max(relation->tuples, relation->rows) * share;
-  const double found_per_row =
-      is_limited ? Min(Max(within / Max(relation->rows, 1.0), 1.0), policy::kMostWidened) : 1.0;
-  const double wanted = is_limited && is_known ? std::ceil(found_per_row * root->limit_tuples) : 0.0;
-  // One that a setting discourages stays as dear as others.
-  const bool is_discouraged = index_path->path.startup_cost >= disable_cost;
-  const Cost startup = index_path->path.startup_cost * (is_discouraged ? 1.0 : found_per_row);
-  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost) * share;
-  if (found_per_row > kClearlyMore) RemoveOrderedScans(relation);
-  AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr, wanted,
-              found_per_row);
+  const policy::Wanted wanted = WantedOfAll(root, relation, share);
+  const am::PoolCost pool = am::CostOfPool(index_path->indexinfo, wanted);
+  const Cost startup = index_path->path.startup_cost + pool.startup;
+  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost - pool.saved) * share;
+  if (wanted.found_per_row > kClearlyMore) RemoveOrderedScans(relation);
+  AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr,
+              wanted.rows, wanted.found_per_row);
 }
 
 bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -244,10 +293,7 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
   const Selectivity share = ShareWithinBounds(root, relation, path);
   const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter, share);
-  if (is_needed)
-    RemoveOrderedScans(relation);
-  else
-    AddPlainScan(root, relation, path, share);
+  if (!is_needed) AddPlainScan(root, relation, path, share);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,

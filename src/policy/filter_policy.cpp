@@ -44,11 +44,17 @@ double Share(const FilterSituation& situation) noexcept {
   return std::min(1.0, static_cast<double>(situation.admitted) / static_cast<double>(situation.rows));
 }
 
+/// With room for all rows that are known to be wanted, as that of a search without a filter (PoolFor()).
+std::uint32_t PoolOf(const FilterSituation& situation) noexcept {
+  const auto wanted = static_cast<std::uint32_t>(std::min<std::uint64_t>(situation.wanted, kMostWanted));
+  return std::max(situation.ef_search, wanted);
+}
+
 std::uint32_t EfOfWalk(const FilterSituation& situation, double share) noexcept {
-  if (share < kSparseShare) return 2 * situation.ef_search;
+  if (share < kSparseShare) return 2 * PoolOf(situation);
   const auto smaller = static_cast<std::uint32_t>(kTwoListsPool * situation.ef_search);
   const bool is_enough = situation.wanted > 0 && kPoolPerWanted * situation.wanted <= smaller;
-  return is_enough && share >= kTwoListsShare && share <= kDenseShare ? smaller : situation.ef_search;
+  return is_enough && share >= kTwoListsShare && share <= kDenseShare ? smaller : PoolOf(situation);
 }
 
 double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
@@ -122,8 +128,9 @@ FilterTactic ChooseTactic(const FilterSituation& situation) noexcept {
 std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept {
   const double share = Share(situation);
   if (tactic == FilterTactic::kWalk) return EfOfWalk(situation, share);
-  if (tactic != FilterTactic::kStream || share <= 0.0) return situation.ef_search;
-  return static_cast<std::uint32_t>(std::min(std::ceil(situation.ef_search / share), 1e6));
+  if (tactic != FilterTactic::kStream || share <= 0.0) return PoolOf(situation);
+  const double spare = situation.wanted > situation.ef_search && share < 1.0 ? kSpare : 1.0;
+  return static_cast<std::uint32_t>(std::min(std::ceil(spare * PoolOf(situation) / share), 1e6));
 }
 
 bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept {

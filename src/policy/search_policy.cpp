@@ -85,7 +85,9 @@ std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept {
   const auto ef = static_cast<double>(ef_search);
   const double same = ef * std::min(wanted.found_per_row, kMostWidened);
   const double enough = wanted.rows > 0 ? kPoolPerWanted * wanted.rows : same;
-  return static_cast<std::uint32_t>(std::max(ef, std::min(same, enough)));
+  const double spare = wanted.found_per_row > 1.0 ? kSpare : 1.0;
+  const double room = spare * std::min<double>(wanted.rows, kMostWanted);
+  return static_cast<std::uint32_t>(std::max({ef, std::min(same, enough), room}));
 }
 
 double CostOfExactScan(const SearchSituation& situation) noexcept {
@@ -102,14 +104,19 @@ double CostOfGraphSearch(const SearchSituation& situation) noexcept {
   return InUnits(ns);
 }
 
-double CostOfNextRow(const SearchSituation& situation) noexcept {
+double CostOfLaterBatches(const SearchSituation& situation) noexcept {
   // A thousand rows of 1,000,000 of 128 dimensions took 26 us each, five shares of a batch: later batches go farther for each node,
   // and in strict order much of what they find comes too late.
   constexpr double kLaterBatches = 5.0;
   if (situation.segments == 0) return 0.0;  // an exact scan has computed all distances
   const std::uint64_t sealed = situation.rows - std::min(situation.tail_rows, situation.rows);
   const double batch = SegmentNs(situation, static_cast<double>(sealed) / situation.segments);
-  return InUnits(kLaterBatches * batch / std::max(1U, situation.ef_search) + ReRankNs(situation));
+  return InUnits(kLaterBatches * batch / std::max(1U, situation.ef_search));
+}
+
+double CostOfNextRow(const SearchSituation& situation) noexcept {
+  if (situation.segments == 0) return 0.0;
+  return CostOfLaterBatches(situation) + InUnits(ReRankNs(situation));
 }
 
 bool PrefersExactScan(const SearchSituation& situation) noexcept {

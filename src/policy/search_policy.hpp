@@ -33,10 +33,14 @@ struct Wanted {
       1;            ///< rows in order of distance for one that fulfils the conditions; 1: there are none
   double rows = 0;  ///< of those in order of distance that are needed; 0: nobody knows
 };
-/// The pool that finds as much of what is wanted as `ef_search` does without conditions; at most kMostWidened times as large: then
-/// searches go on.
+/// The pool that finds as much of what is wanted as `ef_search` does without conditions; at most kMostWidened times as large, but with
+/// room for all rows that are known to be wanted, up to kMostWanted (hnswlib's searchKnn() has max(ef, k) likewise): then searches go on.
 [[nodiscard]] std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept;
 constexpr double kMostWidened = 4;
+constexpr std::uint32_t kMostWanted = 1'000;
+/// Where some of what is found is not wanted, a pool for just as much as is expected would have too few in half of all searches, and a
+/// second batch costs more than the first.
+constexpr double kSpare = 1.25;
 
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
 /// look near (src/vec/README.md, "Sketches").
@@ -48,6 +52,8 @@ constexpr std::uint32_t kSketchPool = 64;
 [[nodiscard]] double CostOfGraphSearch(const SearchSituation& situation) noexcept;
 /// Of one more row than a first batch has, far beyond that: its share of a segment's later batches, and its true distance.
 [[nodiscard]] double CostOfNextRow(const SearchSituation& situation) noexcept;
+/// Of that what there is not while rows come from a first batch: its share of later ones.
+[[nodiscard]] double CostOfLaterBatches(const SearchSituation& situation) noexcept;
 /// Always without segments.
 [[nodiscard]] bool PrefersExactScan(const SearchSituation& situation) noexcept;
 

@@ -4,7 +4,7 @@
 # Seen to fail with: all rows taken for settled; keys without the value, or without the native index; keys compared by their hash;
 # operators that are not IMMUTABLE kept; samples of gin_fuzzy_search_limit kept, at once and in mid-scan; rows that are not settled left
 # out; pointers in keys; parts of operands that were not asked; rows of the graph in the rest; first batches of walks by turns passed over;
-# the node behind a row's; lower bounds raised above what they are.
+# the node behind a row's; lower bounds raised above what they are; sets kept where snapshots get too old.
 use strict;
 use warnings;
 

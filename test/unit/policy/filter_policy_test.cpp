@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "policy/search_policy.hpp"
+
 namespace tandem::policy {
 namespace {
 
@@ -70,7 +72,7 @@ TEST(FilterPolicy, WidensPools) {
 
 TEST(FilterPolicy, NarrowsPoolsOfWhoWantsLittle) {
   FilterSituation situation = Make(1'000'000, 0.1);
-  for (const auto& [wanted, ef] : {std::pair{0U, 40U}, {5U, 24U}, {6U, 24U}, {7U, 40U}, {1'000U, 40U}}) {
+  for (const auto& [wanted, ef] : {std::pair{0U, 40U}, {5U, 24U}, {6U, 24U}, {7U, 40U}, {40U, 40U}}) {
     situation.wanted = wanted;
     EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), ef) << wanted;
   }
@@ -79,6 +81,17 @@ TEST(FilterPolicy, NarrowsPoolsOfWhoWantsLittle) {
   EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 40U);
   situation.admitted = 10'000;
   EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 80U);
+}
+
+// Broken once by pools that a LIMIT does not change.
+TEST(FilterPolicy, HasRoomForAllThatIsKnownToBeWanted) {
+  FilterSituation situation = Make(1'000'000, 0.5);
+  situation.wanted = 100;
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 250U) << "some more, as half of them are chance";
+  EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 100U);
+  situation.wanted = 100'000;
+  EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), kMostWanted) << "and then searches go on";
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 5 * kMostWanted / 2);
 }
 
 TEST(FilterPolicy, TellsWhatLiesElsewhere) {

@@ -36,9 +36,17 @@ TEST(PoolFor, FindsAsMuchOfWhatIsWantedAsWithoutConditions) {
   EXPECT_EQ(PoolFor(40, {2.0, 20}), 80U);
   EXPECT_EQ(PoolFor(40, {3.0, 3}), 40U) << "one row: the pool is large enough";
   EXPECT_EQ(PoolFor(40, {3.0, 15}), 60U) << "five rows: in between";
-  EXPECT_EQ(PoolFor(10, {2.0, 20}), 20U) << "who asks for a small pool has one";
-  EXPECT_EQ(PoolFor(40, {100.0, 1'000}), 160U) << "and then searches go on";
+  EXPECT_EQ(PoolFor(10, {2.0, 20}), 25U) << "who asks for a small pool has one, with room for what is wanted";
+  EXPECT_EQ(PoolFor(40, {100.0, 100}), 160U) << "and then searches go on";
   EXPECT_EQ(PoolFor(40, {2.0, 0}), 80U) << "nobody knows how many";
+}
+
+// Broken once by pools that a LIMIT does not change.
+TEST(PoolFor, HasRoomForAllThatIsKnownToBeWanted) {
+  EXPECT_EQ(PoolFor(40, {1.0, 100}), 100U);
+  EXPECT_EQ(PoolFor(40, {3.0, 300}), 375U) << "some more, as not all of them fulfil the conditions";
+  EXPECT_EQ(PoolFor(400, {1.0, 100}), 400U);
+  EXPECT_EQ(PoolFor(40, {1.0, 1e6}), kMostWanted) << "and then searches go on";
 }
 
 TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
