@@ -11,8 +11,7 @@
 //
 // In this order they are kept: what every search needs, and what every set of a filter is made with, outlasts codes and links, of which
 // each search reads some. It reads the codes of some 1,000 nodes and follows the links of some 50: with memory for half of a graph, all
-// codes are there, and few pages are read. Both side by side
-// were not measurably faster where all is in memory.
+// codes are there, and few pages are read. Both side by side were not measurably faster where all is in memory.
 //
 // Chunks of an array hold as many whole elements as fit; no element crosses a boundary. All content is derived from the
 // frozen segment and, like it, never changes.

@@ -6,12 +6,14 @@
 
 #include "pg/stop_point.hpp"
 #include "shmem/databases.hpp"
+#include "shmem/heat.hpp"
 #include "worker/database_worker.hpp"
 #include "worker/heat_file.hpp"
 #include "worker/launcher.hpp"
 #include "worker/process.hpp"
 #include "worker/rebalance.hpp"
 
+#include <algorithm>
 #include <csignal>
 
 extern "C" {
@@ -99,11 +101,30 @@ void ReadDatabases(DatabaseList* all, DatabaseList* servable) {
   MemoryContextSwitchTo(caller);
 }
 
+/// Of what was hot in it before the server started.
+float PastHeatOf(Oid database, const shmem::IndexHeat* heats, uint32 count) {
+  float sum = 0;
+  for (uint32 i = 0; i < count; i++)
+    if (heats[i].database == database) sum += heats[i].utility;
+  return sum;
+}
+
+/// The hottest last: tours begin at the end.
+void SortByPastHeat(DatabaseList* list) {
+  auto* heats = static_cast<shmem::IndexHeat*>(palloc(sizeof(shmem::IndexHeat) * shmem::kMostHeats));
+  const uint32 count = shmem::ReadPastHeats(heats);
+  std::stable_sort(list->databases, list->databases + list->count, [heats, count](Oid a, Oid b) {
+    return PastHeatOf(a, heats, count) < PastHeatOf(b, heats, count);
+  });
+  pfree(heats);
+}
+
 void PlanTour(Launcher* launcher) {
   const MemoryContext caller = MemoryContextSwitchTo(launcher->context);
   DatabaseList all = {};
   launcher->tour.count = 0;
   ReadDatabases(&all, &launcher->tour);
+  SortByPastHeat(&launcher->tour);
   if (all.databases != nullptr) pfree(all.databases);
   MemoryContextSwitchTo(caller);
 }
