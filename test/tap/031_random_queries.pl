@@ -446,7 +446,9 @@ sub differences {
     }
   }
   if (!$is_exact) {
-    push @wrong, "$missing rows are missing, $late were late" if $missing > ($is_relaxed ? 0 : $late * keys %by_group) && ($is_relaxed || $case->{way} eq 'direct');
+    # Workers report what was late to nobody.
+    my $tells_late = $case->{way} eq 'direct' && !grep { /Gather/ } @{ $part->{plan} // [] };
+    push @wrong, "$missing rows are missing, $late were late" if $missing > ($is_relaxed ? 0 : $late * keys %by_group) && ($is_relaxed || $tells_late);
     $wanted += $walked;
     $found += $nearest;
   }
