@@ -271,7 +271,7 @@ static bool PrepareTactic(Search* search, const GraphStream& stream) {
   pg::Guard([&] {
     if (filtered->tactic == policy::FilterTactic::kWalk && !stream.started) {
       stream.part->nodes.ToBitmap();
-      graph->SetFilter({&stream.part->nodes, kEnoughNeighbours});
+      graph->SetFilter({&stream.part->nodes, kEnoughNeighbours, policy::WidestWalk(filtered->situation)});
     }
     if (filtered->tactic == policy::FilterTactic::kCodes && !filtered->scored)
       graph->ScoreNodes(&stream.scan->reader, stream.part->nodes);

@@ -18,7 +18,8 @@
 // not wanted are never compared with the query; where too few of a node's neighbours are wanted, those of its unwanted ones
 // take their places (as in Lucene's FilteredHnswGraphSearcher, that depends on how many there are). Changed: the walk begins
 // with what a short walk by no filter found, which tells where the query lies, and with some wanted nodes of all over the
-// graph, which are there also when none is near.
+// graph, which are there also when none is near. Where the short walk found less that is wanted than was to be expected, it goes on for
+// a while, and the pool is larger; or the walk ends, if comparing all that is wanted costs less than that.
 //
 //   kGather ─► links: wanted ones are asked for, unwanted ones to kBridge     until the short walk is over, as above
 //   kBridge ─► their links: wanted ones are asked for ─► kScore
@@ -69,6 +70,9 @@ struct FilteredWalk {
   const base::OrdinalSet* nodes = nullptr;  ///< that are wanted: a bitmap
   /// A node's neighbours stand in for themselves once so many of them are wanted and new: no bridges are crossed.
   std::uint32_t enough = 0;
+  /// A walk that had better have a larger pool, because few of the nodes near the query are wanted, has one of so many times its size
+  /// at the most, or, if that is not enough, ends before it begins.
+  std::uint32_t widest = ~std::uint32_t{0};
 };
 
 /// Reader: gives access to the segment's parts. What is in memory comes at once; what is not, from pages.
@@ -135,7 +139,7 @@ class GraphSearch {
     open_.assign(wanted, wanted + seen_.size());
     filtered_ef_ = ef_;
     ef_ = kSeedEf;
-    pool_.resize(std::max(kSeedEf, kWidest * filtered_ef_));
+    pool_.resize(std::max(kFarSeedEf, kWidest * filtered_ef_));
     batch_.reserve(pool_.size());
     is_seeding_ = true;
     seeds_.clear();
@@ -153,7 +157,11 @@ class GraphSearch {
   [[nodiscard]] bool FilteredStep(Reader* reader) {
     if (is_seeding_) {
       if (stage_ != Stage::kGather || Gather(reader)) return Step(reader);
-      TakeSeeds(reader);
+      if (IsTooFar()) {
+        GiveUp();
+      } else if (!LookFurther()) {
+        TakeSeeds(reader);
+      }
     } else if (stage_ == Stage::kScore) {
       Score(reader);
     } else if (stage_ == Stage::kBridge) {
@@ -244,6 +252,7 @@ class GraphSearch {
   static constexpr std::uint32_t kWordBits = 64;
   // Of the short walk before one by a filter: to know where the query lies.
   static constexpr std::uint32_t kSeedEf = 16;
+  static constexpr std::uint32_t kFarSeedEf = 256;
   static constexpr std::uint32_t kSeedBridges = 32;
   static constexpr std::uint32_t kSpread = 16;
   static constexpr std::uint32_t kWidest = 8;
@@ -525,25 +534,53 @@ class GraphSearch {
     open_[node / kWordBits] &= ~bit;
   }
 
+  /// What the short walk found.
+  void CollectSeeds() {
+    seeds_.assign(spill_.begin(), spill_.end());
+    seeds_.insert(seeds_.end(), pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(pool_size_));
+    open_seeds_ = 0;
+    for (const Entry seed : seeds_) open_seeds_ += IsOpen(NodeOf(seed)) ? 1 : 0;
+  }
+
+  [[nodiscard]] bool IsTooFar() {
+    CollectSeeds();
+    return Widening() > filter_.widest;
+  }
+  /// The walk ends, and nothing was found: ScoreNodes() may follow.
+  void GiveUp() {
+    is_seeding_ = false;
+    ForgetSeen();
+    spill_.clear();
+    pool_size_ = next_ = 0;
+    ef_ = filtered_ef_;
+    EndBatch();
+  }
+
+  /// Lets the short walk go on, once, if it found less that is wanted than was to be expected: where few are wanted, the few nearest
+  /// may be linked to none of the others.
+  [[nodiscard]] bool LookFurther() {
+    if (ef_ >= kFarSeedEf || Widening() == 1) return false;
+    spill_.swap(seeds_);
+    ef_ = kFarSeedEf;
+    RefillPool();
+    return true;
+  }
+
   /// The short walk is over. What it found and is wanted has its key already, and begins the other one; so does what lies behind
   /// the nearest unwanted ones that it did not expand.
   void TakeSeeds(Reader* reader) {
     is_seeding_ = false;
     ForgetSeen();
     bridges_.clear();
-    seeds_.assign(spill_.begin(), spill_.end());
-    const std::size_t nearest = std::min<std::size_t>(kSeedBridges, seeds_.size());
-    std::nth_element(seeds_.begin(), seeds_.begin() + static_cast<std::ptrdiff_t>(nearest), seeds_.end());
+    const std::size_t nearest = std::min<std::size_t>(kSeedBridges, spill_.size());
+    std::nth_element(spill_.begin(), spill_.begin() + static_cast<std::ptrdiff_t>(nearest), spill_.end());
     for (std::size_t i = 0; i < nearest; ++i)
-      if (!IsOpen(NodeOf(seeds_[i]))) bridges_.push_back(NodeOf(seeds_[i]));
+      if (!IsOpen(NodeOf(spill_[i]))) bridges_.push_back(NodeOf(spill_[i]));
     for (const std::uint32_t bridge : bridges_) AskForLinks(reader, bridge);
-    seeds_.insert(seeds_.end(), pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(pool_size_));
     spill_.clear();
     pool_size_ = next_ = 0;
-    std::size_t wanted = 0;
-    for (const Entry seed : seeds_) wanted += IsOpen(NodeOf(seed)) ? 1 : 0;
-    ef_ = filtered_ef_ * Widening(wanted);
-    GrowMarked(wanted);
+    ef_ = filtered_ef_ * Widening();
+    GrowMarked(open_seeds_);
     for (const Entry seed : seeds_) {
       if (!IsOpen(NodeOf(seed))) continue;
       Close(NodeOf(seed));
@@ -557,10 +594,10 @@ class GraphSearch {
 
   /// By how much a pool is larger if fewer of the seeds are wanted than were to be expected. Then what is wanted lies elsewhere: all
   /// around the query, where the nearest are no neighbours of each other.
-  [[nodiscard]] std::uint32_t Widening(std::size_t wanted) const noexcept {
+  [[nodiscard]] std::uint32_t Widening() const noexcept {
     const double expected = static_cast<double>(seeds_.size()) * static_cast<double>(filter_.nodes->size()) /
                             static_cast<double>(std::max(header_->nodes, 1U));
-    const auto found = static_cast<double>(wanted);
+    const auto found = static_cast<double>(open_seeds_);
     return 2.0 * found >= expected ? 1 : kWidest * found >= expected ? 2 : kWidest;
   }
 
@@ -765,6 +802,7 @@ class GraphSearch {
   /// A bit a node: wanted, and not seen yet. Its own, for most lines of a set are met by a walk, in no order: copied they are near.
   std::vector<std::uint64_t> open_;
   bool is_seeding_ = false;
+  std::size_t open_seeds_ = 0;  ///< of seeds_, those that are wanted
   std::uint32_t filtered_ef_ = 1;
   std::vector<Entry> seeds_;
   std::vector<std::uint32_t> bridges_;  ///< unwanted nodes whose links will be followed in this step

@@ -133,6 +133,11 @@ std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) 
   return static_cast<std::uint32_t>(std::min(std::ceil(spare * PoolOf(situation) / share), 1e6));
 }
 
+std::uint32_t WidestWalk(const FilterSituation& situation) noexcept {
+  const double widenings = CostOfAll(situation) / CostOfTactic(FilterTactic::kWalk, situation);
+  return static_cast<std::uint32_t>(std::clamp(widenings, 1.0, 1e6));
+}
+
 bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept {
   return CostOfAll(situation) <= kBatchesWorthAll * CostOfTactic(tactic, situation);
 }

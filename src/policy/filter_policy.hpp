@@ -41,6 +41,10 @@ struct FilterSituation {
 [[nodiscard]] double CostOfAll(const FilterSituation& situation) noexcept;
 [[nodiscard]] bool PrefersVectors(const FilterSituation& situation) noexcept;
 
+/// By how much a walk's pool may be widened, for a query that lies where little is admitted: comparing everything is dearer than such
+/// a walk. At least 1.
+[[nodiscard]] std::uint32_t WidestWalk(const FilterSituation& situation) noexcept;
+
 /// For who wants more than a walk's first batch. True if everything that is admitted had better be compared at once: it costs
 /// little more than some batches, and nothing that comes later is nearer than what came before.
 [[nodiscard]] bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexcept;

@@ -61,6 +61,14 @@ TEST(FilterPolicy, ScoresAllWhereThatCostsLittleMore) {
   EXPECT_FALSE(IsWorthScoring(FilterTactic::kStream, Make(1'000'000, 0.9)));
 }
 
+// A query far from all that is admitted: of a small set everything is compared, a large one is walked with a wide pool.
+TEST(FilterPolicy, WidensWalksAsFarAsThatIsCheaperThanAll) {
+  EXPECT_EQ(WidestWalk(Make(1'000'000, 0.0001)), 1U);
+  EXPECT_LT(WidestWalk(Make(100'000, 0.15)), 8U);
+  EXPECT_GE(WidestWalk(Make(10'000'000, 0.2)), 8U);
+  EXPECT_LE(WidestWalk(Make(1'000'000, 0.1)), WidestWalk(Make(1'000'000, 0.2)));
+}
+
 TEST(FilterPolicy, WidensPools) {
   EXPECT_EQ(EfOfTactic(FilterTactic::kStream, Make(1'000'000, 0.5)), 80U);
   EXPECT_EQ(EfOfTactic(FilterTactic::kStream, Make(1'000'000, 1.0)), 40U);
