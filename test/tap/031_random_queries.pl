@@ -290,7 +290,8 @@ sub random_case {
     $query = "\x01" . @argument . "\x01";
   }
   my $condition = rand() < 0.05 ? 'true' : tree(int rand 4);
-  $condition = "($condition) AND t.v $operator $query " . (rand() < 0.5 ? '<' : '<=') . " $bound" if rand() < 0.08;
+  my $is_bounded = rand() < 0.08;
+  $condition = "($condition) AND t.v $operator $query " . (rand() < 0.5 ? '<' : '<=') . " $bound" if $is_bounded;
   my ($limit, $offset) = rand() < 0.25 ? (undef, 0) : ((1, 3, 10, 10, 40, 300)[ rand 6 ], rand() < 0.15 ? int rand 30 : 0);
   my $end_of = defined $limit ? " LIMIT $limit" . ($offset ? " OFFSET $offset" : '') : '';
   my $from = $form eq 'join' ? 't JOIN o ON o."int" = t.' . (qw(a b p))[ rand 3 ] : 't';
@@ -305,7 +306,7 @@ sub random_case {
       : $form eq 'cte' ? "WITH s AS MATERIALIZED (SELECT 0, t.id, $distance AS d $body$tail) SELECT * FROM s"
       : "SELECT 0, $key, $distance $body$tail"
   } '', $end_of;
-  return { full => $full, tested => $tested, limit => $limit, offset => $offset, way => $way, settings => settings(), argument => [@argument],
+  return { full => $full, tested => $tested, limit => $limit, offset => $offset, way => $way, settings => settings(), argument => [@argument], is_bounded => $is_bounded,
     role => $form ne 'semi' && rand() < 0.12, change => rand() < 0.12 ? change() : '', is_walk => !$is_flat && rand() < 0.4 };
 }
 
@@ -446,8 +447,8 @@ sub differences {
     }
   }
   if (!$is_exact) {
-    # Workers report what was late to nobody.
-    my $tells_late = $case->{way} eq 'direct' && !grep { /Gather/ } @{ $part->{plan} // [] };
+    # Workers report what was late to nobody. What a walk finds behind a row beyond the bound is late, too, and not looked for.
+    my $tells_late = $case->{way} eq 'direct' && !$case->{is_bounded} && !grep { /Gather/ } @{ $part->{plan} // [] };
     push @wrong, "$missing rows are missing, $late were late" if $missing > ($is_relaxed ? 0 : $late * keys %by_group) && ($is_relaxed || $tells_late);
     $wanted += $walked;
     $found += $nearest;
