@@ -79,16 +79,18 @@ TEST(RowDistance, IsThatOfTheWidenedRow) {
 }
 
 TEST(RowDistance, OfBitsIsTheNumberThatDifferOrTheShareNotInCommon) {
+  const test::GuardedPages guarded(1);
   const float query[] = {1, 1, 0, 0, 1, 0, 0, 0, 1};
-  const unsigned char row[] = {0xA8, 0x00};  // 1 0 1 0 1 0 0 0 | 0
+  const unsigned char bits[] = {0xA8, 0x00};  // 1 0 1 0 1 0 0 0 | 0
+  const void* row = guarded.AtTheEnd(bits, sizeof bits);
   unsigned char room[] = {0xC8, 0x80};
   const RowDistance hamming(Metric::kL2, Element::kBit, query, 9, room);
   EXPECT_EQ(hamming.Key(row), 3.0);
   EXPECT_EQ(hamming.Distance(3.0), 3.0) << "no root";
   const RowDistance jaccard(Metric::kCosine, Element::kBit, query, 9, room);
   EXPECT_EQ(jaccard.Key(row), 1.0 - 2.0 / 5.0);
-  const unsigned char nothing[] = {0, 0};
-  EXPECT_EQ(jaccard.Key(nothing), 1.0) << "not NaN as under cosine";
+  const unsigned char no_bits[] = {0, 0};
+  EXPECT_EQ(jaccard.Key(guarded.AtTheEnd(no_bits, sizeof no_bits)), 1.0) << "not NaN as under cosine";
 }
 
 TEST(RowDistance, OfAForeignOperatorIsWhatThatSays) {
