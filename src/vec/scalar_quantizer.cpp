@@ -11,11 +11,12 @@ namespace tandem::vec {
 namespace {
 
 constexpr double kLargestCode = 255.0;
-constexpr double kCodeOfZero = 127.0;
 // Smaller steps would only resolve values whose squares underflow in float32; and 2 / step stays finite.
 constexpr double kSmallestStep = 0x1p-100;
 // Shares of a dimension's sample that candidates leave out at either end. 0 comes first: of equal errors it wins.
 constexpr double kLeftOut[] = {0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05};
+// How far one range for all dimensions reaches, in those of the sample's elements. The first leaves integers exact.
+constexpr double kRooms[] = {1.0, 1.5};
 // Elements encoded at once through a buffer on the stack.
 constexpr std::size_t kBlock = 256;
 
@@ -63,38 +64,72 @@ void ScalarQuantizerTrainer::Add(const float* vector) {
 float ScalarQuantizerTrainer::Train(float* offset) const {
   std::fill_n(offset, dimensions_, 0.0F);
   if (samples_.empty()) return 1.0F;
-  double least_error = 0.0;
-  const float step = TrainByShares(offset, &least_error);
-  if (!IsMostlyZero()) return step;
-  // As in sketches: a sample has few elements of a dimension to tell its range by. What lies beyond is clipped, and under cosine a
-  // vector that lost length by that would be near to every query.
-  const float step_around_zero = StepAroundZero();
-  const std::vector<float> around_zero(dimensions_,
-                                       ToFiniteFloat(-kCodeOfZero * static_cast<double>(step_around_zero)));
-  if (!(SquaredError(step_around_zero, around_zero.data()) < least_error)) return step;
-  std::copy(around_zero.begin(), around_zero.end(), offset);
-  return step_around_zero;
+  double room = 0.0;
+  if (!OneRangeServesBetter(&room)) return TrainByShares(Samples(), offset);
+  const Range range = RangeOfAll(Samples(), room);
+  std::fill_n(offset, dimensions_, range.offset);
+  return range.step;
 }
 
+/// Where most elements are zero a sample has few others of each dimension to tell its range by, or none. What lies beyond is clipped, and
+/// under cosine a vector that lost length by that would be near to every query. Half of the sample, which nothing was learnt from,
+/// tells which range is better for vectors that are not in the sample: those that it was learnt from fit by themselves.
+bool ScalarQuantizerTrainer::OneRangeServesBetter(double* room) const {
+  const base::Span<const float> samples = Samples();
+  const std::size_t learnt = samples.size() / dimensions_ / 2 * dimensions_;
+  if (learnt == 0 || !IsMostlyZero()) return false;
+  const base::Span<const float> half(samples.data(), learnt);
+  const base::Span<const float> others(samples.data() + learnt, samples.size() - learnt);
+  std::vector<float> offset(dimensions_);
+  float step = TrainByShares(half, offset.data());
+  double least_error = SquaredError(others, step, offset.data());
+  bool serves_better = false;
+  for (const double candidate : kRooms) {
+    const Range range = RangeOfAll(half, candidate);
+    std::fill(offset.begin(), offset.end(), range.offset);
+    const double error = SquaredError(others, range.step, offset.data());
+    // Of equal ones that of all dimensions: the fewest vectors lie beyond it.
+    if (serves_better ? !(error < least_error) : error > least_error) continue;
+    serves_better = true;
+    least_error = error;
+    *room = candidate;
+  }
+  return serves_better;
+}
+
+/// But not all of it: then nothing tells what the others are.
 bool ScalarQuantizerTrainer::IsMostlyZero() const {
-  const auto zeros = std::count(samples_.begin(), samples_.end(), 0.0F);
-  return static_cast<std::size_t>(zeros) > samples_.size() / 2;
+  const auto zeros = static_cast<std::size_t>(std::count(samples_.begin(), samples_.end(), 0.0F));
+  return zeros > samples_.size() / 2 && zeros < samples_.size();
 }
 
-/// So that one range for all dimensions, with zero in its middle and exact, holds the sample and half as much again, or all that a
-/// normalised vector can have.
-float ScalarQuantizerTrainer::StepAroundZero() const {
-  constexpr double kRoom = 1.5;
-  double largest = 0.0;
-  for (const float x : samples_) largest = std::max(largest, std::fabs(static_cast<double>(x)));
-  largest *= kRoom;
-  if (metric_ == Metric::kCosine) largest = std::min(largest, 1.0);
-  return ToFiniteFloat(std::max(largest / kCodeOfZero, kSmallestStep));
+/// One for all dimensions, with zero exactly on a code: from the smallest to the largest element, `room` times as far from zero as they are,
+/// or as far as normalised vectors reach.
+ScalarQuantizerTrainer::Range ScalarQuantizerTrainer::RangeOfAll(base::Span<const float> samples,
+                                                                 double room) const {
+  double low = 0.0;
+  double high = 0.0;
+  for (const float x : samples) {
+    low = std::min(low, static_cast<double>(x));
+    high = std::max(high, static_cast<double>(x));
+  }
+  low *= room;
+  high *= room;
+  if (metric_ == Metric::kCosine) {
+    low = std::max(low, -1.0);
+    high = std::min(high, 1.0);
+  }
+  // On both sides of zero one step may be lost by its place. All zero: as where all samples are equal.
+  const double steps = low < 0.0 && high > 0.0 ? kLargestCode - 1.0 : kLargestCode;
+  const double width = high > low ? high - low : kLargestCode;
+  const float step = ToFiniteFloat(std::max(width / steps, kSmallestStep));
+  const double below = std::min(std::ceil(-low / static_cast<double>(step)), kLargestCode);
+  return {step, ToFiniteFloat(0.0 - below * static_cast<double>(step))};
 }
 
-/// The best of the candidates that leave out shares of the sample; `error_found` is its SquaredError().
-float ScalarQuantizerTrainer::TrainByShares(float* offset, double* error_found) const {
-  const std::vector<float> bounds = Bounds();
+/// The best of the candidates that leave out shares of the sample.
+float ScalarQuantizerTrainer::TrainByShares(base::Span<const float> samples, float* offset) const {
+  const std::vector<float> bounds = Bounds(samples);
   std::vector<float> candidate(dimensions_);
   double least_error = std::numeric_limits<double>::infinity();
   float best_step = 1.0F;
@@ -112,23 +147,22 @@ float ScalarQuantizerTrainer::TrainByShares(float* offset, double* error_found) 
     for (std::uint32_t d = 0; d < dimensions_; ++d) {
       candidate[d] = PlaceOffset(low[d], high[d], static_cast<double>(step));
     }
-    const double error = SquaredError(step, candidate.data());
+    const double error = SquaredError(samples, step, candidate.data());
     if (c != 0 && !(error < least_error)) continue;
     least_error = error;
     best_step = step;
     std::copy(candidate.begin(), candidate.end(), offset);
   }
-  *error_found = least_error;
   return best_step;
 }
 
 /// For each share of kLeftOut, `dimensions` lower bounds, then as many upper ones.
-std::vector<float> ScalarQuantizerTrainer::Bounds() const {
-  const std::size_t count = samples_.size() / dimensions_;
+std::vector<float> ScalarQuantizerTrainer::Bounds(base::Span<const float> samples) const {
+  const std::size_t count = samples.size() / dimensions_;
   std::vector<float> bounds(2 * std::size(kLeftOut) * dimensions_);
   std::vector<float> column(count);
   for (std::uint32_t d = 0; d < dimensions_; ++d) {
-    for (std::size_t i = 0; i < count; ++i) column[i] = samples_[i * dimensions_ + d];
+    for (std::size_t i = 0; i < count; ++i) column[i] = samples[i * dimensions_ + d];
     std::sort(column.begin(), column.end());
     for (std::size_t c = 0; c < std::size(kLeftOut); ++c) {
       const auto left_out = static_cast<std::size_t>(kLeftOut[c] * static_cast<double>(count));
@@ -139,13 +173,14 @@ std::vector<float> ScalarQuantizerTrainer::Bounds() const {
   return bounds;
 }
 
-/// Over the whole sample, in double: no square of a float32 overflows there.
-double ScalarQuantizerTrainer::SquaredError(float step, const float* offset) const {
+/// Over all these samples, in double: no square of a float32 overflows there.
+double ScalarQuantizerTrainer::SquaredError(base::Span<const float> samples, float step,
+                                            const float* offset) const {
   const ScalarQuantizer quantizer{Metric::kL2, dimensions_, step, offset};  // samples are normalised already
   std::vector<std::uint8_t> code(dimensions_);
   double sum = 0.0;
-  for (std::size_t start = 0; start < samples_.size(); start += dimensions_) {
-    const float* sample = samples_.data() + start;
+  for (std::size_t start = 0; start < samples.size(); start += dimensions_) {
+    const float* sample = samples.data() + start;
     EncodeVector(quantizer, sample, code.data());
     for (std::uint32_t d = 0; d < dimensions_; ++d) {
       const double decoded = static_cast<double>(offset[d]) + static_cast<double>(step) * code[d];

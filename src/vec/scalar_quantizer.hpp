@@ -40,7 +40,8 @@ class ScalarQuantizerTrainer {
   /// Throws std::bad_alloc.
   void Add(const float* vector);
   /// Writes `dimensions` offsets; returns the step, > 0 and finite also for no samples or all equal ones.
-  /// Of some candidates, the step that minimises the squared error over the sample, clipping included.
+  /// Of some candidates, the step that minimises the squared error over the sample, clipping included. Where most elements are zero
+  /// one range may serve all dimensions, if it is better for the half of the sample that it was not learnt from.
   /// Throws std::bad_alloc.
   [[nodiscard]] float Train(float* offset) const;
   /// What was added, end to end; normalised under cosine.
@@ -49,11 +50,18 @@ class ScalarQuantizerTrainer {
   }
 
  private:
-  [[nodiscard]] float TrainByShares(float* offset, double* error_found) const;
+  /// Of all dimensions.
+  struct Range {
+    float step;
+    float offset;
+  };
+
+  [[nodiscard]] bool OneRangeServesBetter(double* room) const;
   [[nodiscard]] bool IsMostlyZero() const;
-  [[nodiscard]] float StepAroundZero() const;
-  [[nodiscard]] std::vector<float> Bounds() const;
-  [[nodiscard]] double SquaredError(float step, const float* offset) const;
+  [[nodiscard]] Range RangeOfAll(base::Span<const float> samples, double room) const;
+  [[nodiscard]] float TrainByShares(base::Span<const float> samples, float* offset) const;
+  [[nodiscard]] std::vector<float> Bounds(base::Span<const float> samples) const;
+  [[nodiscard]] double SquaredError(base::Span<const float> samples, float step, const float* offset) const;
 
   Metric metric_;
   std::uint32_t dimensions_;

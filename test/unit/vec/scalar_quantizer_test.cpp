@@ -18,7 +18,7 @@ namespace {
 
 // Each of these mistakes in scalar_quantizer.cpp makes a test here fail: the first candidate of Train() taken always, an
 // offset that is not a whole number of steps below the smallest value, the query clamped to 0 … 255, cosine vectors not
-// normalised, offsets left out of CodeTerm(), offsets not scaled there.
+// normalised, offsets left out of CodeTerm(), offsets not scaled there, one range for all dimensions wherever most elements are zero.
 
 using test::Gaussian;
 using test::RandomVector;
@@ -145,25 +145,60 @@ TEST(ScalarQuantizerTrainer, TakesTheCandidateWithTheLeastError) {
 /// As in sketches of texts, where few vectors of a sample have an element other than zero in a dimension.
 TEST(ScalarQuantizerTrainer, KeepsLengthsWhereMostElementsAreZero) {
   constexpr std::uint32_t kDimensions = 512;
-  std::mt19937 random(7);
-  std::normal_distribution<float> normal;
+  for (const bool both_signs : {true, false}) {
+    std::mt19937 random(7);
+    std::normal_distribution<float> normal;
+    const auto element = [&] { return both_signs ? normal(random) : std::fabs(normal(random)); };
+    Vectors vectors{kDimensions, std::vector<float>(std::size_t{kDimensions} * 1'000)};
+    for (std::size_t i = 0; i < vectors.size(); ++i)
+      for (std::size_t left = 2 + random() % 20; left > 0; --left)
+        vectors[i][random() % kDimensions] = element();
+    Trained trained(Metric::kCosine, vectors);
+    for (int i = 0; i < 300; ++i) {
+      std::vector<float> rare(kDimensions);
+      const std::size_t first = random() % (kDimensions - 1);
+      rare[first] = both_signs && i % 2 == 0 ? -1.0F : 1.0F;
+      rare[first + 1] = both_signs && i % 3 == 0 ? -1.0F : 1.0F;
+      EncodeVector(trained.quantizer, rare.data(), trained.Code(0));
+      double length = 0.0;
+      for (std::uint32_t d = 0; d < kDimensions; ++d) {
+        const double decoded = trained.Decode(trained.Code(0), d);
+        length += decoded * decoded;
+      }
+      EXPECT_NEAR(std::sqrt(length), 1.0, 0.02);
+    }
+  }
+}
+
+/// As bits and counts of words, which are on one side of zero; of some dimensions the sample has nothing else.
+TEST(ScalarQuantizerTrainer, KeepsWhatASampleOfNonNegativeVectorsLacks) {
+  constexpr std::uint32_t kDimensions = 1'024;
+  for (const int largest : {1, 255}) {
+    std::mt19937 random(8);
+    Vectors vectors{kDimensions, std::vector<float>(std::size_t{kDimensions} * 200)};
+    for (std::size_t i = 0; i < vectors.size(); ++i)
+      for (int element = 0; element < 8; ++element)
+        vectors[i][random() % kDimensions] = static_cast<float>(1 + random() % largest);
+    vectors[0][0] = vectors[150][1] = static_cast<float>(largest);
+    Trained trained(Metric::kL2, vectors);
+    std::vector<float> other(kDimensions, static_cast<float>(largest));
+    EncodeVector(trained.quantizer, other.data(), trained.Code(0));
+    for (std::uint32_t d = 0; d < kDimensions; ++d)
+      ASSERT_NEAR(trained.Decode(trained.Code(0), d), largest, 1e-6 * largest);
+  }
+}
+
+/// What is not zero is in a quarter of the dimensions, in each at a place of its own: one range would leave them a code or two.
+TEST(ScalarQuantizerTrainer, GivesDimensionsTheirOwnRangesWhereTheyAreKnown) {
+  constexpr std::uint32_t kDimensions = 64;
+  std::mt19937 random(9);
+  std::uniform_real_distribution<float> uniform(0.0F, 1.0F);
   Vectors vectors{kDimensions, std::vector<float>(std::size_t{kDimensions} * 1'000)};
   for (std::size_t i = 0; i < vectors.size(); ++i)
-    for (int element = 0; element < 15; ++element) vectors[i][random() % kDimensions] = normal(random);
-  Trained trained(Metric::kCosine, vectors);
-  for (int i = 0; i < 300; ++i) {
-    std::vector<float> rare(kDimensions);
-    const std::size_t first = random() % (kDimensions - 1);
-    rare[first] = i % 2 == 0 ? 1.0F : -1.0F;
-    rare[first + 1] = i % 3 == 0 ? 1.0F : -1.0F;
-    EncodeVector(trained.quantizer, rare.data(), trained.Code(0));
-    double length = 0.0;
-    for (std::uint32_t d = 0; d < kDimensions; ++d) {
-      const double decoded = trained.Decode(trained.Code(0), d);
-      length += decoded * decoded;
-    }
-    EXPECT_NEAR(std::sqrt(length), 1.0, 0.02);
-  }
+    for (std::uint32_t d = 0; d < kDimensions / 4; ++d)
+      vectors[i][d] = 100.0F * static_cast<float>(d) + uniform(random);
+  const Trained trained(Metric::kL2, vectors);
+  EXPECT_LT(trained.quantizer.step, 0.01F);
 }
 
 TEST(ScalarQuantizerTrainer, SurvivesEveryExtreme) {
@@ -177,6 +212,9 @@ TEST(ScalarQuantizerTrainer, SurvivesEveryExtreme) {
       {{-kHuge, kHuge, 1}, {-kHuge, kHuge, -1}},
       {{kTiniest, 0, -kTiniest}},
       {{kTiniest, 0, -kTiniest}, {0, 0, 1e-40F}},
+      {{kHuge, 0, 0}, {0, 0, -kHuge}},
+      {{0, 0, kHuge}, {0, 1, 0}},
+      {{kTiniest, 0, 0}, {0, 0, 0}},
       {{1e6F, 1e6F, 1e6F}, {1e6F, 1e6F, 1e6F + 0.0625F}},
       {{1e38F, 1e-38F, 0}, {1e38F, 2e-38F, 0}},
   };
