@@ -13,7 +13,8 @@ constexpr const char* kUsage = R"(tandem-bench-client MODE --conninfo STR --sql 
 One JSON line comes out: throughput, latency percentiles in microseconds, rows, recall.
 
 MODE query: runs the statement once per query vector ($1, binary) and parameter ($2, or $1 alone; int4)
-  --queries FVECS     vectors; --vector-form vector|array says how they travel (default vector)
+  --queries FVECS     vectors; --vector-form vector|array|halfvec|bit says how they travel (default vector; a bit is 1 for
+                      what is above zero)
   --params IVECS      one integer per query
   --count N           executions per round when there is neither (default 1000)
   --offset N --limit N    use only these entries of the files

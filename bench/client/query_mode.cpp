@@ -235,27 +235,40 @@ std::string VectorLiteral(Span<const float> vector) {
   return text + "]'";
 }
 
-std::string ArrayLiteral(const std::string& vector_literal) {
-  std::string text = vector_literal;
-  text[1] = '{';
-  text[text.size() - 2] = '}';
+std::string BitLiteral(Span<const float> vector) {
+  std::string text = "'";
+  for (const float value : vector) text += value > 0 ? '1' : '0';
+  return text + "'";
+}
+
+std::string Literal(Span<const float> vector, VectorForm form) {
+  if (form == VectorForm::kBit) return BitLiteral(vector);
+  std::string text = VectorLiteral(vector);
+  if (form == VectorForm::kArray) {
+    text[1] = '{';
+    text[text.size() - 2] = '}';
+  }
   return text;
+}
+
+VectorForm ParseForm(const std::string& name) {
+  if (name == "vector") return VectorForm::kVector;
+  if (name == "array") return VectorForm::kArray;
+  if (name == "halfvec") return VectorForm::kHalf;
+  if (name == "bit") return VectorForm::kBit;
+  throw std::invalid_argument("--vector-form: vector, array, halfvec or bit");
 }
 
 void EncodeEntries(Plan& plan, const Options& options, const VectorFile<float>* queries) {
   if (queries != nullptr) {
-    const std::string form_name = options.Text("vector-form", "vector");
-    if (form_name != "vector" && form_name != "array")
-      throw std::invalid_argument("--vector-form: vector or array");
-    const VectorForm form = form_name == "vector" ? VectorForm::kVector : VectorForm::kArray;
+    const VectorForm form = ParseForm(options.Text("vector-form", "vector"));
     plan.types.push_back(kUnknownOid);
     plan.entries = queries->rows();
     for (std::size_t i = 0; i < queries->rows(); ++i) {
       plan.vectors.emplace_back();
       PutVector(plan.vectors.back(), queries->row(i), form);
     }
-    const std::string literal = VectorLiteral(queries->row(0));
-    plan.literals.push_back(form == VectorForm::kVector ? literal : ArrayLiteral(literal));
+    plan.literals.push_back(Literal(queries->row(0), form));
   } else {
     plan.entries = options.Count("count", 1000);
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/span.hpp"
+#include "vec/kernels.hpp"
 
 namespace tandem::bench {
 
@@ -31,13 +32,29 @@ inline void PutFloat(std::string& out, float value) {
 enum class VectorForm {
   kVector,  ///< SQL type vector: int16 dimensions, int16 zero, float4[]
   kArray,   ///< real[], for servers without the type
+  kHalf,    ///< SQL type halfvec: int16 dimensions, int16 zero, float16[]; rounded to the nearest
+  kBit,  ///< SQL type bit: int32 bits, eight to a byte, the first in the highest one; 1 for what is above zero
 };
 
+inline void PutBits(std::string& out, base::Span<const float> vector) {
+  PutInt32(out, static_cast<std::uint32_t>(vector.size()));
+  const std::size_t first = out.size();
+  out.append((vector.size() + 7) / 8, '\0');
+  for (std::size_t i = 0; i < vector.size(); ++i)
+    if (vector[i] > 0) out[first + i / 8] |= static_cast<char>(0x80U >> (i % 8));
+}
+
 inline void PutVector(std::string& out, base::Span<const float> vector, VectorForm form) {
-  if (form == VectorForm::kVector) {
+  if (form == VectorForm::kBit) return PutBits(out, vector);
+  if (form != VectorForm::kArray) {
     PutInt16(out, static_cast<std::uint16_t>(vector.size()));
     PutInt16(out, 0);
-    for (const float value : vector) PutFloat(out, value);
+    for (const float value : vector) {
+      if (form == VectorForm::kHalf)
+        PutInt16(out, vec::ToHalf(value));
+      else
+        PutFloat(out, value);
+    }
     return;
   }
   PutInt32(out, 1);    // array dimensions

@@ -86,6 +86,16 @@ def acl_titles(part, limit):
         return [_unescaped(line.rstrip("\n").split("\t")[names.index("title")]) for line in lines]
 
 
+def acl_texts(part, limit):
+    """Titles of a part of the ACL set (base, query), each with its abstract where there is one, in its order."""
+    with gzip.open(_file("acl-%s.tsv.gz" % part), "rt", encoding="utf-8", newline="\n") as source:
+        names = [column.split(":")[0] for column in source.readline().rstrip("\n").split("\t")]
+        title, abstract = names.index("title"), names.index("abstract")
+        for _, line in zip(range(limit), source):
+            fields = line.rstrip("\n").split("\t")
+            yield _unescaped(fields[title] + ("" if fields[abstract] == "\\N" else " " + fields[abstract]))
+
+
 def _unescaped(text):
     return re.sub(r"\\(.)", lambda match: ESCAPES.get(match[1], match[1]), text)
 

@@ -1,6 +1,6 @@
 """The suites that bench/run offers, in the order it runs them."""
 
-from suites import beside_pgvector, budget_pressure, budget_restart, budget_shift, filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, hybrid_search, inprocess, pgbench_mix, plan_choice, tuning
+from suites import beside_pgvector, budget_pressure, budget_restart, budget_shift, column_types, filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, hybrid_search, inprocess, pgbench_mix, plan_choice, sparse_recall, tuning
 from suites import graph_build, graph_inserts, graph_load, graph_memory, graph_recall, graph_restart, graph_search
 from suites import graph_segments, graph_size, graph_tail, graph_vacuum
 
@@ -25,6 +25,8 @@ ALL = {
     "filtered-recall": filtered_recall,
     "hybrid-search": hybrid_search,
     "plan-choice": plan_choice,
+    "column-types": column_types,
+    "sparse-recall": sparse_recall,
     "beside-pgvector": beside_pgvector,
     "budget-shift": budget_shift,
     "budget-pressure": budget_pressure,
