@@ -1,6 +1,7 @@
 # What was hot before a restart is in memory first after it: a file that is written from time to time and at the end, whole or not at all, and
 # that is not believed if it is damaged or another server's. HAZARDS H34: it holds no names and no values. And what is warmed for filters
 # that are about to gain memory: pages of native indexes, without asking them anything. And for what was hot: its own pages, and its table's.
+# Seen to fail with: no pages read after a start.
 use strict;
 use warnings;
 
