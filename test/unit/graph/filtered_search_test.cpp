@@ -242,8 +242,8 @@ TEST(FilteredSearch, LeavesNothingBehind) {
 TEST(FilteredSearch, FindsTheFewThatAreNearToAQueryInAHole) {
   const Fixture& f = Shared();
   std::size_t found = 0;
-  constexpr std::size_t kQueries = 20;
-  for (std::size_t q = 0; q < kQueries; ++q) {
+  constexpr std::size_t kFewQueries = 20;
+  for (std::size_t q = 0; q < kFewQueries; ++q) {
     const std::uint32_t count = f.segment.header().nodes;
     const vec::QueryDistance distance(vec::Metric::kL2, f.Query(q), kDimensions);
     std::vector<std::uint32_t> nodes(count);
@@ -263,7 +263,7 @@ TEST(FilteredSearch, FindsTheFewThatAreNearToAQueryInAHole) {
     for (const FoundNode& one : search.NextFilteredBatch(&reader))
       found += std::find(few.begin(), few.end(), one.node) != few.end() ? 1 : 0;
   }
-  EXPECT_GE(found, 4 * kQueries * 95 / 100);
+  EXPECT_GE(found, 4 * kFewQueries * 95 / 100);
 }
 
 // A walk that would need too large a pool ends, and what is then compared is all.
