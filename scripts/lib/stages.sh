@@ -140,7 +140,8 @@ run_regress() {
   shift 2
   out=$(tandem_as_server_user mktemp -d "$TANDEM_WORK/run/out.XXXXXX")
   tandem_on_exit discard_output "$out"
-  tandem_server_start --name "$STAGE" max_prepared_transactions=10 jit=off log_min_messages=notice
+  # An ANALYZE by autovacuum holds a snapshot, and then VACUUM removes less than a test expects.
+  tandem_server_start --name "$STAGE" max_prepared_transactions=10 jit=off log_min_messages=notice autovacuum=off
   tandem_as_server_user "$program" --bindir="$TANDEM_BINDIR" --host="$PGHOST" --port="$PGPORT" --user=postgres \
     --dbname=contrib_regression --inputdir="$input" --outputdir="$out" "$@" >"$STAGE_LOG/regress.log" 2>&1 || status=$?
   cp "$out/regression.diffs" "$STAGE_LOG/" 2>/dev/null || true
