@@ -55,22 +55,23 @@ struct SearchReport {
   uint64 scans;
   uint64 graph_scans;
   uint64 exact_scans;
-  uint64 segments;          ///< searched
-  uint64 tail_rows;         ///< rows past the segments, looked at beside them
-  uint64 tail_codes;        ///< of those, by code; the others exactly
-  uint64 tail_codes_made;   ///< codes of such rows that were not in shared memory
-  uint64 distances;         ///< to codes and to full vectors, without re_ranked
-  uint64 codes_from_pages;  ///< of those, to codes that were not in shared memory
-  uint64 chunks_loaded;     ///< into shared memory, afterwards
-  uint64 re_ranked;         ///< rows found by codes whose true distance was computed
-  uint64 late;              ///< rows that strict order dropped, or passed over
-  instr_time time;          ///< spent in searches
-  uint64 cut;               ///< scans that max_scan_tuples ended
-  uint64 filtered;          ///< scans by a filter; of these:
-  uint64 filter_hits;       ///< terms of filters that the cache knew
-  uint64 filter_evaluated;  ///< terms that had to be asked
-  uint64 filter_tids;       ///< that these admitted
-  uint64 filter_rows;       ///< rows of the index that filters admit, dead ones among them
+  uint64 segments;           ///< searched
+  uint64 tail_rows;          ///< rows past the segments, looked at beside them
+  uint64 tail_codes;         ///< of those, by code; the others exactly
+  uint64 tail_codes_made;    ///< codes of such rows that were not in shared memory
+  uint64 tail_codes_passed;  ///< codes of such rows that bits told enough of
+  uint64 distances;          ///< to codes and to full vectors, without re_ranked
+  uint64 codes_from_pages;   ///< of those, to codes that were not in shared memory
+  uint64 chunks_loaded;      ///< into shared memory, afterwards
+  uint64 re_ranked;          ///< rows found by codes whose true distance was computed
+  uint64 late;               ///< rows that strict order dropped, or passed over
+  instr_time time;           ///< spent in searches
+  uint64 cut;                ///< scans that max_scan_tuples ended
+  uint64 filtered;           ///< scans by a filter; of these:
+  uint64 filter_hits;        ///< terms of filters that the cache knew
+  uint64 filter_evaluated;   ///< terms that had to be asked
+  uint64 filter_tids;        ///< that these admitted
+  uint64 filter_rows;        ///< rows of the index that filters admit, dead ones among them
   uint64
       filter_mapped;  ///< rows looked up by their TIDs: others were known from an earlier start, or by the cache
   uint64 by_vectors;  ///< segments, and tails, whose admitted rows were all compared by their full vectors

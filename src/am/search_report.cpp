@@ -33,6 +33,7 @@ static void Add(const SearchReport& one, SearchReport* sum) {
   sum->tail_rows += one.tail_rows;
   sum->tail_codes += one.tail_codes;
   sum->tail_codes_made += one.tail_codes_made;
+  sum->tail_codes_passed += one.tail_codes_passed;
   sum->distances += one.distances;
   sum->codes_from_pages += one.codes_from_pages;
   sum->chunks_loaded += one.chunks_loaded;

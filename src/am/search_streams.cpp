@@ -185,8 +185,9 @@ bool FetchTail(Search* search, GraphStream* stream, float limit) {
   const std::size_t first = stream->batch_size;
   if (!ReserveBatch(search, stream, 2 * stream->keep)) return false;
   policy::TopCandidates top(stream->batch + first, stream->keep);
-  const bool left_out = stream->tail->Pass(stream->has_fence ? &stream->fence : nullptr, limit, &top);
+  const bool left_out = stream->tail->Pass(limit, &top);
   stream->batch_size = first + top.Finish();
+  stream->tail->Take(stream->batch + first, stream->batch_size - first);
   stream->has_fence = left_out || top.overflowed();
   if (top.overflowed())
     stream->fence = stream->batch[stream->batch_size - 1];
@@ -296,6 +297,7 @@ void CloseStreams(Search* search) {
     if (stream.tail != nullptr) {
       search->report.tail_codes += stream.tail->coded_rows();
       search->report.tail_codes_made += stream.tail->made();
+      search->report.tail_codes_passed += stream.tail->passed_over();
       search->report.distances += stream.tail->compared();
     }
     if (stream.scan == nullptr) continue;

@@ -36,6 +36,10 @@ constexpr uint32 kBlock = shmem::kTailMarksPerWord;
 constexpr std::size_t kCacheBytes = std::size_t{8} << 20;
 constexpr std::size_t kAheadBytes = 8192;
 constexpr uint32 kAheadRows = 4;
+// Tails of fewer rows are compared by codes in the time that it takes to prepare the query for bits.
+constexpr uint64 kFewestSifted = 2000;
+// What a core asks memory for at once takes that much of a chunk's bits ahead.
+constexpr std::size_t kBitsAheadBytes = 4096;
 
 /// Time since it was made.
 class Watch {
@@ -88,19 +92,31 @@ void TailScan::Open(const TailSearch& search) {
   search_ = search;
   context_ = CurrentMemoryContext;
   const vec::WalkCodec& codec = search.newest->head.codec;
-  layout_ = shmem::LayOutTail(
-      static_cast<uint32>(vec::WalkCodeBytes(codec.code, search.newest->head.header.dimensions)));
+  const uint32 dimensions = search.newest->head.header.dimensions;
+  has_bits_ = vec::OneBitPays(codec);
+  layout_ = shmem::LayOutTail(static_cast<uint32>(vec::WalkCodeBytes(codec.code, dimensions)),
+                              has_bits_ ? static_cast<uint32>(vec::OneBitBytes(dimensions)) : 0);
   const uint64 tail_rows = search.rows - search.manifest->root.sealed_rows;
   const uint64 chunks = (tail_rows + layout_.per_chunk - 1) / layout_.per_chunk;
   chunks_ = static_cast<uint32>(Min(chunks, uint64{kMostChunks}));
   asks_ahead_ = static_cast<std::size_t>(chunks_) * shmem::kFrameBytes > kCacheBytes;
   covered_ = static_cast<uint32*>(palloc0(chunks_ * sizeof(uint32)));
+  // A word more: blocks begin anywhere.
+  const uint64 most_rows = static_cast<uint64>(chunks_) * layout_.per_chunk;
+  taken_ = static_cast<uint64*>(palloc0((most_rows / kBlock + 2) * sizeof(uint64)));
+  if (!has_bits_ || pg::IsSwitchedOn("no-tail-bits") ||
+      (tail_rows < kFewestSifted && !pg::IsSwitchedOn("always-tail-bits")))
+    return;
+  void* scratch = reinterpret_cast<void*>(
+      TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(vec::OneBitQuery::ScratchBytes(dimensions) + PG_CACHE_LINE_SIZE)));
+  bits_query_ = vec::OneBitQuery(codec, *search.query, scratch);
+  bits_lie_ = pg::IsSwitchedOn("tail-bits-lie");
 }
 
 // ---- One pass ----
 
-bool TailScan::Pass(const policy::Candidate* after, float limit, policy::TopCandidates* top) {
-  Offers offers = {after, limit, false, top};
+bool TailScan::Pass(float limit, policy::TopCandidates* top) {
+  Offers offers = {limit, false, top};
   missing_count_ = 0;
   CompareShared(&offers);
   const Watch watch;
@@ -117,6 +133,13 @@ bool TailScan::Pass(const policy::Candidate* after, float limit, policy::TopCand
   if (!decided_) FinishExact();
   decided_ = true;
   return offers.left_out;
+}
+
+void TailScan::Take(const policy::Candidate* rows, std::size_t count) {
+  for (std::size_t i = 0; i < count; i++) {
+    const uint64 place = base::ToIndex(rows[i].row) - FirstRowOf(0);
+    taken_[place / kBlock] |= uint64{1} << (place % kBlock);
+  }
 }
 
 /// Finds out which codes this search goes by: those that it finds, or can make for others too.
@@ -162,64 +185,122 @@ void TailScan::CompareChunk(const shmem::ChunkTable* table, uint32 chunk, Offers
   uint32 there = 0;
   if (asks_ahead_ && table != nullptr && chunk + 1 < chunks_) {
     const char* next = table->Chunk(chunk + 1);
-    if (next != nullptr) graph::Prefetch(next, kAheadBytes);
+    if (next != nullptr) graph::Prefetch(next, bits_query_.is_usable() ? kBitsAheadBytes : kAheadBytes);
   }
   if (frame != nullptr) {
-    const shmem::TailChunk codes(frame, layout_);
-    there = Min(codes.rows(), wanted);
+    const shmem::TailChunk chunk_rows(frame, layout_);
+    there = Min(chunk_rows.rows(), wanted);
+    CodedRows rows = {FirstRowOf(chunk), chunk_rows.codes(), {}};
+    if (has_bits_)
+      rows.bits = {chunk_rows.bits(), chunk_rows.Factors(0), chunk_rows.Factors(1), chunk_rows.Factors(2)};
     Compare(
-        FirstRowOf(chunk), there, codes.codes(), [&](uint32 word) { return codes.Marks(word); }, offers);
+        rows, there, [&](uint32 word) { return chunk_rows.Marks(word); }, offers);
   }
   if (!decided_) covered_[chunk] = there;
   if (there < wanted) AddMissing({chunk, there, wanted});
 }
 
 void TailScan::ComparePrivate(const Part& part, Offers* offers) {
+  CodedRows rows = {FirstRowOf(part.chunk) + part.first, made_rows_.codes, {}};
+  if (has_bits_)
+    rows.bits = {made_rows_.bits, made_rows_.factors[0], made_rows_.factors[1], made_rows_.factors[2]};
   Compare(
-      FirstRowOf(part.chunk) + part.first, part.end - part.first, codes_,
-      [this](uint32 word) { return marks_[word]; }, offers);
+      rows, part.end - part.first, [this](uint32 word) { return made_rows_.marks[word]; }, offers);
 }
 
 template <typename MarksOf>
-void TailScan::Compare(uint64 first_row, uint32 count, const std::uint8_t* codes, const MarksOf& marks_of,
-                       Offers* offers) {
+void TailScan::Compare(const CodedRows& rows, uint32 count, const MarksOf& marks_of, Offers* offers) {
   for (uint32 first = 0; first < count; first += kBlock) {
-    CompareBlock(first_row + first, Min(kBlock, count - first),
-                 codes + static_cast<std::size_t>(first) * layout_.stride, marks_of(first / kBlock), offers);
+    CodedRows block = {rows.first_row + first, rows.codes + static_cast<std::size_t>(first) * layout_.stride,
+                       rows.bits};
+    if (has_bits_) {
+      block.bits.bits += static_cast<std::size_t>(first) * layout_.bit_bytes;
+      block.bits.terms += first;
+      block.bits.scales += first;
+      block.bits.spreads += first;
+    }
+    CompareBlock(block, Min(kBlock, count - first), marks_of(first / kBlock), offers);
   }
+  CompareWaiting(offers);
 }
 
-void TailScan::CompareBlock(uint64 first_row, uint32 count, const std::uint8_t* codes, uint64 marks,
-                            Offers* offers) {
-  const std::uint8_t* code_of[kBlock] = {codes};
+void TailScan::CompareBlock(const CodedRows& rows, uint32 count, uint64 marks, Offers* offers) {
+  const uint64 all = count < kBlock ? (uint64{1} << count) - 1 : ~uint64{0};
+  // Bits behind the last row are of rows that others added meanwhile.
+  marks &= all;
+  if (!decided_) {
+    coded_rows_ += count;
+    for (uint64 left = marks; left != 0; left &= left - 1) {
+      const uint64 row = rows.first_row + static_cast<uint64>(__builtin_ctzll(left));
+      AddExact(row, row + 1);
+      coded_rows_--;
+    }
+  }
+  const uint64 wanted = all & ~marks & WithoutTaken(rows.first_row);
+  if (bits_query_.is_usable()) {
+    SiftBlock(rows, count, wanted, offers);
+    return;
+  }
+  const std::uint8_t* code_of[kBlock] = {rows.codes};
   float keys[kBlock];
-  for (uint32 i = 1; i < count; i++) code_of[i] = codes + static_cast<std::size_t>(i) * layout_.stride;
+  for (uint32 i = 1; i < count; i++) code_of[i] = rows.codes + static_cast<std::size_t>(i) * layout_.stride;
   if (asks_ahead_)
     KeysAskingAhead(*search_.query, code_of, count, layout_.stride, keys);
   else
     search_.query->Keys(code_of, count, keys);
   compared_ += count;
-  // Bits behind the last row are of rows that others added meanwhile.
-  if (count < kBlock) marks &= (uint64{1} << count) - 1;
-  if (!decided_) {
-    coded_rows_ += count;
-    for (uint64 left = marks; left != 0; left &= left - 1) {
-      const uint64 row = first_row + static_cast<uint64>(__builtin_ctzll(left));
-      AddExact(row, row + 1);
-      coded_rows_--;
-    }
-  }
+  for (uint32 i = 0; i < count; i++)
+    if ((wanted >> i & 1) != 0) Offer(rows.first_row + i, keys[i], offers);
+}
+
+/// Leaves out what bits say is beyond what is wanted; asks for the codes of the others, and compares them a block later.
+void TailScan::SiftBlock(const CodedRows& rows, uint32 count, uint64 wanted, Offers* offers) {
+  float bounds[kBlock];
+  bits_query_.Bounds(rows.bits, count, bounds);
+  for (uint32 i = 0; i < count && unlikely(bits_lie_); i++)
+    if ((rows.first_row + i) % 3 == 0) bounds[i] = get_float4_infinity();
+  CompareWaiting(offers);
+  const double kept = policy::FromOrderedKey(offers->top->bound());
+  // A key as large as the bound may still be kept, for its row; NaN: everything is.
+  const float cut = kept < static_cast<double>(offers->limit) ? static_cast<float>(kept) : offers->limit;
+  Waiting& waiting = waiting_;
   for (uint32 i = 0; i < count; i++) {
-    if ((marks >> i & 1) != 0) continue;
-    if (keys[i] > offers->limit) {
-      offers->left_out = true;
-      continue;
-    }
-    const policy::Candidate candidate = {policy::ToOrderedKey(static_cast<double>(keys[i])),
-                                         base::RowId{first_row + i}};
-    if (offers->after != nullptr && !(*offers->after < candidate)) continue;
-    offers->top->Offer(candidate);
+    if (bounds[i] > cut || (wanted >> i & 1) == 0) continue;
+    const std::uint8_t* code = rows.codes + static_cast<std::size_t>(i) * layout_.stride;
+    graph::Prefetch(reinterpret_cast<const char*>(code), layout_.stride);
+    waiting.rows[waiting.count] = rows.first_row + i;
+    waiting.codes[waiting.count++] = code;
   }
+  const auto wanted_count = static_cast<uint32>(__builtin_popcountll(wanted));
+  passed_over_ += wanted_count - waiting.count;
+  if (waiting.count < wanted_count) offers->left_out = true;
+}
+
+void TailScan::CompareWaiting(Offers* offers) {
+  if (waiting_.count == 0) return;
+  float keys[kBlock];
+  search_.query->Keys(waiting_.codes, waiting_.count, keys);
+  compared_ += waiting_.count;
+  for (uint32 i = 0; i < waiting_.count; i++) Offer(waiting_.rows[i], keys[i], offers);
+  waiting_.count = 0;
+}
+
+void TailScan::Offer(uint64 row, float key, Offers* offers) {
+  if (key > offers->limit) {
+    offers->left_out = true;
+    return;
+  }
+  offers->top->Offer({policy::ToOrderedKey(static_cast<double>(key)), base::RowId{row}});
+}
+
+/// Bit i: row first_row + i was not taken.
+uint64 TailScan::WithoutTaken(uint64 first_row) const {
+  if (!decided_) return ~uint64{0};
+  const uint64 place = first_row - FirstRowOf(0);
+  const uint64* word = taken_ + place / kBlock;
+  const auto shift = static_cast<uint32>(place % kBlock);
+  const uint64 taken = shift == 0 ? *word : word[0] >> shift | word[1] << (kBlock - shift);
+  return ~taken;
 }
 
 // ---- Making codes ----
@@ -231,7 +312,7 @@ bool TailScan::MakeChunk(const Part& part) {
   MakeCodes(part);
   const shmem::TailChunk chunk(frame, layout_);
   chunk.Init();
-  chunk.Append(0, part.end, codes_, marks_);
+  chunk.Append(0, part.end, made_rows_);
   pg::StopPoint("tail-chunk-made");
   shmem::FinishChunk(search_.newest->tail_place, part.chunk);
   return true;
@@ -244,31 +325,46 @@ void TailScan::ExtendChunk(const Part& part) {
   shmem::EnterFrames();
   shmem::ChunkTable table;
   const char* frame = Attach(&table) ? table.Chunk(part.chunk) : nullptr;
-  if (frame != nullptr) shmem::TailChunk(frame, layout_).Append(part.first, part.end, codes_, marks_);
+  if (frame != nullptr) shmem::TailChunk(frame, layout_).Append(part.first, part.end, made_rows_);
   shmem::LeaveFrames();
 }
 
-/// Into codes_ and marks_.
+/// Into made_rows_.
 void TailScan::MakeCodes(const Part& part) {
-  const MemoryContext old_context = MemoryContextSwitchTo(context_);
-  if (codes_ == nullptr) {
-    const storage::DirectoryView* directory = search_.directory;
-    storage::OpenRows(&vectors_, search_.index, directory, search_.manifest,
-                      storage::NewRowScratch(*directory), nullptr);
-    vectors_open_ = true;
-    code8_ = static_cast<std::uint8_t*>(palloc(directory->dimensions));
-    marks_ = static_cast<uint64*>(palloc(shmem::TailMarkWords(layout_.per_chunk) * sizeof(uint64)));
-    codes_ = static_cast<std::uint8_t*>(palloc0(static_cast<Size>(layout_.per_chunk) * layout_.stride));
-  }
-  MemoryContextSwitchTo(old_context);
+  if (code8_ == nullptr) ReserveMadeRows();
   const uint32 count = part.end - part.first;
-  std::fill_n(marks_, shmem::TailMarkWords(count), uint64{0});
+  std::fill_n(made_rows_.marks, shmem::TailMarkWords(count), uint64{0});
   for (uint32 i = 0; i < count; i++) {
-    std::uint8_t* code = codes_ + static_cast<std::size_t>(i) * layout_.stride;
+    std::uint8_t* code = made_rows_.codes + static_cast<std::size_t>(i) * layout_.stride;
     if (!MakeCode(FirstRowOf(part.chunk) + part.first + i, code))
-      marks_[i / kBlock] |= uint64{1} << (i % kBlock);
+      made_rows_.marks[i / kBlock] |= uint64{1} << (i % kBlock);
+    if (!has_bits_) continue;
+    const vec::OneBitFactors factors =
+        vec::MakeOneBit(search_.newest->head.codec, code, bits_scratch_,
+                        made_rows_.bits + static_cast<std::size_t>(i) * layout_.bit_bytes);
+    made_rows_.factors[0][i] = factors.term;
+    made_rows_.factors[1][i] = factors.scale;
+    made_rows_.factors[2][i] = factors.spread;
   }
   made_ += count;
+}
+
+void TailScan::ReserveMadeRows() {
+  const MemoryContext old_context = MemoryContextSwitchTo(context_);
+  const storage::DirectoryView* directory = search_.directory;
+  storage::OpenRows(&vectors_, search_.index, directory, search_.manifest, storage::NewRowScratch(*directory),
+                    nullptr);
+  vectors_open_ = true;
+  code8_ = static_cast<std::uint8_t*>(palloc(directory->dimensions));
+  const Size rows = layout_.per_chunk;
+  made_rows_.marks = static_cast<uint64*>(palloc(shmem::TailMarkWords(layout_.per_chunk) * sizeof(uint64)));
+  made_rows_.codes = static_cast<std::uint8_t*>(palloc0(rows * layout_.stride));
+  if (has_bits_) {
+    made_rows_.bits = static_cast<std::uint8_t*>(palloc(rows * layout_.bit_bytes));
+    for (float*& run : made_rows_.factors) run = static_cast<float*>(palloc(rows * sizeof(float)));
+    bits_scratch_ = static_cast<float*>(palloc(vec::OneBitScratch(search_.newest->head.header.dimensions)));
+  }
+  MemoryContextSwitchTo(old_context);
 }
 
 /// False if no code stands for the row well enough for the bounds of distances that WalkQuery gives.

@@ -7,6 +7,7 @@
 #include "shmem/tail_chunk.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/row_access.hpp"
+#include "vec/one_bit.hpp"
 
 extern "C" {
 #include "portability/instr_time.h"
@@ -33,16 +34,23 @@ class TailScan {
 
   void Open(const TailSearch& search);
 
-  /// Offers rows that come after `after` (nullptr: all), their codes' keys (vec::WalkQuery) in place of distances, except
-  /// those beyond `limit`. Makes codes that are missing, the first time for about 2 ms. True if rows were left out for `limit`.
-  [[nodiscard]] bool Pass(const policy::Candidate* after, float limit, policy::TopCandidates* top);
+  /// Offers rows that were not taken yet, their codes' keys (vec::WalkQuery) in place of distances, except those beyond `limit`
+  /// and, where bits tell, beyond what `top` keeps. Makes codes that are missing, the first time for about 2 ms. True if rows were
+  /// left out.
+  [[nodiscard]] bool Pass(float limit, policy::TopCandidates* top);
+
+  /// Later passes do not offer these any more.
+  void Take(const policy::Candidate* rows, std::size_t count);
 
   /// After the first pass: rows of the tail that Pass() never offers. Ascending.
   [[nodiscard]] base::Span<const storage::RowRange> ExactRows() const { return {exact_, exact_count_}; }
 
   [[nodiscard]] uint64 coded_rows() const { return coded_rows_; }  ///< that Pass() offers
   [[nodiscard]] uint64 compared() const { return compared_; }      ///< codes, by all passes
-  [[nodiscard]] uint64 made() const { return made_; }              ///< codes, for this search or for all
+  [[nodiscard]] uint64 passed_over() const {
+    return passed_over_;
+  }                                                    ///< codes that bits told enough of, by all passes
+  [[nodiscard]] uint64 made() const { return made_; }  ///< codes, for this search or for all
 
  private:
   /// Rows of a chunk, [first, end), counted from its first one.
@@ -52,7 +60,6 @@ class TailScan {
     uint32 end;
   };
   struct Offers {
-    const policy::Candidate* after;
     float limit;
     bool left_out;
     policy::TopCandidates* top;
@@ -65,15 +72,31 @@ class TailScan {
   [[nodiscard]] bool Attach(shmem::ChunkTable* table);
   void CompareShared(Offers* offers);
   void CompareChunk(const shmem::ChunkTable* table, uint32 chunk, Offers* offers);
+  /// Codes and bits of rows that follow each other, wherever they lie.
+  struct CodedRows {
+    uint64 first_row;
+    const std::uint8_t* codes;
+    vec::OneBitRows bits;  ///< if the layout has them
+  };
+  /// Rows whose codes are asked for, to be compared when they are there.
+  struct Waiting {
+    uint32 count;
+    uint64 rows[shmem::kTailMarksPerWord];
+    const std::uint8_t* codes[shmem::kTailMarksPerWord];
+  };
   template <typename MarksOf>
-  void Compare(uint64 first_row, uint32 count, const std::uint8_t* codes, const MarksOf& marks_of,
-               Offers* offers);
-  void CompareBlock(uint64 first_row, uint32 count, const std::uint8_t* codes, uint64 marks, Offers* offers);
+  void Compare(const CodedRows& rows, uint32 count, const MarksOf& marks_of, Offers* offers);
+  void CompareBlock(const CodedRows& rows, uint32 count, uint64 marks, Offers* offers);
+  void SiftBlock(const CodedRows& rows, uint32 count, uint64 wanted, Offers* offers);
+  void CompareWaiting(Offers* offers);
+  void Offer(uint64 row, float key, Offers* offers);
+  [[nodiscard]] uint64 WithoutTaken(uint64 first_row) const;
   void ComparePrivate(const Part& part, Offers* offers);
   void Decide(const Part& part, bool in_time, Offers* offers);
   [[nodiscard]] bool MakeChunk(const Part& part);
   void ExtendChunk(const Part& part);
   void MakeCodes(const Part& part);
+  void ReserveMadeRows();
   [[nodiscard]] bool MakeCode(uint64 row, std::uint8_t* to);
   void AddMissing(const Part& part);
   void AddExact(uint64 first, uint64 end);
@@ -86,6 +109,11 @@ class TailScan {
   uint32* covered_;  ///< for each chunk, how many of its rows are compared by code
   bool asks_ahead_;  ///< for codes in memory, since no cache holds all of them
   bool decided_;     ///< the first pass is over
+  bool has_bits_;    ///< codes have bits
+  vec::OneBitQuery bits_query_;
+  bool bits_lie_;    ///< in a test: about every third row
+  Waiting waiting_;  ///< none between chunks
+  uint64* taken_;    ///< one bit for each row
   Part* missing_;    ///< of the running pass: what shared memory does not have
   uint32 missing_count_;
   uint32 missing_room_;
@@ -94,11 +122,12 @@ class TailScan {
   uint32 exact_room_;
   storage::RowReader vectors_;
   bool vectors_open_;
-  std::uint8_t* code8_;  ///< one
-  std::uint8_t* codes_;  ///< a chunk's
-  uint64* marks_;
+  std::uint8_t* code8_;        ///< one
+  shmem::TailRows made_rows_;  ///< a chunk's
+  float* bits_scratch_;
   uint64 coded_rows_;
   uint64 compared_;
+  uint64 passed_over_;
   uint64 made_;
 };
 

@@ -67,6 +67,7 @@ void ShowReport(const am::SearchReport& report, ExplainState* state) {
   ShowCount("Tail Rows Scanned", report.tail_rows, state);
   ShowCount("Tail Rows Scanned by Code", report.tail_codes, state);
   ShowCount("Tail Codes Made", report.tail_codes_made, state);
+  ShowCount("Tail Codes Passed Over by Bits", report.tail_codes_passed, state);
   ShowCount("Distance Computations", report.distances, state);
   ShowCount("Codes Read from Pages", report.codes_from_pages, state);
   ShowCount("Chunks Loaded", report.chunks_loaded, state);

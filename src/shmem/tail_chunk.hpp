@@ -2,7 +2,9 @@
 // A chunk of codes of rows that are in no segment yet: a frame's 64 KB, which grows in place. Includes no server header, so that
 // threads can attack it under a sanitizer (test/unit/shmem).
 //
-//   header: rows, writer | codes, at equal distances | one bit a row: has no code
+//   header: rows, writer | bits of all rows | three runs of floats | codes, at equal distances | one bit a row: has no code
+//
+// Bits and floats (vec/one_bit.hpp) tell most readers that a row's code need not be looked at; layouts without them have neither.
 //
 // Rows are only ever added behind the others, and what was added never changes. A reader takes the number of rows (acquire)
 // and looks at nothing beyond; a writer is alone by its mark, writes behind that number, and raises it (release). Between
@@ -20,8 +22,22 @@ namespace tandem::shmem {
 
 /// Where what is in a chunk.
 struct TailLayout {
-  std::uint32_t stride = 4;     ///< bytes from one code to the next
-  std::uint32_t per_chunk = 0;  ///< rows
+  std::uint32_t stride = 4;      ///< bytes from one code to the next
+  std::uint32_t per_chunk = 0;   ///< rows
+  std::uint32_t bit_bytes = 0;   ///< of a row's bits; 0: codes have none
+  std::uint32_t factors_at = 0;  ///< run i of the floats begins i * per_chunk floats behind it
+  std::uint32_t codes_at = 0;
+};
+
+/// Floats that a row with bits has.
+constexpr std::uint32_t kTailFactors = 3;
+
+/// What is known of rows: as many of each as there are rows.
+struct TailRows {
+  std::uint8_t* codes;           ///< layout.stride apart
+  std::uint8_t* bits;            ///< end to end; nullptr: the layout has none
+  float* factors[kTailFactors];  ///< runs
+  std::uint64_t* marks;          ///< bit i of word i / 64: row i has no code
 };
 
 struct TailChunkHeader {
@@ -29,8 +45,8 @@ struct TailChunkHeader {
   std::atomic<std::uint32_t> writer;  ///< 1 while one writes
 };
 
-/// Codes begin at a cache line.
-constexpr std::uint32_t kTailCodesAt = 64;
+/// What the header takes: bits begin at a cache line, and so do codes.
+constexpr std::uint32_t kTailHeaderBytes = 64;
 /// Rows that share a word of marks.
 constexpr std::uint32_t kTailMarksPerWord = 64;
 
@@ -38,12 +54,22 @@ constexpr std::uint32_t kTailMarksPerWord = 64;
 /// 388 bytes, for a sixth more memory.
 constexpr std::uint32_t kAlignedFrom = 256;
 
-/// code_bytes: a multiple of 4, small enough for one row at least.
-[[nodiscard]] constexpr TailLayout LayOutTail(std::uint32_t code_bytes) noexcept {
+/// code_bytes: a multiple of 4, small enough for one row at least. bit_bytes: a multiple of 8, or 0.
+[[nodiscard]] constexpr TailLayout LayOutTail(std::uint32_t code_bytes, std::uint32_t bit_bytes) noexcept {
   const std::uint32_t stride = code_bytes < kAlignedFrom ? code_bytes : (code_bytes + 63) / 64 * 64;
-  // A word is kept back: the marks begin at a multiple of 8, and their last word may be filled in part.
-  const std::uint64_t bits = (kFrameBytes - kTailCodesAt - 2 * sizeof(std::uint64_t)) * std::uint64_t{8};
-  return {stride, static_cast<std::uint32_t>(bits / (stride * std::uint64_t{8} + 1))};
+  const auto factor_bytes = static_cast<std::uint32_t>(bit_bytes > 0 ? kTailFactors * sizeof(float) : 0);
+  // Words are kept back: the codes behind bits begin at a cache line, the marks at a multiple of 8, and their last word may be
+  // filled in part.
+  const std::uint32_t kept_back = (bit_bytes > 0 ? 64 : 0) + 2 * sizeof(std::uint64_t);
+  const std::uint64_t bits = (kFrameBytes - kTailHeaderBytes - kept_back) * std::uint64_t{8};
+  TailLayout layout;
+  layout.stride = stride;
+  layout.per_chunk =
+      static_cast<std::uint32_t>(bits / ((stride + bit_bytes + factor_bytes) * std::uint64_t{8} + 1));
+  layout.bit_bytes = bit_bytes;
+  layout.factors_at = kTailHeaderBytes + layout.per_chunk * bit_bytes;
+  layout.codes_at = (layout.factors_at + layout.per_chunk * factor_bytes + 63) / 64 * 64;
+  return layout;
 }
 
 [[nodiscard]] constexpr std::uint32_t TailMarkWords(std::uint32_t rows) noexcept {
@@ -60,7 +86,7 @@ class TailChunk {
 
   /// Makes it a chunk without rows. The caller alone knows the frame.
   void Init() const noexcept {
-    std::memset(frame_, 0, kTailCodesAt);
+    std::memset(frame_, 0, kTailHeaderBytes);
     std::memset(frame_ + MarksAt(), 0, TailMarkWords(layout_.per_chunk) * sizeof(std::uint64_t));
   }
 
@@ -68,25 +94,34 @@ class TailChunk {
   [[nodiscard]] std::uint32_t rows() const noexcept { return Header()->rows.load(std::memory_order_acquire); }
 
   [[nodiscard]] const std::uint8_t* codes() const noexcept {
-    return reinterpret_cast<const std::uint8_t*>(frame_ + kTailCodesAt);
+    return reinterpret_cast<const std::uint8_t*>(frame_ + layout_.codes_at);
   }
+  [[nodiscard]] const std::uint8_t* bits() const noexcept {
+    return reinterpret_cast<const std::uint8_t*>(frame_ + kTailHeaderBytes);
+  }
+  [[nodiscard]] const float* Factors(std::uint32_t run) const noexcept { return FactorRun(run); }
 
   /// Bit i: row 64 * word + i has no code.
   [[nodiscard]] std::uint64_t Marks(std::uint32_t word) const noexcept {
     return MarkWords()[word].load(std::memory_order_relaxed);
   }
 
-  /// Adds codes of rows [first, end), `stride` apart, with bit i of marks[i / 64] for row first + i. False, with nothing changed, if the chunk has
-  /// not `first` rows, or somebody else writes.
-  bool Append(std::uint32_t first, std::uint32_t end, const std::uint8_t* codes,
-              const std::uint64_t* marks) const noexcept {
+  /// Adds rows [first, end). False, with nothing changed, if the chunk has not `first` rows, or somebody else writes.
+  bool Append(std::uint32_t first, std::uint32_t end, const TailRows& rows) const noexcept {
     if (Header()->writer.exchange(1, std::memory_order_acquire) != 0) return false;
     const bool fits = Header()->rows.load(std::memory_order_relaxed) == first && end <= layout_.per_chunk;
     if (fits && end > first) {
-      std::memcpy(frame_ + kTailCodesAt + std::size_t{first} * layout_.stride, codes,
-                  std::size_t{end - first} * layout_.stride);
+      const std::size_t count = end - first;
+      std::memcpy(frame_ + layout_.codes_at + std::size_t{first} * layout_.stride, rows.codes,
+                  count * layout_.stride);
+      if (layout_.bit_bytes > 0) {
+        std::memcpy(frame_ + kTailHeaderBytes + std::size_t{first} * layout_.bit_bytes, rows.bits,
+                    count * layout_.bit_bytes);
+        for (std::uint32_t run = 0; run < kTailFactors; run++)
+          std::memcpy(FactorRun(run) + first, rows.factors[run], count * sizeof(float));
+      }
       for (std::uint32_t row = first; row < end; row++)
-        if ((marks[(row - first) / kTailMarksPerWord] >> ((row - first) % kTailMarksPerWord) & 1) != 0)
+        if ((rows.marks[(row - first) / kTailMarksPerWord] >> ((row - first) % kTailMarksPerWord) & 1) != 0)
           Mark(row);
       Header()->rows.store(end, std::memory_order_release);
     }
@@ -101,8 +136,11 @@ class TailChunk {
     return reinterpret_cast<TailChunkHeader*>(frame_);
   }
   [[nodiscard]] std::size_t MarksAt() const noexcept {
-    const std::size_t end = kTailCodesAt + std::size_t{layout_.per_chunk} * layout_.stride;
+    const std::size_t end = layout_.codes_at + std::size_t{layout_.per_chunk} * layout_.stride;
     return (end + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t) * sizeof(std::uint64_t);
+  }
+  [[nodiscard]] float* FactorRun(std::uint32_t run) const noexcept {
+    return reinterpret_cast<float*>(frame_ + layout_.factors_at) + std::size_t{run} * layout_.per_chunk;
   }
   [[nodiscard]] MarkWord* MarkWords() const noexcept {
     return reinterpret_cast<MarkWord*>(frame_ + MarksAt());
@@ -118,7 +156,7 @@ class TailChunk {
   TailLayout layout_;
 };
 
-static_assert(sizeof(TailChunkHeader) <= kTailCodesAt);
+static_assert(sizeof(TailChunkHeader) <= kTailHeaderBytes);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "processes share words of marks");
 
 }  // namespace tandem::shmem

@@ -115,6 +115,10 @@ class WalkQuery {
   void BoundJaccard() noexcept { bounds_jaccard_ = true; }
   /// About how far a vector is whose code has this key, in the units of the metric.
   [[nodiscard]] double Estimate(float key) const noexcept;
+  /// What 4-bit codes are compared with; nullptr if codes are others.
+  [[nodiscard]] const NibbleQuery* nibbles() const noexcept {
+    return code_ == WalkCode::kSq4 ? &nibbles_ : nullptr;
+  }
   /// About the least key whose lower bound is `distance`. Infinity if the error is not known.
   [[nodiscard]] float KeyOfBound(double distance) const noexcept;
 

@@ -28,6 +28,7 @@ CONF
 need_stop_points($node);
 setup_answers();
 metrics_and_codecs();
+bits();
 odd_rows();
 aborts_and_deletions();
 cursors();
@@ -41,7 +42,7 @@ $node->stop;
 done_testing();
 
 # tail_answers(): ids and distances of the nearest rows of some queries, by the index. tail_codes(): how many rows of the tail
-# the last of the queries compared by code. wrong_answers(): queries whose nearest rows are others by index than by table, with pools
+# a query compared by code, or another line of its plan. wrong_answers(): queries whose nearest rows are others by index than by table, with pools
 # so large that graphs find everything.
 sub setup_answers {
   $node->safe_psql('postgres', <<'SQL');
@@ -55,13 +56,13 @@ BEGIN
       FROM (SELECT id, embedding %1$s $1 AS d FROM %2$s ORDER BY embedding %1$s $1 LIMIT %3$s) s', operator, target, k) USING query;
   END LOOP;
 END $$;
-CREATE FUNCTION tail_codes(target regclass, operator text, query vector) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION tail_codes(target regclass, operator text, query vector, counted text DEFAULT 'Tail Rows Scanned by Code') RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   line text;
 BEGIN
   PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
   FOR line IN EXECUTE format('EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM %s ORDER BY embedding %s %L LIMIT 10', target, operator, query) LOOP
-    IF line ~ 'Tail Rows Scanned by Code' THEN RETURN substring(line FROM ': (.*)')::bigint; END IF;
+    IF line ~ counted THEN RETURN substring(line FROM ': (.*)')::bigint; END IF;
   END LOOP;
 END $$;
 CREATE FUNCTION wrong_answers(target regclass, queries vector[], k int) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -175,6 +176,48 @@ sub metrics_and_codecs {
   add_tail('l2_sq8', 400, 3);
   check_alike($node, 'l2_sq8', 'a few rows more', dimensions => 400, codes => $tail + 3);
   $node->safe_psql('postgres', "DROP TABLE ip_sq8, ip_sq4, ip_float32, cosine_sq4, l1_sq8, l1_fp16, l2_fp16");
+}
+
+# Rows in twenty crowds, so that one bit a dimension tells those of other crowds apart.
+sub bits {
+  return diag('no population counts of many bits: nothing goes by bits here') if slurp_file('/proc/cpuinfo') !~ /avx512_vpopcntdq/;
+  $node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION crowd_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT array_agg(((hashint8extended(i, j) & 1048575) * 0.2 + (hashint8extended(5000000 + i % 20, j) & 1048575))::real / 1048576 ORDER BY j)::vector
+  FROM generate_series(1::bigint, dimensions) j $$;
+SQL
+  my %classes = (l2 => '<->', ip => '<#>', cosine => '<=>');
+  for my $metric (sort keys %classes) {
+    my ($operator, $table, $dimensions) = ($classes{$metric}, "bits_$metric", 500);
+    $node->safe_psql('postgres', <<"SQL");
+CREATE TABLE $table (id bigint, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
+CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_${metric}_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 40, codec = sq4);
+INSERT INTO $table SELECT i, crowd_vector(i, $dimensions) FROM generate_series(1, $sealed) i;
+CALL tandem_build('${table}_index');
+INSERT INTO $table SELECT i, crowd_vector(i, $dimensions) FROM generate_series($sealed + 1, $sealed + $tail) i;
+SQL
+    my $queries = join ',', map { "crowd_vector($_, $dimensions)" } 900001 .. 900006, $sealed + 3, $sealed + 170;
+    my @bits = ('always-graph=on', 'always-tail-bits=on');
+    for my $mode ('strict_order', 'relaxed_order', 'off') {
+      for my $k (10, 300, 5000) {
+        my $sql = "SET tandem.iterative_scan = $mode; SELECT * FROM tail_answers('$table', '$operator', ARRAY[$queries], $k)";
+        my $without = $node->safe_psql('postgres', arm_sql('always-graph=on', 'no-tail-bits=on') . $sql);
+        my $with = $node->safe_psql('postgres', arm_sql(@bits) . $sql);
+        is(differences($with, $without), '', "bits, $metric: $k rows, $mode");
+      }
+    }
+    my $passed = $node->safe_psql('postgres',
+      arm_sql(@bits) . "SELECT tail_codes('$table', '$operator', crowd_vector(900001, $dimensions), 'Tail Codes Passed Over by Bits')");
+    cmp_ok($passed, '>', $tail / 2, "bits, $metric: most codes are passed over");
+    # Where bits are wrong rows come late, but each once.
+    for my $query ("crowd_vector(900001, $dimensions)", "crowd_vector($sealed + 3, $dimensions)") {
+      is($node->safe_psql('postgres', arm_sql(@bits, 'tail-bits-lie=on') . <<"SQL"), $sealed + $tail . '|' . ($sealed + $tail), "bits that lie, $metric: every row once");
+SET enable_seqscan = off; SET tandem.iterative_scan = relaxed_order;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM $table ORDER BY embedding $operator $query LIMIT 100000) s
+SQL
+    }
+    $node->safe_psql('postgres', "DROP TABLE $table");
+  }
 }
 
 # Rows that no code stands for: found all the same, first by themselves.

@@ -25,22 +25,37 @@ bool IsMarked(std::uint32_t row) {
   return row % 5 == 3;
 }
 
+float FactorOf(std::uint32_t row, std::uint32_t run) {
+  return static_cast<float>(row * 3 + run);
+}
+
 struct Rows {
   Rows(const TailLayout& layout, std::uint32_t first, std::uint32_t end)
-      : codes(std::size_t{end - first} * layout.stride), marks(TailMarkWords(end - first)) {
+      : codes(std::size_t{end - first} * layout.stride),
+        bits(std::size_t{end - first} * layout.bit_bytes),
+        marks(TailMarkWords(end - first)) {
     for (std::uint32_t row = first; row < end; row++) {
       for (std::uint32_t at = 0; at < layout.stride; at++)
         codes[std::size_t{row - first} * layout.stride + at] = ByteOf(row, at);
+      for (std::uint32_t at = 0; at < layout.bit_bytes; at++)
+        bits[std::size_t{row - first} * layout.bit_bytes + at] = ByteOf(row + 1, at);
+      for (std::uint32_t run = 0; run < kTailFactors; run++) factors[run].push_back(FactorOf(row, run));
       if (IsMarked(row)) marks[(row - first) / 64] |= std::uint64_t{1} << ((row - first) % 64);
     }
   }
+  [[nodiscard]] TailRows View() {
+    return {
+        codes.data(), bits.data(), {factors[0].data(), factors[1].data(), factors[2].data()}, marks.data()};
+  }
   std::vector<std::uint8_t> codes;
+  std::vector<std::uint8_t> bits;
+  std::vector<float> factors[kTailFactors];
   std::vector<std::uint64_t> marks;
 };
 
 bool Append(const TailChunk& chunk, const TailLayout& layout, std::uint32_t first, std::uint32_t end) {
-  const Rows rows(layout, first, end);
-  return chunk.Append(first, end, rows.codes.data(), rows.marks.data());
+  Rows rows(layout, first, end);
+  return chunk.Append(first, end, rows.View());
 }
 
 /// Rows [0, end) that are not as they should be.
@@ -50,30 +65,45 @@ std::uint32_t WrongRows(const TailChunk& chunk, const TailLayout& layout, std::u
     bool is_right = (chunk.Marks(row / 64) >> (row % 64) & 1) == (IsMarked(row) ? 1U : 0U);
     for (std::uint32_t at = 0; at < layout.stride; at++)
       is_right = is_right && chunk.codes()[std::size_t{row} * layout.stride + at] == ByteOf(row, at);
+    for (std::uint32_t at = 0; at < layout.bit_bytes; at++)
+      is_right = is_right && chunk.bits()[std::size_t{row} * layout.bit_bytes + at] == ByteOf(row + 1, at);
+    for (std::uint32_t run = 0; run < kTailFactors && layout.bit_bytes > 0; run++)
+      is_right = is_right && chunk.Factors(run)[row] == FactorOf(row, run);
     wrong += is_right ? 0 : 1;
   }
   return wrong;
 }
 
+void CheckLayout(std::uint32_t code_bytes, std::uint32_t bit_bytes) {
+  const TailLayout layout = LayOutTail(code_bytes, bit_bytes);
+  ASSERT_GE(layout.per_chunk, 1U) << code_bytes;
+  EXPECT_GE(layout.stride, code_bytes);
+  EXPECT_LE(layout.stride, code_bytes + code_bytes / 4);
+  EXPECT_TRUE(code_bytes < kAlignedFrom || layout.stride % 64 == 0) << code_bytes;
+  const std::size_t factor_bytes = bit_bytes > 0 ? kTailFactors * sizeof(float) : 0;
+  EXPECT_EQ(layout.bit_bytes, bit_bytes);
+  EXPECT_EQ(layout.factors_at, kTailHeaderBytes + layout.per_chunk * bit_bytes);
+  EXPECT_GE(layout.codes_at, layout.factors_at + layout.per_chunk * factor_bytes);
+  EXPECT_EQ(layout.codes_at % 64, 0U);
+  const std::size_t codes_end = layout.codes_at + std::size_t{layout.per_chunk} * layout.stride;
+  const std::size_t end = (codes_end + 7) / 8 * 8 + TailMarkWords(layout.per_chunk) * sizeof(std::uint64_t);
+  EXPECT_LE(end, kFrameBytes) << code_bytes;
+  // No row more would fit, but for what ends are rounded up to.
+  const std::size_t rounded = 32 + (bit_bytes > 0 ? 64 : 0);
+  EXPECT_GT(end + layout.stride + bit_bytes + factor_bytes + rounded, kFrameBytes) << code_bytes;
+}
+
 TEST(TailLayout, FitsIntoAFrame) {
   for (std::uint32_t code_bytes = 4; code_bytes <= 16'000; code_bytes += 4) {
-    const TailLayout layout = LayOutTail(code_bytes);
-    ASSERT_GE(layout.per_chunk, 1U) << code_bytes;
-    EXPECT_GE(layout.stride, code_bytes);
-    EXPECT_LE(layout.stride, code_bytes + code_bytes / 4);
-    EXPECT_TRUE(code_bytes < kAlignedFrom || layout.stride % 64 == 0) << code_bytes;
-    const std::size_t codes_end = kTailCodesAt + std::size_t{layout.per_chunk} * layout.stride;
-    const std::size_t end = (codes_end + 7) / 8 * 8 + TailMarkWords(layout.per_chunk) * sizeof(std::uint64_t);
-    EXPECT_LE(end, kFrameBytes) << code_bytes;
-    // No row more would fit, but for the two words that ends are rounded up to.
-    EXPECT_GT(end + layout.stride + 16, kFrameBytes - 16) << code_bytes;
+    CheckLayout(code_bytes, 0);
+    CheckLayout(code_bytes, (code_bytes / 4 + 7) / 8 * 8);
   }
 }
 
 TEST(TailChunk, HasNoRowsAtFirstWhateverTheMemoryHeld) {
   TestFrame frame;
   std::memset(&frame, 0xFF, sizeof frame);
-  const TailLayout layout = LayOutTail(388);
+  const TailLayout layout = LayOutTail(388, 96);
   const TailChunk chunk(frame.bytes, layout);
   chunk.Init();
   EXPECT_EQ(chunk.rows(), 0U);
@@ -85,7 +115,7 @@ TEST(TailChunk, GrowsInPlaceUntilItIsFull) {
   for (const std::uint32_t code_bytes : {4U, 12U, 128U, 388U, 768U, 16'000U}) {
     TestFrame frame;
     std::memset(&frame, 0xFF, sizeof frame);
-    const TailLayout layout = LayOutTail(code_bytes);
+    const TailLayout layout = LayOutTail(code_bytes, code_bytes % 128 == 0 ? code_bytes / 4 : 0);
     const TailChunk chunk(frame.bytes, layout);
     chunk.Init();
     std::uint32_t rows = 0;
@@ -102,7 +132,7 @@ TEST(TailChunk, GrowsInPlaceUntilItIsFull) {
 
 TEST(TailChunk, TakesRowsOnlyBehindThoseItHas) {
   TestFrame frame;
-  const TailLayout layout = LayOutTail(20);
+  const TailLayout layout = LayOutTail(20, 0);
   const TailChunk chunk(frame.bytes, layout);
   chunk.Init();
   ASSERT_TRUE(Append(chunk, layout, 0, 10));
@@ -115,7 +145,7 @@ TEST(TailChunk, TakesRowsOnlyBehindThoseItHas) {
 
 TEST(TailChunk, ManyMayAddAndReadAtATime) {
   TestFrame frame;
-  const TailLayout layout = LayOutTail(40);
+  const TailLayout layout = LayOutTail(40, 16);
   const TailChunk chunk(frame.bytes, layout);
   chunk.Init();
   constexpr std::uint32_t kThreads = 4;

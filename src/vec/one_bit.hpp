@@ -1,0 +1,74 @@
+#pragma once
+// A code of one bit a dimension, made of a 4-bit walk code: an eighth of its bytes, which tell how small its key may be at the
+// least (RaBitQ: Gao and Long 2024). What is bounded is the key itself, not a distance: no residual of the walk code comes in.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vec/bit_kernels.hpp"
+#include "vec/walk_query.hpp"
+
+namespace tandem::vec {
+
+/// True if this CPU compares such codes in less time than the walk codes that they are made of.
+[[nodiscard]] bool OneBitPays(const WalkCodec& codec) noexcept;
+
+/// Bytes of a row's bits, a multiple of 8.
+[[nodiscard]] constexpr std::size_t OneBitBytes(std::size_t dimensions) noexcept {
+  return (dimensions + 63) / 64 * 8;
+}
+
+/// What is known of a row beside its bits: three runs of floats, each with one for every row.
+struct OneBitFactors {
+  float term;    ///< the walk code's norm term, or a little less
+  float scale;   ///< times the product of signs with a query: the estimate of the product of the vectors
+  float spread;  ///< its standard deviation for a query of length 1, or a little more
+};
+
+/// Makes bits of a 4-bit walk code. bits: OneBitBytes(). scratch: OneBitScratch() bytes, aligned to 16. The same bits whenever it is
+/// done on one CPU.
+[[nodiscard]] OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float* scratch,
+                                       unsigned char* bits) noexcept;
+[[nodiscard]] constexpr std::size_t OneBitScratch(std::size_t dimensions) noexcept {
+  return OneBitBytes(dimensions) * 8 * sizeof(float);
+}
+
+/// Rows whose bits and factors lie end to end.
+struct OneBitRows {
+  const unsigned char* bits;
+  const float* terms;
+  const float* scales;
+  const float* spreads;
+};
+
+/// A prepared walk query, prepared for bits too.
+class OneBitQuery {
+ public:
+  OneBitQuery() noexcept = default;
+  /// query: prepared for 4-bit codes; not needed afterwards. scratch: ScratchBytes(), aligned to 64, must outlive this object.
+  OneBitQuery(const WalkCodec& codec, const WalkQuery& query, void* scratch) noexcept;
+  [[nodiscard]] static std::size_t ScratchBytes(std::size_t dimensions) noexcept {
+    return kBitPlanes * OneBitBytes(dimensions) + OneBitScratch(dimensions);
+  }
+
+  /// False if nothing is known by bits: the query's keys are all the same, or not finite.
+  [[nodiscard]] bool is_usable() const noexcept { return is_usable_; }
+
+  /// bounds[i] = what the key of row i's walk code is at least, but for one case in millions (README.md).
+  void Bounds(const OneBitRows& rows, std::size_t count, float* bounds) const noexcept;
+  static constexpr std::size_t kMostRows = 64;  ///< at a time
+
+ private:
+  const BitKernels* kernels_ = nullptr;
+  const unsigned char* planes_ = nullptr;
+  std::size_t bytes_ = 0;
+  // bound = base + term_weight * term + scale * (sum_weight * sum of planes - most) - length * spread
+  float base_ = 0.0F;
+  float term_weight_ = 0.0F;
+  float sum_weight_ = 0.0F;
+  float most_ = 0.0F;
+  float length_ = 0.0F;
+  bool is_usable_ = false;
+};
+
+}  // namespace tandem::vec

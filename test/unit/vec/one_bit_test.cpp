@@ -1,0 +1,207 @@
+#include "vec/one_bit.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "unit/vec/quantised.hpp"
+#include "vec/walk_training.hpp"
+
+namespace tandem::vec {
+namespace {
+
+using test::Gaussian;
+using test::PreparedQuery;
+using test::Trained;
+using test::Vectors;
+
+struct alignas(64) Line {
+  char bytes[64];
+};
+
+/// A set of vectors with its 4-bit codes and their bits.
+struct Bits {
+  Trained trained;
+  std::vector<float> centre;
+  std::vector<float> step;
+  WalkCodec codec;
+  std::vector<std::uint8_t> codes;
+  std::vector<unsigned char> bits;
+  std::vector<float> terms;
+  std::vector<float> scales;
+  std::vector<float> spreads;
+
+  Bits(Metric metric, const Vectors& vectors)
+      : trained(metric, vectors), centre(vectors.dimensions), step(vectors.dimensions) {
+    const std::uint32_t n = vectors.dimensions;
+    TrainNibbles(trained.trainer, trained.quantizer, centre.data(), step.data());
+    codec = {WalkCode::kSq4, trained.quantizer, centre.data(), step.data(), 0.0F};
+    codes.resize(vectors.size() * CodeBytes());
+    bits.resize(vectors.size() * OneBitBytes(n));
+    std::vector<Line> scratch(OneBitScratch(n) / sizeof(Line) + 1);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      MakeWalkCode(codec, trained.Code(i), codes.data() + i * CodeBytes());
+      const OneBitFactors factors = MakeOneBit(codec, Code(i), reinterpret_cast<float*>(scratch.data()),
+                                               bits.data() + i * OneBitBytes(n));
+      terms.push_back(factors.term);
+      scales.push_back(factors.scale);
+      spreads.push_back(factors.spread);
+    }
+  }
+
+  [[nodiscard]] std::size_t CodeBytes() const { return WalkCodeBytes(WalkCode::kSq4, step.size()); }
+  [[nodiscard]] const std::uint8_t* Code(std::size_t i) const { return codes.data() + i * CodeBytes(); }
+  [[nodiscard]] OneBitRows From(std::size_t i) const {
+    return {bits.data() + i * OneBitBytes(step.size()), terms.data() + i, scales.data() + i,
+            spreads.data() + i};
+  }
+  [[nodiscard]] std::vector<float> Bounds(const OneBitQuery& query) const {
+    std::vector<float> bounds(terms.size());
+    for (std::size_t i = 0; i < bounds.size(); i += OneBitQuery::kMostRows)
+      query.Bounds(From(i), std::min(bounds.size() - i, OneBitQuery::kMostRows), bounds.data() + i);
+    return bounds;
+  }
+};
+
+struct PreparedBits {
+  PreparedBits(const WalkCodec& codec, const WalkQuery& walk)
+      : scratch(OneBitQuery::ScratchBytes(codec.base.dimensions) / sizeof(Line) + 1),
+        query(codec, walk, scratch.data()) {}
+  std::vector<Line> scratch;
+  OneBitQuery query;
+};
+
+/// Makes vectors of other ones, element by element.
+Vectors Made(Vectors vectors, const std::function<float(std::size_t row, std::size_t d, float x)>& of) {
+  for (std::size_t i = 0; i < vectors.size(); ++i)
+    for (std::size_t d = 0; d < vectors.dimensions; ++d) vectors[i][d] = of(i, d, vectors[i][d]);
+  return vectors;
+}
+
+/// Data of very different kinds; the first rows are queries, too.
+std::vector<std::pair<std::string, Vectors>> Kinds(std::uint32_t n) {
+  constexpr std::size_t kRows = 500;
+  const Vectors centres = Gaussian(8, n, 5);
+  std::vector<std::pair<std::string, Vectors>> kinds;
+  kinds.emplace_back("random", Gaussian(kRows, n, 1));
+  kinds.emplace_back("clustered", Made(Gaussian(kRows, n, 2), [&](std::size_t i, std::size_t d, float x) {
+                       return 3.0F * centres[i % 8][d] + 0.3F * x;
+                     }));
+  kinds.emplace_back("skewed", Made(Gaussian(kRows, n, 3), [&](std::size_t, std::size_t d, float x) {
+                       return x * x * (d < 10 ? 20.0F : 1.0F) / static_cast<float>(d + 1);
+                     }));
+  kinds.emplace_back("sparse", Made(Gaussian(kRows, n, 4), [&](std::size_t i, std::size_t d, float x) {
+                       return (i * 7 + d * 13) % 50 == 0 ? x : 0.0F;
+                     }));
+  kinds.emplace_back("constant",
+                     Made(Gaussian(kRows, n, 6), [](std::size_t, std::size_t, float) { return 1.0F; }));
+  kinds.emplace_back("of two values", Made(Gaussian(kRows, n, 7), [](std::size_t, std::size_t, float x) {
+                       return x > 0.0F ? 1.0F : -1.0F;
+                     }));
+  return kinds;
+}
+
+TEST(OneBit, BoundsEveryKeyFromBelow) {
+  for (const std::uint32_t n : {64U, 385U, 768U, 1'000U}) {
+    for (const auto& [kind, vectors] : Kinds(n)) {
+      for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+        const Bits rows(metric, vectors);
+        std::size_t wrong = 0;
+        std::size_t pairs = 0;
+        for (std::size_t q = 0; q < 40; ++q) {
+          const PreparedQuery query(rows.codec, vectors[q]);
+          const PreparedBits prepared(rows.codec, *query);
+          if (!prepared.query.is_usable()) continue;
+          const std::vector<float> bounds = rows.Bounds(prepared.query);
+          for (std::size_t i = 0; i < vectors.size(); ++i)
+            wrong += bounds[i] <= query->Key(rows.Code(i)) ? 0U : 1U;
+          pairs += vectors.size();
+        }
+        EXPECT_EQ(wrong, 0U) << kind << ", " << n << " dimensions, metric " << static_cast<int>(metric)
+                             << ", of " << pairs;
+      }
+    }
+  }
+}
+
+TEST(OneBit, BoundsAreNearTheKeys) {
+  const Vectors vectors = Gaussian(600, 768, 11);
+  const Bits rows(Metric::kL2, vectors);
+  double share = 0.0;
+  for (std::size_t q = 0; q < 20; ++q) {
+    const PreparedQuery query(rows.codec, vectors[q]);
+    const PreparedBits prepared(rows.codec, *query);
+    ASSERT_TRUE(prepared.query.is_usable());
+    const std::vector<float> bounds = rows.Bounds(prepared.query);
+    for (std::size_t i = 100; i < vectors.size(); ++i)
+      share += static_cast<double>(bounds[i] / query->Key(rows.Code(i))) / 500.0 / 20.0;
+  }
+  // 5 times 0.75 / 768^½, of a product that is half of the key for vectors without a centre in common.
+  EXPECT_NEAR(share, 1.0 - 0.15, 0.02);
+}
+
+TEST(OneBit, ExceedsKeysAsSeldomAsItsDeviationsSay) {
+  // A fifth of what the bound takes off is one deviation, and about a sixth of the estimates are farther off on one side.
+  const Vectors vectors = Gaussian(2'000, 512, 12);
+  const Bits rows(Metric::kL2, vectors);
+  std::vector<float> zeros(vectors.size());
+  std::vector<float> fifths(vectors.size());
+  for (std::size_t i = 0; i < vectors.size(); ++i) fifths[i] = rows.spreads[i] / 5.0F;
+  std::size_t above = 0;
+  std::size_t beyond = 0;
+  for (std::size_t q = 0; q < 50; ++q) {
+    const PreparedQuery query(rows.codec, vectors[q]);
+    const PreparedBits prepared(rows.codec, *query);
+    for (std::size_t i = 64; i < vectors.size(); ++i) {
+      const float key = query->Key(rows.Code(i));
+      OneBitRows row = rows.From(i);
+      float bound = 0.0F;
+      row.spreads = &zeros[i];
+      prepared.query.Bounds(row, 1, &bound);
+      above += bound > key ? 1U : 0U;
+      row.spreads = &fifths[i];
+      prepared.query.Bounds(row, 1, &bound);
+      beyond += bound > key ? 1U : 0U;
+    }
+  }
+  const double pairs = 50.0 * 1'936.0;
+  EXPECT_NEAR(static_cast<double>(above) / pairs, 0.45, 0.06)
+      << "what the query's rounding may do is off already";
+  EXPECT_NEAR(static_cast<double>(beyond) / pairs, 0.13, 0.04);
+}
+
+TEST(OneBit, GivesTheSameBoundsOneByOneAndTogether) {
+  const Vectors vectors = Gaussian(64, 385, 13);
+  const Bits rows(Metric::kCosine, vectors);
+  const PreparedQuery query(rows.codec, vectors[0]);
+  const PreparedBits prepared(rows.codec, *query);
+  const std::vector<float> together = rows.Bounds(prepared.query);
+  for (std::size_t i = 0; i < vectors.size(); ++i) {
+    float bound = 0.0F;
+    prepared.query.Bounds(rows.From(i), 1, &bound);
+    EXPECT_NEAR(bound, together[i], 1e-5 * std::fabs(together[i]));
+  }
+}
+
+TEST(OneBit, KnowsNothingOfQueriesWithoutADirection) {
+  const Vectors vectors = Gaussian(100, 400, 14);
+  const Bits rows(Metric::kCosine, vectors);
+  const std::vector<float> zero(400);
+  const PreparedQuery query(rows.codec, zero.data());
+  EXPECT_FALSE(PreparedBits(rows.codec, *query).query.is_usable());
+  const std::vector<float> offset(400);
+  const WalkCodec of_bytes = {WalkCode::kSq8, {Metric::kL2, 400, 1.0F, offset.data()}};
+  const PreparedQuery other(of_bytes, vectors[0]);
+  EXPECT_FALSE(PreparedBits(of_bytes, *other).query.is_usable());
+  EXPECT_FALSE(OneBitPays(of_bytes));
+}
+
+}  // namespace
+}  // namespace tandem::vec
