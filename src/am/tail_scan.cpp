@@ -36,10 +36,13 @@ constexpr uint32 kBlock = shmem::kTailMarksPerWord;
 constexpr std::size_t kCacheBytes = std::size_t{8} << 20;
 constexpr std::size_t kAheadBytes = 8192;
 constexpr uint32 kAheadRows = 4;
-// Tails of fewer rows are compared by codes in the time that it takes to prepare the query for bits.
-constexpr uint64 kFewestSifted = 2000;
+// Tails of fewer rows are compared by codes in the time that it takes to prepare the query for bits, and look at those: at 768
+// dimensions 4 µs, and 3 to 5 ns a row where codes take 10 to 21, in a near and in a far cache (bench/micro/one_bit_bench.cpp).
+constexpr uint64 kFewestSifted = 500;
 // What a core asks memory for at once takes that much of a chunk's bits ahead.
 constexpr std::size_t kBitsAheadBytes = 4096;
+static_assert(shmem::kTailBitsRows == vec::kLookupRows && kBlock % vec::kLookupRows == 0,
+              "blocks of bits are vec's");
 
 /// Time since it was made.
 class Watch {
@@ -175,6 +178,7 @@ void TailScan::CompareShared(Offers* offers) {
     shmem::ChunkTable table;
     const bool is_attached = Attach(&table);
     for (; chunk < end; chunk++) CompareChunk(is_attached ? &table : nullptr, chunk, offers);
+    CompareWaiting(offers);
     shmem::LeaveFrames();
   }
 }
@@ -183,7 +187,7 @@ void TailScan::CompareChunk(const shmem::ChunkTable* table, uint32 chunk, Offers
   const uint32 wanted = RowsWantedOf(chunk);
   const char* frame = table != nullptr ? table->Chunk(chunk) : nullptr;
   uint32 there = 0;
-  if (asks_ahead_ && table != nullptr && chunk + 1 < chunks_) {
+  if ((asks_ahead_ || bits_query_.is_usable()) && table != nullptr && chunk + 1 < chunks_) {
     const char* next = table->Chunk(chunk + 1);
     if (next != nullptr) graph::Prefetch(next, bits_query_.is_usable() ? kBitsAheadBytes : kAheadBytes);
   }
@@ -206,6 +210,7 @@ void TailScan::ComparePrivate(const Part& part, Offers* offers) {
     rows.bits = {made_rows_.bits, made_rows_.factors[0], made_rows_.factors[1], made_rows_.factors[2]};
   Compare(
       rows, part.end - part.first, [this](uint32 word) { return made_rows_.marks[word]; }, offers);
+  CompareWaiting(offers);
 }
 
 template <typename MarksOf>
@@ -214,14 +219,13 @@ void TailScan::Compare(const CodedRows& rows, uint32 count, const MarksOf& marks
     CodedRows block = {rows.first_row + first, rows.codes + static_cast<std::size_t>(first) * layout_.stride,
                        rows.bits};
     if (has_bits_) {
-      block.bits.bits += static_cast<std::size_t>(first) * layout_.bit_bytes;
+      block.bits.bits += shmem::PlaceOfBits(first, layout_.bit_bytes);
       block.bits.terms += first;
       block.bits.scales += first;
       block.bits.spreads += first;
     }
     CompareBlock(block, Min(kBlock, count - first), marks_of(first / kBlock), offers);
   }
-  CompareWaiting(offers);
 }
 
 void TailScan::CompareBlock(const CodedRows& rows, uint32 count, uint64 marks, Offers* offers) {
@@ -255,17 +259,17 @@ void TailScan::CompareBlock(const CodedRows& rows, uint32 count, uint64 marks, O
 
 /// Leaves out what bits say is beyond what is wanted; asks for the codes of the others, and compares them a block later.
 void TailScan::SiftBlock(const CodedRows& rows, uint32 count, uint64 wanted, Offers* offers) {
-  float bounds[kBlock];
-  bits_query_.Bounds(rows.bits, count, bounds);
-  for (uint32 i = 0; i < count && unlikely(bits_lie_); i++)
-    if ((rows.first_row + i) % 3 == 0) bounds[i] = get_float4_infinity();
-  CompareWaiting(offers);
   const double kept = policy::FromOrderedKey(offers->top->bound());
   // A key as large as the bound may still be kept, for its row; NaN: everything is.
   const float cut = kept < static_cast<double>(offers->limit) ? static_cast<float>(kept) : offers->limit;
+  uint64 near = bits_query_.Within(rows.bits, count, cut);
+  for (uint32 i = 0; i < count && unlikely(bits_lie_); i++)
+    if ((rows.first_row + i) % 3 == 0) near &= ~(uint64{1} << i);
+  // Codes that were asked for have come meanwhile. What they tell is too late for this block, or they would be waited for.
+  CompareWaiting(offers);
   Waiting& waiting = waiting_;
-  for (uint32 i = 0; i < count; i++) {
-    if (bounds[i] > cut || (wanted >> i & 1) == 0) continue;
+  for (uint64 left = near & wanted; left != 0; left &= left - 1) {
+    const auto i = static_cast<uint32>(__builtin_ctzll(left));
     const std::uint8_t* code = rows.codes + static_cast<std::size_t>(i) * layout_.stride;
     graph::Prefetch(reinterpret_cast<const char*>(code), layout_.stride);
     waiting.rows[waiting.count] = rows.first_row + i;
@@ -341,7 +345,7 @@ void TailScan::MakeCodes(const Part& part) {
     if (!has_bits_) continue;
     const vec::OneBitFactors factors =
         vec::MakeOneBit(search_.newest->head.codec, code, bits_scratch_,
-                        made_rows_.bits + static_cast<std::size_t>(i) * layout_.bit_bytes);
+                        made_rows_.bits + shmem::PlaceOfBits(i, layout_.bit_bytes));
     made_rows_.factors[0][i] = factors.term;
     made_rows_.factors[1][i] = factors.scale;
     made_rows_.factors[2][i] = factors.spread;
@@ -360,7 +364,8 @@ void TailScan::ReserveMadeRows() {
   made_rows_.marks = static_cast<uint64*>(palloc(shmem::TailMarkWords(layout_.per_chunk) * sizeof(uint64)));
   made_rows_.codes = static_cast<std::uint8_t*>(palloc0(rows * layout_.stride));
   if (has_bits_) {
-    made_rows_.bits = static_cast<std::uint8_t*>(palloc(rows * layout_.bit_bytes));
+    const Size blocks_rows = shmem::InWholeBlocks(layout_.per_chunk);
+    made_rows_.bits = static_cast<std::uint8_t*>(palloc(blocks_rows * layout_.bit_bytes));
     for (float*& run : made_rows_.factors) run = static_cast<float*>(palloc(rows * sizeof(float)));
     bits_scratch_ = static_cast<float*>(palloc(vec::OneBitScratch(search_.newest->head.header.dimensions)));
   }

@@ -112,7 +112,7 @@ class TailScan {
   bool has_bits_;    ///< codes have bits
   vec::OneBitQuery bits_query_;
   bool bits_lie_;    ///< in a test: about every third row
-  Waiting waiting_;  ///< none between chunks
+  Waiting waiting_;  ///< none outside of the frames
   uint64* taken_;    ///< one bit for each row
   Part* missing_;    ///< of the running pass: what shared memory does not have
   uint32 missing_count_;

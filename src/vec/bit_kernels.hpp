@@ -15,20 +15,12 @@ struct BitOverlap {
   std::uint64_t in_b;
 };
 
-/// A vector's elements as odd numbers within -15 … 15, each the sum of plus or minus 1, 2, 4 and 8: plane p has the bits of the
-/// elements that have plus 2^p. Planes lie end to end, `bytes` each.
-constexpr std::size_t kBitPlanes = 4;
-
 /// One instruction set's kernels. a and b: `bytes` bytes each, any alignment, nothing outside is read. Exact, so that
 /// all sets agree. Thread-safe, never throws.
 struct BitKernels {
   const char* name;  ///< "avx512vpopcntdq", "popcnt" or "portable"
   std::uint64_t (*hamming)(const unsigned char* a, const unsigned char* b, std::size_t bytes);
   BitOverlap (*overlap)(const unsigned char* a, const unsigned char* b, std::size_t bytes);
-  /// sums[i] = the sum over planes p of 2^p * hamming(row i, plane p). rows: `count` of them, end to end; bytes <= 2,048.
-  void (*plane_sums)(const unsigned char* planes, std::size_t bytes, const unsigned char* rows,
-                     std::size_t count, std::uint32_t* sums);
-  bool counts_fast;  ///< many bits at a time
 };
 
 /// The best kernels for this CPU; resolved at the first call.

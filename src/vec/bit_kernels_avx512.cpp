@@ -22,7 +22,6 @@ namespace {
 struct Simd {
   using Register = __m512i;
   static constexpr std::size_t kBytes = 64;
-  static constexpr bool kCountsFast = true;
 
   static Register Zero() { return _mm512_setzero_si512(); }
   static Register Load(const unsigned char* from) { return _mm512_loadu_si512(from); }
@@ -36,8 +35,6 @@ struct Simd {
   static Register Count(Register a) { return _mm512_popcnt_epi64(a); }
   static Register Add(Register a, Register b) { return _mm512_add_epi64(a, b); }
   static std::uint64_t Sum(Register a) { return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(a)); }
-  /// b's in the upper half.
-  static std::uint64_t SumBoth(Register a, Register b) { return Sum(Add(a, _mm512_slli_epi64(b, 32))); }
 };
 
 }  // namespace

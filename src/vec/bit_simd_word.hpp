@@ -7,7 +7,6 @@ namespace {  // NOLINT(google-build-namespaces): a copy of its own for each file
 struct Simd {
   using Register = std::uint64_t;
   static constexpr std::size_t kBytes = 8;
-  static constexpr bool kCountsFast = false;
 
   static Register Zero() { return 0; }
 
@@ -28,8 +27,6 @@ struct Simd {
   static Register Count(Register a) { return static_cast<Register>(__builtin_popcountll(a)); }
   static Register Add(Register a, Register b) { return a + b; }
   static std::uint64_t Sum(Register a) { return a; }
-  /// b's in the upper half.
-  static std::uint64_t SumBoth(Register a, Register b) { return a | b << 32; }
 };
 
 }  // namespace

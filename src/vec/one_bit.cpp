@@ -15,21 +15,25 @@ namespace {
 constexpr double kDeviations = 5.0;
 constexpr std::size_t kRounds = 3;  // of the rotation
 constexpr std::uint64_t kSeed = 0x7461'6E64'656D'3162;
-// Between two levels of a query's element, in its standard deviations: the best 16 levels for normal numbers (Max 1960).
-constexpr double kLevelStep = 0.3352;
-// What rounding the query to these levels adds (a deviation of b) to what the bits leave open (of a): 5 (a² + b²)^½ <= 5 a + b
-// while b <= 10/24 a. So it is, if the query is rounded by at most that share of its length, and a row's spread is at least that
-// share of its scale (0.6 is usual).
+// What rounding the query's entries adds (a deviation of b) to what the bits leave open (of a): 5 (a² + b²)^½ <= 5 a + b
+// while b <= 10/24 a. So it is, if their rounding deviates by at most that share of the query's length, and a row's spread is at
+// least that share of its scale (0.6 is usual).
 constexpr double kMostRounded = 0.15;
 constexpr double kLeastSpread = 0.4;
+constexpr std::uint32_t kMiddleEntry = kLargestEntry / 2;
+constexpr float kNoFraction = 0x1.8p23F;
+constexpr std::uint32_t kNoFractionBits = 0x4B40'0000;  // of that number
 // More than what float32 may round anywhere here.
 constexpr double kRounding = 0x1p-18;
 // Below, bits are no shorter than what else a row has.
 constexpr std::uint32_t kFewestDimensions = 384;
+// Above, sums of entries overflow.
+constexpr std::uint32_t kMostDimensions = 8 * kMostLookupBytes;
 
 using Lanes [[gnu::vector_size(16)]] = float;
 using Masks [[gnu::vector_size(16)]] = std::int32_t;   // what comparisons give
 using Words [[gnu::vector_size(16)]] = std::uint32_t;  // floats as bits
+using Halves [[gnu::vector_size(16)]] = std::uint16_t;
 
 Lanes Load(const float* from) noexcept {
   Lanes lanes;
@@ -57,17 +61,26 @@ std::uint64_t Hash(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
+/// Signs to change of four floats, by four bits.
+struct SignMasks {
+  alignas(16) std::uint32_t of[16][4] = {};
+  constexpr SignMasks() {
+    for (std::uint32_t four = 0; four < 16; ++four)
+      for (std::uint32_t i = 0; i < 4; ++i) of[four][i] = (four >> i & 1U) << 31;
+  }
+};
+constexpr SignMasks kSignMasks;
+
 /// n: a multiple of 64.
 void FlipSigns(std::uint64_t round, float* x, std::size_t n) noexcept {
-  constexpr std::uint32_t kSign = 0x8000'0000U;
   for (std::size_t first = 0; first < n; first += 64) {
     const std::uint64_t signs = Hash(kSeed + round * 0x1'0000 + first);
     for (std::size_t i = 0; i < 64; i += 4) {
-      const auto four = static_cast<std::uint32_t>(signs >> i & 15);
-      const Words places = {four << 31, four << 30, four << 29, four << 28};
       Words words;
+      Words masks;
       std::memcpy(&words, x + first + i, sizeof words);
-      words ^= places & kSign;
+      std::memcpy(&masks, kSignMasks.of[signs >> i & 15], sizeof masks);
+      words ^= masks;
       std::memcpy(x + first + i, &words, sizeof words);
     }
   }
@@ -76,15 +89,15 @@ void FlipSigns(std::uint64_t round, float* x, std::size_t n) noexcept {
 /// The transform by Hadamard's matrix of n rows, divided by the root of n, so that lengths stay. n: a power of 2, at least 64.
 void Hadamard(float* x, std::size_t n) noexcept {
   const auto share = static_cast<float>(1.0 / std::sqrt(static_cast<double>(n)));
-  for (std::size_t i = 0; i < n; i += 4) {
-    const float sum01 = x[i] + x[i + 1];
-    const float sum23 = x[i + 2] + x[i + 3];
-    const float difference01 = x[i] - x[i + 1];
-    const float difference23 = x[i + 2] - x[i + 3];
-    x[i] = (sum01 + sum23) * share;
-    x[i + 1] = (difference01 + difference23) * share;
-    x[i + 2] = (sum01 - sum23) * share;
-    x[i + 3] = (difference01 - difference23) * share;
+  const Lanes neighbours = {share, -share, share, -share};
+  const Lanes pairs = {1.0F, 1.0F, -1.0F, -1.0F};
+  for (float* at = x; at < x + n; at += 4) {
+    const Lanes four = Load(at);
+    const Lanes two = __builtin_shufflevector(four, four, 0, 0, 2, 2) * share +
+                      __builtin_shufflevector(four, four, 1, 1, 3, 3) * neighbours;
+    Store(
+        __builtin_shufflevector(two, two, 0, 1, 0, 1) + __builtin_shufflevector(two, two, 2, 3, 2, 3) * pairs,
+        at);
   }
   std::size_t h = 4;
   for (; h * 4 <= n; h *= 4) {
@@ -126,6 +139,10 @@ void Rotate(float* x, std::size_t n) noexcept {
   }
 }
 
+double SumOf(Lanes lanes) noexcept {
+  return static_cast<double>(lanes[0] + lanes[1]) + static_cast<double>(lanes[2] + lanes[3]);
+}
+
 double SumOfSquares(const float* x, std::size_t n) noexcept {
   Lanes even = {};
   Lanes odd = {};
@@ -135,15 +152,69 @@ double SumOfSquares(const float* x, std::size_t n) noexcept {
     even += a * a;
     odd += b * b;
   }
-  even += odd;
-  return static_cast<double>(even[0] + even[1]) + static_cast<double>(even[2] + even[3]);
+  return SumOf(even + odd);
+}
+
+/// The largest sum of magnitudes of four elements that follow each other.
+float LargestOfFours(const float* x, std::size_t n) noexcept {
+  float largest = 0.0F;
+  for (std::size_t i = 0; i < n; i += 4) {
+    const Lanes four = Magnitudes(Load(x + i));
+    largest = std::max(largest, four[0] + four[1] + (four[2] + four[3]));
+  }
+  return largest;
+}
+
+/// x[d] = scale * weight / step; returns the sum of the weights.
+double Unweighted(const std::int8_t* weights, const float* steps, std::size_t n, float scale,
+                  float* x) noexcept {
+  Masks sums = {};
+  std::size_t d = 0;
+  for (; d + 4 <= n; d += 4) {
+    const Masks four = {weights[d], weights[d + 1], weights[d + 2], weights[d + 3]};
+    sums += four;
+    Store(__builtin_convertvector(four, Lanes) * scale / Load(steps + d), x + d);
+  }
+  std::int32_t sum = sums[0] + sums[1] + sums[2] + sums[3];
+  for (; d < n; ++d) {
+    sum += weights[d];
+    x[d] = static_cast<float>(weights[d]) * scale / steps[d];
+  }
+  return sum;
+}
+
+/// The 16 sums of four elements with signs, bit i of a place telling that element i is taken off, in steps, as entries of which
+/// kMiddleEntry stands for 0. Entries and rounding of a place and its complement are opposite. Returns by how much entries were
+/// rounded: the sum of their squares, in squares of steps.
+Lanes MakeTable(const float* four, float inverse_step, std::uint8_t* table) noexcept {
+  const Lanes x = Load(four) * inverse_step;
+  const Lanes signs2 = {1.0F, -1.0F, 1.0F, -1.0F};
+  const Lanes signs3 = {1.0F, 1.0F, -1.0F, -1.0F};
+  const Lanes of_last_two = signs2 * x[2] + signs3 * x[3];
+  const float of_first_two[2] = {x[0] + x[1], x[1] - x[0]};
+  Lanes rounded = {};
+  Words entries = {};  // lane i has places 4 i … 4 i + 3, which bits 2 and 3 tell apart
+  for (int i = 0; i < 2; ++i) {
+    const Lanes sums = of_last_two + of_first_two[i];
+    // Rounds to the nearest: numbers of this size have no fractions, and end in the bits of the integer.
+    const Lanes wide = sums + kNoFraction;
+    const Lanes off = sums - (wide - kNoFraction);
+    rounded += off * off;
+    Words words;
+    std::memcpy(&words, &wide, sizeof words);
+    words -= kNoFractionBits - kMiddleEntry;
+    const Words opposite = 2 * kMiddleEntry - __builtin_shufflevector(words, words, 3, 2, 1, 0);
+    entries |= words << (8 * i) | opposite << (24 - 8 * i);
+  }
+  std::memcpy(table, &entries, sizeof entries);
+  return rounded + rounded;
 }
 
 }  // namespace
 
 bool OneBitPays(const WalkCodec& codec) noexcept {
   return codec.code == WalkCode::kSq4 && codec.base.dimensions >= kFewestDimensions &&
-         CountBits().counts_fast;
+         codec.base.dimensions <= kMostDimensions && LookupKernelsForCpu().is_fast;
 }
 
 OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float* scratch,
@@ -169,9 +240,10 @@ OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float
       word |= static_cast<std::uint64_t>(places[0] | places[1] | places[2] | places[3]) << i;
       sums += Magnitudes(x);
     }
-    std::memcpy(bits + first / 8, &word, sizeof word);
+    for (std::size_t i = 0; i < 64; i += 8)
+      bits[(first + i) / 8 * kLookupRows] = static_cast<unsigned char>(word >> i);
   }
-  const double magnitudes = static_cast<double>(sums[0] + sums[1]) + static_cast<double>(sums[2] + sums[3]);
+  const double magnitudes = SumOf(sums);
   const double squares = SumOfSquares(scratch, padded);
   float norm = 0.0F;
   std::memcpy(&norm, code + bytes, sizeof norm);
@@ -189,73 +261,87 @@ OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float
 }
 
 OneBitQuery::OneBitQuery(const WalkCodec& codec, const WalkQuery& query, void* scratch) noexcept
-    : kernels_(&CountBits()), bytes_(OneBitBytes(codec.base.dimensions)) {
+    : kernels_(&LookupKernelsForCpu()), bytes_(OneBitBytes(codec.base.dimensions)) {
   const NibbleQuery* nibbles = query.nibbles();
   if (nibbles == nullptr || !std::isfinite(nibbles->base) || !std::isfinite(nibbles->scale)) return;
   const std::size_t n = codec.base.dimensions;
   const std::size_t padded = bytes_ * 8;
-  auto* planes = static_cast<unsigned char*>(scratch);
-  auto* turned = reinterpret_cast<float*>(planes + kBitPlanes * bytes_);
+  auto* tables = static_cast<std::uint8_t*>(scratch);
+  auto* turned = reinterpret_cast<float*>(tables + 2 * 16 * bytes_);
   // The key is base + norm term - (r, u), with u = step * (nibble - middle) and r as the weights have it: exactly.
-  double weights = 0.0;
-  for (std::size_t d = 0; d < n; ++d) {
-    const double weight = d < nibbles->bytes ? nibbles->low[d] : nibbles->high[d - nibbles->bytes];
-    weights += weight;
-    turned[d] = static_cast<float>(nibbles->scale * weight / static_cast<double>(codec.step[d]));
-  }
+  const std::size_t low = std::min(nibbles->bytes, n);
+  const auto scale = static_cast<float>(nibbles->scale);
+  const double weights = Unweighted(nibbles->low, codec.step, low, scale, turned) +
+                         Unweighted(nibbles->high, codec.step + low, n - low, scale, turned + low);
   std::fill(turned + n, turned + padded, 0.0F);
   Rotate(turned, padded);
   const double length = std::sqrt(SumOfSquares(turned, padded));
   if (!(length > 0.0) || !std::isfinite(length)) return;
-  const double step = kLevelStep * length / std::sqrt(static_cast<double>(padded));
-  const auto inverse = static_cast<float>(1.0 / step);
-  const auto wide_step = static_cast<float>(step);
-  double rounded = 0.0;
-  for (std::size_t first = 0; first < padded; first += 64) {
-    std::uint64_t words[kBitPlanes] = {};
-    for (std::size_t i = 0; i < 64; ++i) {
-      const float x = turned[first + i];
-      const auto level = static_cast<std::uint32_t>(std::clamp(x * inverse + 8.0F, 0.0F, 15.0F));
-      const float off = x - wide_step * (static_cast<float>(level) - 7.5F);
-      rounded += static_cast<double>(off * off);
-      for (std::size_t plane = 0; plane < kBitPlanes; ++plane)
-        words[plane] |= static_cast<std::uint64_t>(level >> plane & 1) << i;
-    }
-    for (std::size_t plane = 0; plane < kBitPlanes; ++plane)
-      std::memcpy(planes + plane * bytes_ + first / 8, &words[plane], sizeof words[plane]);
+  const float step = LargestOfFours(turned, padded) * (1.0F / static_cast<float>(kMiddleEntry));
+  const float inverse_step = 1.0F / step;
+  if (!std::isfinite(inverse_step)) return;
+  Lanes rounded = {};
+  for (std::size_t j = 0; j < bytes_; ++j) {
+    rounded += MakeTable(turned + 8 * j, inverse_step, tables + 16 * j);
+    rounded += MakeTable(turned + 8 * j + 4, inverse_step, tables + 16 * (bytes_ + j));
   }
-  const double rounding = std::sqrt(rounded);
+  const double wide_step = step;
+  const double rounding = wide_step * std::sqrt(SumOf(rounded) / 16.0);
   const double of_rounding = rounding <= kMostRounded * length ? rounding : kDeviations * rounding;
-  // An element is step / 2 times the sum of its planes' ±2^p, so the product with signs is step / 2 * (15 n - 2 * sum).
-  const double most = 7.5 * step * static_cast<double>(padded);
+  // The product with signs is step * (most - the sum of entries): a set bit adds, and in tables takes off.
+  const double most = wide_step * static_cast<double>(2 * bytes_ * kMiddleEntry);
   const double base = nibbles->base - kMiddleNibble * nibbles->scale * weights;
   base_ = static_cast<float>(base - (std::fabs(nibbles->base) + std::fabs(base)) * kRounding);
   term_weight_ = static_cast<float>(nibbles->norm_weight);
-  sum_weight_ = wide_step;
+  sum_weight_ = step;
   most_ = static_cast<float>(most * (1.0 + kRounding) + of_rounding);
   length_ = static_cast<float>(kDeviations * length * (1.0 + kRounding));
-  planes_ = planes;
+  tables_ = tables;
   is_usable_ = std::isfinite(base_) && std::isfinite(most_) && std::isfinite(length_);
 }
 
 void OneBitQuery::Bounds(const OneBitRows& rows, std::size_t count, float* bounds) const noexcept {
-  std::uint32_t sums[kMostRows];
-  kernels_->plane_sums(planes_, bytes_, rows.bits, count, sums);
-  const auto bound = [&](std::size_t i) {
-    return base_ + term_weight_ * rows.terms[i] +
-           rows.scales[i] * (sum_weight_ * static_cast<float>(static_cast<std::int32_t>(sums[i])) - most_) -
-           length_ * rows.spreads[i];
+  alignas(16) std::uint16_t sums[kMostRows];
+  kernels_->sum_entries(tables_, bytes_, rows.bits, count, sums);
+  // Once: what is written may be anything, to a compiler.
+  const OneBitQuery query = *this;
+  const OneBitRows of = rows;
+  const auto four = [&](const Halves& wide, std::size_t i) {
+    Masks integers;
+    std::memcpy(&integers, &wide, sizeof integers);
+    const Lanes products = __builtin_convertvector(integers, Lanes) * query.sum_weight_ - query.most_;
+    Store(query.base_ + query.term_weight_ * Load(of.terms + i) + Load(of.scales + i) * products -
+              query.length_ * Load(of.spreads + i),
+          bounds + i);
   };
   std::size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    Masks four;
-    std::memcpy(&four, sums + i, sizeof four);
-    const Lanes product = __builtin_convertvector(four, Lanes) * sum_weight_ - most_;
-    const Lanes bound4 = base_ + term_weight_ * Load(rows.terms + i) + Load(rows.scales + i) * product -
-                         length_ * Load(rows.spreads + i);
-    Store(bound4, bounds + i);
+  for (; i + 8 <= count; i += 8) {
+    Halves eight;
+    std::memcpy(&eight, sums + i, sizeof eight);
+    four(__builtin_shufflevector(eight, Halves{}, 0, 8, 1, 9, 2, 10, 3, 11), i);
+    four(__builtin_shufflevector(eight, Halves{}, 4, 8, 5, 9, 6, 10, 7, 11), i + 4);
   }
-  for (; i < count; ++i) bounds[i] = bound(i);
+  for (; i < count; ++i) {
+    const float product = sum_weight_ * static_cast<float>(sums[i]) - most_;
+    bounds[i] = base_ + term_weight_ * rows.terms[i] + rows.scales[i] * product - length_ * rows.spreads[i];
+  }
+}
+
+std::uint64_t OneBitQuery::Within(const OneBitRows& rows, std::size_t count, float cut) const noexcept {
+  float bounds[kMostRows];
+  Bounds(rows, count, bounds);
+  const Masks places = {1, 2, 4, 8};
+  std::uint64_t within = 0;
+  std::size_t i = 0;
+  for (; i + 32 <= count; i += 32) {
+    Masks beyond = {};
+    for (std::size_t first = 32; first > 0; first -= 4)
+      beyond = beyond << 4 | ((Load(bounds + i + first - 4) > cut) & places);
+    const auto any = static_cast<std::uint32_t>(beyond[0] | beyond[1] | beyond[2] | beyond[3]);
+    within |= static_cast<std::uint64_t>(~any) << i;
+  }
+  for (; i < count; ++i) within |= static_cast<std::uint64_t>(bounds[i] > cut ? 0 : 1) << i;
+  return within;
 }
 
 }  // namespace tandem::vec

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "vec/bit_kernels.hpp"
+#include "vec/lookup_kernels.hpp"
 #include "vec/walk_query.hpp"
 
 namespace tandem::vec {
@@ -25,15 +25,15 @@ struct OneBitFactors {
   float spread;  ///< its standard deviation for a query of length 1, or a little more
 };
 
-/// Makes bits of a 4-bit walk code. bits: OneBitBytes(). scratch: OneBitScratch() bytes, aligned to 16. The same bits whenever it is
-/// done on one CPU.
+/// Makes bits of a 4-bit walk code. bits: where the row begins in a block of rows (PlaceInBlocks()); nothing of other rows is written.
+/// scratch: OneBitScratch() bytes, aligned to 16. The same bits whenever it is done on one CPU.
 [[nodiscard]] OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float* scratch,
                                        unsigned char* bits) noexcept;
 [[nodiscard]] constexpr std::size_t OneBitScratch(std::size_t dimensions) noexcept {
   return OneBitBytes(dimensions) * 8 * sizeof(float);
 }
 
-/// Rows whose bits and factors lie end to end.
+/// Rows whose bits lie in blocks (lookup_kernels.hpp), beginning with a block's first, and whose factors lie end to end.
 struct OneBitRows {
   const unsigned char* bits;
   const float* terms;
@@ -48,7 +48,7 @@ class OneBitQuery {
   /// query: prepared for 4-bit codes; not needed afterwards. scratch: ScratchBytes(), aligned to 64, must outlive this object.
   OneBitQuery(const WalkCodec& codec, const WalkQuery& query, void* scratch) noexcept;
   [[nodiscard]] static std::size_t ScratchBytes(std::size_t dimensions) noexcept {
-    return kBitPlanes * OneBitBytes(dimensions) + OneBitScratch(dimensions);
+    return 2 * 16 * OneBitBytes(dimensions) + OneBitScratch(dimensions);
   }
 
   /// False if nothing is known by bits: the query's keys are all the same, or not finite.
@@ -56,13 +56,15 @@ class OneBitQuery {
 
   /// bounds[i] = what the key of row i's walk code is at least, but for one case in millions (README.md).
   void Bounds(const OneBitRows& rows, std::size_t count, float* bounds) const noexcept;
+  /// Bit i: the bound of row i is not larger than `cut`, or one of them is NaN.
+  [[nodiscard]] std::uint64_t Within(const OneBitRows& rows, std::size_t count, float cut) const noexcept;
   static constexpr std::size_t kMostRows = 64;  ///< at a time
 
  private:
-  const BitKernels* kernels_ = nullptr;
-  const unsigned char* planes_ = nullptr;
+  const LookupKernels* kernels_ = nullptr;
+  const std::uint8_t* tables_ = nullptr;
   std::size_t bytes_ = 0;
-  // bound = base + term_weight * term + scale * (sum_weight * sum of planes - most) - length * spread
+  // bound = base + term_weight * term + scale * (sum_weight * sum of entries - most) - length * spread
   float base_ = 0.0F;
   float term_weight_ = 0.0F;
   float sum_weight_ = 0.0F;

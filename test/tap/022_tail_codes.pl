@@ -180,7 +180,7 @@ sub metrics_and_codecs {
 
 # Rows in twenty crowds, so that one bit a dimension tells those of other crowds apart.
 sub bits {
-  return diag('no population counts of many bits: nothing goes by bits here') if slurp_file('/proc/cpuinfo') !~ /avx512_vpopcntdq/;
+  return diag('no look-ups of many entries at a time: nothing goes by bits here') if slurp_file('/proc/cpuinfo') !~ /avx2/;
   $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION crowd_vector(i bigint, dimensions int) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT array_agg(((hashint8extended(i, j) & 1048575) * 0.2 + (hashint8extended(5000000 + i % 20, j) & 1048575))::real / 1048576 ORDER BY j)::vector

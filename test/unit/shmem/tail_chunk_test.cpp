@@ -32,13 +32,13 @@ float FactorOf(std::uint32_t row, std::uint32_t run) {
 struct Rows {
   Rows(const TailLayout& layout, std::uint32_t first, std::uint32_t end)
       : codes(std::size_t{end - first} * layout.stride),
-        bits(std::size_t{end - first} * layout.bit_bytes),
+        bits(std::size_t{InWholeBlocks(end - first)} * layout.bit_bytes),
         marks(TailMarkWords(end - first)) {
     for (std::uint32_t row = first; row < end; row++) {
       for (std::uint32_t at = 0; at < layout.stride; at++)
         codes[std::size_t{row - first} * layout.stride + at] = ByteOf(row, at);
       for (std::uint32_t at = 0; at < layout.bit_bytes; at++)
-        bits[std::size_t{row - first} * layout.bit_bytes + at] = ByteOf(row + 1, at);
+        bits[PlaceOfBits(row - first, layout.bit_bytes) + std::size_t{at} * 16] = ByteOf(row + 1, at);
       for (std::uint32_t run = 0; run < kTailFactors; run++) factors[run].push_back(FactorOf(row, run));
       if (IsMarked(row)) marks[(row - first) / 64] |= std::uint64_t{1} << ((row - first) % 64);
     }
@@ -66,7 +66,8 @@ std::uint32_t WrongRows(const TailChunk& chunk, const TailLayout& layout, std::u
     for (std::uint32_t at = 0; at < layout.stride; at++)
       is_right = is_right && chunk.codes()[std::size_t{row} * layout.stride + at] == ByteOf(row, at);
     for (std::uint32_t at = 0; at < layout.bit_bytes; at++)
-      is_right = is_right && chunk.bits()[std::size_t{row} * layout.bit_bytes + at] == ByteOf(row + 1, at);
+      is_right = is_right && chunk.bits()[PlaceOfBits(row, layout.bit_bytes) + std::size_t{at} * 16] ==
+                                 ByteOf(row + 1, at);
     for (std::uint32_t run = 0; run < kTailFactors && layout.bit_bytes > 0; run++)
       is_right = is_right && chunk.Factors(run)[row] == FactorOf(row, run);
     wrong += is_right ? 0 : 1;
@@ -78,25 +79,30 @@ void CheckLayout(std::uint32_t code_bytes, std::uint32_t bit_bytes) {
   const TailLayout layout = LayOutTail(code_bytes, bit_bytes);
   ASSERT_GE(layout.per_chunk, 1U) << code_bytes;
   EXPECT_GE(layout.stride, code_bytes);
-  EXPECT_LE(layout.stride, code_bytes + code_bytes / 4);
-  EXPECT_TRUE(code_bytes < kAlignedFrom || layout.stride % 64 == 0) << code_bytes;
+  EXPECT_LE(layout.stride, code_bytes + code_bytes / 4 + (bit_bytes > 0 ? 12 : 0));
+  EXPECT_TRUE(bit_bytes > 0 || code_bytes < kAlignedFrom || layout.stride % 64 == 0) << code_bytes;
   const std::size_t factor_bytes = bit_bytes > 0 ? kTailFactors * sizeof(float) : 0;
   EXPECT_EQ(layout.bit_bytes, bit_bytes);
-  EXPECT_EQ(layout.factors_at, kTailHeaderBytes + layout.per_chunk * bit_bytes);
+  EXPECT_GE(layout.bits_at,
+            sizeof(TailChunkHeader) + TailMarkWords(layout.per_chunk) * sizeof(std::uint64_t));
+  EXPECT_EQ(layout.bits_at % 64, 0U);
+  EXPECT_EQ(layout.factors_at, layout.bits_at + (layout.per_chunk + 15) / 16 * 16 * bit_bytes);
   EXPECT_GE(layout.codes_at, layout.factors_at + layout.per_chunk * factor_bytes);
   EXPECT_EQ(layout.codes_at % 64, 0U);
-  const std::size_t codes_end = layout.codes_at + std::size_t{layout.per_chunk} * layout.stride;
-  const std::size_t end = (codes_end + 7) / 8 * 8 + TailMarkWords(layout.per_chunk) * sizeof(std::uint64_t);
+  const std::size_t end = layout.codes_at + std::size_t{layout.per_chunk} * layout.stride;
   EXPECT_LE(end, kFrameBytes) << code_bytes;
-  // No row more would fit, but for what ends are rounded up to.
-  const std::size_t rounded = 32 + (bit_bytes > 0 ? 64 : 0);
-  EXPECT_GT(end + layout.stride + bit_bytes + factor_bytes + rounded, kFrameBytes) << code_bytes;
+  // No row more would fit, but for what ends are rounded up to; with bits not half a block.
+  const std::size_t rounded = 32 + 64 + (bit_bytes > 0 ? 64 : 0);
+  const std::size_t more = bit_bytes > 0 && layout.per_chunk >= 16 ? 8 : 1;
+  const std::size_t block_bytes =
+      bit_bytes > 0 && layout.per_chunk % 16 == 0 ? 16 * std::size_t{bit_bytes} : 0;
+  EXPECT_GT(end + more * (layout.stride + factor_bytes) + block_bytes + rounded, kFrameBytes) << code_bytes;
 }
 
 TEST(TailLayout, FitsIntoAFrame) {
   for (std::uint32_t code_bytes = 4; code_bytes <= 16'000; code_bytes += 4) {
     CheckLayout(code_bytes, 0);
-    CheckLayout(code_bytes, (code_bytes / 4 + 7) / 8 * 8);
+    if (code_bytes <= 4'100) CheckLayout(code_bytes, (code_bytes / 4 + 7) / 8 * 8);
   }
 }
 
@@ -112,10 +118,10 @@ TEST(TailChunk, HasNoRowsAtFirstWhateverTheMemoryHeld) {
 }
 
 TEST(TailChunk, GrowsInPlaceUntilItIsFull) {
-  for (const std::uint32_t code_bytes : {4U, 12U, 128U, 388U, 768U, 16'000U}) {
+  for (const std::uint32_t code_bytes : {4U, 12U, 128U, 388U, 768U, 1'536U, 4'096U, 16'000U}) {
     TestFrame frame;
     std::memset(&frame, 0xFF, sizeof frame);
-    const TailLayout layout = LayOutTail(code_bytes, code_bytes % 128 == 0 ? code_bytes / 4 : 0);
+    const TailLayout layout = LayOutTail(code_bytes, code_bytes % 256 == 0 ? code_bytes / 4 : 0);
     const TailChunk chunk(frame.bytes, layout);
     chunk.Init();
     std::uint32_t rows = 0;

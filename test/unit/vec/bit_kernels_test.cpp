@@ -59,27 +59,6 @@ TEST_P(EveryBitKernelSet, CountsAtEveryLengthAndReadsNothingBehind) {
   }
 }
 
-TEST_P(EveryBitKernelSet, SumsPlanesAtEveryLengthAndReadsNothingBehind) {
-  for (std::size_t bytes = 8; bytes <= 2'048; bytes += bytes < 300 ? 8 : 248) {
-    for (const std::size_t count : {1U, 2U, 3U, 64U}) {
-      const std::vector<unsigned char> planes = RandomBits(kBitPlanes * bytes, 3);
-      const std::vector<unsigned char> rows = RandomBits(count * bytes, 4);
-      const GuardedPages guarded_planes(3);
-      const GuardedPages guarded_rows(33);
-      std::vector<std::uint32_t> sums(count + 1, 7);
-      kernels_.plane_sums(guarded_planes.AtTheEnd(planes.data(), planes.size()), bytes,
-                          guarded_rows.AtTheEnd(rows.data(), rows.size()), count, sums.data());
-      for (std::size_t i = 0; i < count; ++i) {
-        std::uint64_t expected = 0;
-        for (std::size_t at = 0; at < kBitPlanes * bytes; ++at)
-          expected += Count(planes[at] ^ rows[i * bytes + at % bytes]) << (at / bytes);
-        EXPECT_EQ(sums[i], expected) << bytes << " bytes, row " << i << " of " << count;
-      }
-      EXPECT_EQ(sums[count], 7U) << "nothing is written behind";
-    }
-  }
-}
-
 TEST_P(EveryBitKernelSet, CountsAllOfALongString) {
   const std::vector<unsigned char> ones(1'000'000, 0xFF);
   const std::vector<unsigned char> zeros(1'000'000, 0);

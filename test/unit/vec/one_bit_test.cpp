@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <random>
 #include <string>
 #include <utility>
@@ -44,12 +45,12 @@ struct Bits {
     TrainNibbles(trained.trainer, trained.quantizer, centre.data(), step.data());
     codec = {WalkCode::kSq4, trained.quantizer, centre.data(), step.data(), 0.0F};
     codes.resize(vectors.size() * CodeBytes());
-    bits.resize(vectors.size() * OneBitBytes(n));
+    bits.resize((vectors.size() + 15) / 16 * 16 * OneBitBytes(n));
     std::vector<Line> scratch(OneBitScratch(n) / sizeof(Line) + 1);
     for (std::size_t i = 0; i < vectors.size(); ++i) {
       MakeWalkCode(codec, trained.Code(i), codes.data() + i * CodeBytes());
       const OneBitFactors factors = MakeOneBit(codec, Code(i), reinterpret_cast<float*>(scratch.data()),
-                                               bits.data() + i * OneBitBytes(n));
+                                               bits.data() + PlaceInBlocks(i, OneBitBytes(n)));
       terms.push_back(factors.term);
       scales.push_back(factors.scale);
       spreads.push_back(factors.spread);
@@ -58,14 +59,19 @@ struct Bits {
 
   [[nodiscard]] std::size_t CodeBytes() const { return WalkCodeBytes(WalkCode::kSq4, step.size()); }
   [[nodiscard]] const std::uint8_t* Code(std::size_t i) const { return codes.data() + i * CodeBytes(); }
+  /// i: a multiple of 16.
   [[nodiscard]] OneBitRows From(std::size_t i) const {
-    return {bits.data() + i * OneBitBytes(step.size()), terms.data() + i, scales.data() + i,
+    return {bits.data() + PlaceInBlocks(i, OneBitBytes(step.size())), terms.data() + i, scales.data() + i,
             spreads.data() + i};
   }
-  [[nodiscard]] std::vector<float> Bounds(const OneBitQuery& query) const {
+  [[nodiscard]] std::vector<float> Bounds(const OneBitQuery& query) const { return Bounds(query, spreads); }
+  [[nodiscard]] std::vector<float> Bounds(const OneBitQuery& query, const std::vector<float>& with) const {
     std::vector<float> bounds(terms.size());
-    for (std::size_t i = 0; i < bounds.size(); i += OneBitQuery::kMostRows)
-      query.Bounds(From(i), std::min(bounds.size() - i, OneBitQuery::kMostRows), bounds.data() + i);
+    for (std::size_t i = 0; i < bounds.size(); i += OneBitQuery::kMostRows) {
+      OneBitRows some = From(i);
+      some.spreads = with.data() + i;
+      query.Bounds(some, std::min(bounds.size() - i, OneBitQuery::kMostRows), bounds.data() + i);
+    }
     return bounds;
   }
 };
@@ -151,24 +157,20 @@ TEST(OneBit, ExceedsKeysAsSeldomAsItsDeviationsSay) {
   // A fifth of what the bound takes off is one deviation, and about a sixth of the estimates are farther off on one side.
   const Vectors vectors = Gaussian(2'000, 512, 12);
   const Bits rows(Metric::kL2, vectors);
-  std::vector<float> zeros(vectors.size());
-  std::vector<float> fifths(vectors.size());
-  for (std::size_t i = 0; i < vectors.size(); ++i) fifths[i] = rows.spreads[i] / 5.0F;
+  const std::vector<float> zeros(vectors.size());
+  std::vector<float> fifths = rows.spreads;
+  for (float& spread : fifths) spread /= 5.0F;
   std::size_t above = 0;
   std::size_t beyond = 0;
   for (std::size_t q = 0; q < 50; ++q) {
     const PreparedQuery query(rows.codec, vectors[q]);
     const PreparedBits prepared(rows.codec, *query);
+    const std::vector<float> estimates = rows.Bounds(prepared.query, zeros);
+    const std::vector<float> nearer = rows.Bounds(prepared.query, fifths);
     for (std::size_t i = 64; i < vectors.size(); ++i) {
       const float key = query->Key(rows.Code(i));
-      OneBitRows row = rows.From(i);
-      float bound = 0.0F;
-      row.spreads = &zeros[i];
-      prepared.query.Bounds(row, 1, &bound);
-      above += bound > key ? 1U : 0U;
-      row.spreads = &fifths[i];
-      prepared.query.Bounds(row, 1, &bound);
-      beyond += bound > key ? 1U : 0U;
+      above += estimates[i] > key ? 1U : 0U;
+      beyond += nearer[i] > key ? 1U : 0U;
     }
   }
   const double pairs = 50.0 * 1'936.0;
@@ -177,17 +179,40 @@ TEST(OneBit, ExceedsKeysAsSeldomAsItsDeviationsSay) {
   EXPECT_NEAR(static_cast<double>(beyond) / pairs, 0.13, 0.04);
 }
 
-TEST(OneBit, GivesTheSameBoundsOneByOneAndTogether) {
+TEST(OneBit, GivesTheSameBoundsOfTheFirstRowsAndOfAll) {
   const Vectors vectors = Gaussian(64, 385, 13);
   const Bits rows(Metric::kCosine, vectors);
   const PreparedQuery query(rows.codec, vectors[0]);
   const PreparedBits prepared(rows.codec, *query);
   const std::vector<float> together = rows.Bounds(prepared.query);
-  for (std::size_t i = 0; i < vectors.size(); ++i) {
-    float bound = 0.0F;
-    prepared.query.Bounds(rows.From(i), 1, &bound);
-    EXPECT_NEAR(bound, together[i], 1e-5 * std::fabs(together[i]));
+  for (std::size_t count = 1; count <= vectors.size(); ++count) {
+    float bounds[OneBitQuery::kMostRows] = {};
+    prepared.query.Bounds(rows.From(0), count, bounds);
+    for (std::size_t i = 0; i < count; ++i)
+      EXPECT_NEAR(bounds[i], together[i], 1e-5 * std::fabs(together[i]));
   }
+}
+
+TEST(OneBit, TellsWhichBoundsAreWithinACut) {
+  const Vectors vectors = Gaussian(64, 385, 15);
+  Bits rows(Metric::kL2, vectors);
+  const PreparedQuery query(rows.codec, vectors[3]);
+  const PreparedBits prepared(rows.codec, *query);
+  const std::vector<float> bounds = rows.Bounds(prepared.query);
+  std::vector<float> cuts = bounds;
+  cuts.push_back(-std::numeric_limits<float>::infinity());
+  cuts.push_back(std::numeric_limits<float>::infinity());
+  cuts.push_back(std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t count = 1; count <= vectors.size(); ++count) {
+    for (const float cut : cuts) {
+      std::uint64_t expected = 0;
+      for (std::size_t i = 0; i < count; ++i) expected |= std::uint64_t{bounds[i] > cut ? 0U : 1U} << i;
+      EXPECT_EQ(prepared.query.Within(rows.From(0), count, cut), expected) << count << " rows, " << cut;
+    }
+  }
+  rows.terms[40] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(prepared.query.Within(rows.From(0), 64, -std::numeric_limits<float>::infinity()),
+            std::uint64_t{1} << 40);
 }
 
 TEST(OneBit, KnowsNothingOfQueriesWithoutADirection) {

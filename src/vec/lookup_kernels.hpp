@@ -1,0 +1,42 @@
+#pragma once
+// Sums of look-ups in tables of 16 entries, which lie in registers ("fast scan": André, Kermarrec and Le Scouarnec 2015), chosen
+// once for the CPU that runs them. Exact integers, so that all sets agree.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/span.hpp"
+
+namespace tandem::vec {
+
+/// Strings of bits lie in blocks of 16 rows: byte j of row i of a block is its byte 16 * j + i. So a row may be added to a block
+/// without changing a byte of the others.
+constexpr std::size_t kLookupRows = 16;
+
+/// The largest entry, and the most bytes of a row: then two entries a byte fit into 16 bits, and four entries into 8.
+constexpr std::uint8_t kLargestEntry = 30;
+constexpr std::size_t kMostLookupBytes = 1024;
+
+/// Where byte 0 of a row is among blocks that lie end to end; byte j is kLookupRows * j behind it.
+[[nodiscard]] constexpr std::size_t PlaceInBlocks(std::size_t row, std::size_t bytes) noexcept {
+  return row / kLookupRows * kLookupRows * bytes + row % kLookupRows;
+}
+
+/// Any alignment, nothing outside is read. Thread-safe, never throws.
+struct LookupKernels {
+  const char* name;  ///< "avx512", "avx2" or "portable"
+  /// sums[i] = the sum over row i's bytes j of entry (byte & 15) of table j and entry (byte >> 4) of table bytes + j.
+  /// tables: 2 * bytes of them, end to end, entries 0 … kLargestEntry. bytes: of a row, a multiple of 8, at most kMostLookupBytes.
+  /// blocks: end to end; of the last one only bytes of the `count` rows are read. sums: room for whole blocks.
+  void (*sum_entries)(const std::uint8_t* tables, std::size_t bytes, const std::uint8_t* blocks,
+                      std::size_t count, std::uint16_t* sums);
+  bool is_fast;  ///< looks up many entries at a time
+};
+
+/// The best kernels for this CPU; resolved at the first call.
+[[nodiscard]] const LookupKernels& LookupKernelsForCpu() noexcept;
+
+/// Every set that this CPU can run, best first; for tests and benches.
+[[nodiscard]] base::Span<const LookupKernels* const> AvailableLookupKernels() noexcept;
+
+}  // namespace tandem::vec
