@@ -42,6 +42,88 @@ SELECT graphs_against_sort('SELECT id, b <%> repeat(''0'', 60)::bit(60) FROM ite
 SELECT count(*) FROM (SELECT tandem_verify(c, true) FROM unnest('{items_b,items_sets}'::regclass[]) c) v;
 SELECT indexname, metric, dimensions, vector_bytes < 100000 AS small FROM tandem_index_stats WHERE schemaname = 'bit_index' ORDER BY 1;
 
+-- Graphs are of the bits themselves, unless another codec is asked for by name; then again when they are merged. Rows of the same
+-- distance, a long tail, rows that died, filters. By the bits' own distances no row is read to order it.
+CREATE TABLE coded (id int PRIMARY KEY, kind int, b bit(100));
+INSERT INTO coded SELECT i, i % 20, pseudo_bits(i % 700, 90)::bit(100) FROM generate_series(1, 900) i;
+CREATE INDEX ON coded (kind);
+CREATE INDEX coded_b ON coded USING tandem (b bit_hamming_ops) WITH (strategy = 'hnsw_batch');
+CREATE INDEX coded_sets ON coded USING tandem (b bit_jaccard_ops) WITH (strategy = 'hnsw_batch');
+CALL tandem_build('coded_b');
+CALL tandem_build('coded_sets');
+CREATE FUNCTION re_ranks(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  line text;
+BEGIN
+  PERFORM set_config('enable_seqscan', 'off', true), set_config('tandem.stop_points', 'always-graph=on', true);
+  FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+    EXIT WHEN line ~ 'Re-ranked Rows';
+  END LOOP;
+  PERFORM set_config('enable_seqscan', 'on', true), set_config('tandem.stop_points', '', true);
+  RETURN CASE WHEN line ~ ': 0$' THEN 'none' WHEN line ~ 'Re-ranked' THEN 'some' END;
+EXCEPTION WHEN undefined_object THEN
+  RETURN NULL;
+END $$;
+CREATE VIEW coded_answers AS SELECT
+  graphs_against_sort('SELECT id, b <~> pseudo_bits(7, 90)::bit(100) FROM coded ORDER BY b <~> pseudo_bits(7, 90)::bit(100)') AS hamming,
+  graphs_against_sort('SELECT id, b <%> pseudo_bits(7, 90)::bit(100) FROM coded ORDER BY b <%> pseudo_bits(7, 90)::bit(100)') AS jaccard,
+  filtered_against_sort('SELECT id, b <~> pseudo_bits(9, 90)::bit(100) FROM coded WHERE kind = 3 ORDER BY b <~> pseudo_bits(9, 90)::bit(100)') AS filtered,
+  (SELECT string_agg(codec || ': ' || codec_reason, '; ' ORDER BY indexname) FROM tandem_index_stats WHERE indexname IN ('coded_b', 'coded_sets')) AS codecs,
+  (SELECT count(*) FROM unnest('{coded_b,coded_sets}'::regclass[]) c, tandem_verify(c, true)) AS problems;
+ANALYZE coded;
+SELECT * FROM coded_answers;
+SELECT re_ranks('SELECT id FROM coded ORDER BY b <~> pseudo_bits(7, 90)::bit(100) LIMIT 10') IS DISTINCT FROM 'some' AS hamming_reads_none,
+       re_ranks('SELECT id FROM coded ORDER BY b <%> pseudo_bits(7, 90)::bit(100) LIMIT 10') IS DISTINCT FROM 'some' AS jaccard_reads_none;
+INSERT INTO coded SELECT i, i % 20, pseudo_bits(i % 800, 90)::bit(100) FROM generate_series(901, 1600) i;
+SELECT * FROM coded_answers;
+DELETE FROM coded WHERE id % 4 = 0;
+VACUUM coded;
+CALL tandem_build('coded_b');
+CALL tandem_build('coded_sets');
+SELECT * FROM coded_answers;
+CREATE FUNCTION encode_anew(codec text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('ALTER INDEX coded_b SET (codec = %s); ALTER INDEX coded_sets SET (codec = %s); REINDEX TABLE coded', codec, codec);
+END $$;
+SELECT codec, encode_anew(codec) FROM (VALUES ('sq8')) v(codec);
+CALL tandem_build('coded_b');
+CALL tandem_build('coded_sets');
+SELECT * FROM coded_answers;
+SELECT re_ranks('SELECT id FROM coded ORDER BY b <~> pseudo_bits(7, 90)::bit(100) LIMIT 10') IS DISTINCT FROM 'none' AS hamming_reads_some;
+-- A graph of 8-bit codes, and a tail; then all of it on bits.
+ALTER INDEX coded_b RESET (codec);
+ALTER INDEX coded_sets RESET (codec);
+INSERT INTO coded SELECT i, i % 20, pseudo_bits(i % 900, 90)::bit(100) FROM generate_series(1601, 2400) i;
+SELECT * FROM coded_answers;
+CALL tandem_build('coded_b');
+CALL tandem_build('coded_sets');
+SELECT * FROM coded_answers;
+SELECT codec, encode_anew(codec) FROM (VALUES ('sq4')) v(codec);
+CALL tandem_build('coded_b');
+CALL tandem_build('coded_sets');
+SELECT * FROM coded_answers;
+SELECT codec, encode_anew(codec) FROM (VALUES ('fp16')) v(codec);
+CALL tandem_build('coded_b');
+CALL tandem_build('coded_sets');
+SELECT * FROM coded_answers;
+ALTER INDEX coded_b RESET (codec);
+ALTER INDEX coded_b SET (strategy = 'hnsw_inline');
+ALTER INDEX coded_sets RESET (codec, m);
+ALTER INDEX coded_sets SET (strategy = 'flat');
+REINDEX TABLE coded;
+SELECT * FROM coded_answers;
+-- Temporary and unlogged.
+CREATE TEMP TABLE coded_temp AS SELECT * FROM coded;
+CREATE INDEX coded_temp_b ON coded_temp USING tandem (b bit_jaccard_ops) WITH (strategy = 'hnsw_inline');
+INSERT INTO coded_temp SELECT id + 5000, kind, b FROM coded WHERE id < 200;
+SELECT graphs_against_sort('SELECT id, b <%> pseudo_bits(7, 90)::bit(100) FROM coded_temp ORDER BY b <%> pseudo_bits(7, 90)::bit(100)');
+CREATE UNLOGGED TABLE coded_unlogged AS SELECT * FROM coded;
+CREATE INDEX coded_unlogged_b ON coded_unlogged USING tandem (b bit_hamming_ops) WITH (strategy = 'hnsw_inline');
+INSERT INTO coded_unlogged SELECT id + 5000, kind, b FROM coded WHERE id < 200;
+SELECT graphs_against_sort('SELECT id, b <~> pseudo_bits(7, 90)::bit(100) FROM coded_unlogged ORDER BY b <~> pseudo_bits(7, 90)::bit(100)');
+SELECT indexname, codec FROM tandem_index_stats WHERE indexname IN ('coded_temp_b', 'coded_unlogged_b') ORDER BY 1;
+CREATE INDEX refused_codec ON coded USING tandem (b bit_hamming_ops) WITH (strategy = 'hnsw_inline', codec = 'bit');
+
 -- rows of one byte, of odd numbers of bytes that cross pages, with many ties, and packed
 CREATE TABLE tiny (id int, b bit(3));
 INSERT INTO tiny SELECT i, pseudo_bits(i, 3) FROM generate_series(1, 1200) i;

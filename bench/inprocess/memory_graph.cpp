@@ -60,8 +60,9 @@ MemoryGraph::MemoryGraph(const VectorFile<float>& base, const SegmentParameters&
   vectors_ = &base;
   std::memcpy(&header_, bytes_.data(), sizeof header_);
   if (const char* problem = graph::ProblemOf(header_); problem != nullptr) throw std::runtime_error(problem);
-  offsets_.resize(header_.dimensions);
-  std::memcpy(offsets_.data(), bytes_.data() + header_.offsets_at, offsets_.size() * sizeof(float));
+  offsets_.resize(graph::OffsetFloats(header_));
+  if (!offsets_.empty())
+    std::memcpy(offsets_.data(), bytes_.data() + header_.offsets_at, offsets_.size() * sizeof(float));
   walk_.resize(graph::WalkFloats(header_));
   if (!walk_.empty())
     std::memcpy(walk_.data(), bytes_.data() + header_.walk_at, walk_.size() * sizeof(float));

@@ -3,9 +3,10 @@
 //
 //   tandem-bench-segment --base F --query F --truth F [--metric l2|ip|cosine] [--m 16] [--ef-construction 200]
 //                        [--ef 10,20,40,80,160] [--k 10] [--rounds 5] [--threads 1] [--limit N] [--queries N]
-//                        [--index F] [--segment F] [--codec auto|sq8|sq4|fp16|float32] [--beam 0,1,2,4] [--segments 1,4,8]
+//                        [--index F] [--segment F] [--codec auto|sq8|sq4|fp16|float32|bit] [--beam 0,1,2,4] [--segments 1,4,8]
 //                        [--order together|one-by-one|both] [--rerank lazy|all|both] [--reference yes|no]
 //
+// --codec bit: vectors are zeros and ones.
 // --index caches hnswlib's graph, --segment ours (a prefix). --beam: nodes expanded at once, 0 is the search's own choice.
 // --segments: the set is cut into so many, in row order. --rerank lazy: exact distances only until lower bounds say that the
 // rest is farther; all: of everything found. Searches run on one thread.
@@ -286,7 +287,7 @@ vec::WalkWish WishOf(const std::string& name) {
   if (name == "sq4") return vec::WalkWish::kSq4;
   if (name == "fp16") return vec::WalkWish::kFp16;
   if (name == "float32") return vec::WalkWish::kFloat32;
-  throw std::invalid_argument("--codec: auto, sq8, sq4, fp16 or float32");
+  throw std::invalid_argument("--codec: auto, sq8, sq4, fp16, float32 or bit");
 }
 
 SegmentSet MakeSegments(const VectorFile<float>& base, const Options& options, Metric metric,
@@ -301,7 +302,8 @@ SegmentSet MakeSegments(const VectorFile<float>& base, const Options& options, M
     build.graph.dimensions = static_cast<std::uint32_t>(base.width());
     build.graph.m = static_cast<std::uint32_t>(options.Count("m", 16));
     build.graph.ef_construction = static_cast<std::uint32_t>(options.Count("ef-construction", 200));
-    build.codec = WishOf(codec);
+    build.graph.bits = codec == "bit";
+    build.codec = build.graph.bits ? vec::WalkWish::kAuto : WishOf(codec);
     build.first_row = base.rows() * i / count;
     build.end_row = base.rows() * (i + 1) / count;
     build.max_rows = build.end_row - build.first_row;

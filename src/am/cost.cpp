@@ -61,7 +61,8 @@ void MeasureRows(Relation index, policy::SearchSituation* situation) {
   const auto [metric, element] = DistanceOf(index);
   if (dimensions > 0 && element != vec::Element::kSparse) {
     const auto given = static_cast<uint32>(dimensions);
-    situation->dimensions = static_cast<uint32>(vec::WidenedDimensions(element, given));
+    situation->is_exact = IsWalkedOnBits(index, element, given);
+    situation->code_bytes = CodeBytesOf(situation->is_exact, vec::WidenedDimensions(element, given));
     situation->row_bytes = storage::RowBytesOf(element, given);
     situation->re_ranks_all = vec::IsSketched(element, given);
     situation->has_bounds = vec::HoldsBound(element, given, metric);
@@ -70,7 +71,8 @@ void MeasureRows(Relation index, policy::SearchSituation* situation) {
   // Elements are those of all rows that there were, and of pages that this session may not know yet.
   const uint64 rows = storage::CountRows(index, storage::kHeadStream);
   const storage::DirectoryView& directory = storage::DirectoryWith(index, rows);
-  situation->dimensions = directory.dimensions;
+  situation->is_exact = IsWalkedOnBits(index, directory.element, directory.column_dimensions);
+  situation->code_bytes = CodeBytesOf(situation->is_exact, directory.dimensions);
   situation->row_bytes = storage::ComparedRowBytes(directory, rows);
   situation->re_ranks_all = vec::IsSketched(directory.element, directory.column_dimensions);
   situation->has_bounds = vec::HoldsBound(directory.element, directory.column_dimensions, directory.metric);
@@ -172,7 +174,7 @@ policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index,
   policy::FilterSituation segment;
   segment.rows = (index.rows - Min(index.tail_rows, index.rows)) / index.segments;
   segment.admitted = static_cast<uint64>(share * static_cast<double>(segment.rows));
-  segment.dimensions = index.dimensions;
+  segment.code_bytes = index.code_bytes;
   segment.row_bytes = index.row_bytes;
   segment.m = index.m;
   segment.ef_search = index.ef_search;

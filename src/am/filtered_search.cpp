@@ -75,7 +75,9 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   policy::FilterSituation situation;
   situation.rows = segment.rows;
   situation.admitted = part.rows.size();
-  situation.dimensions = storage::ViewOf(search.flat).directory->dimensions;
+  const storage::DirectoryView& directory = *storage::ViewOf(search.flat).directory;
+  situation.code_bytes = CodeBytesOf(
+      IsWalkedOnBits(search.index, directory.element, directory.column_dimensions), directory.dimensions);
   situation.row_bytes =
       storage::ComparedRowBytes(*storage::ViewOf(search.flat).directory, storage::ViewOf(search.flat).rows);
   situation.m = segment.m;

@@ -129,6 +129,10 @@ GraphOptions GraphOptionsOf(Relation index) {
   return {static_cast<uint32>(m), static_cast<uint32>(ef_construction), ChoiceOf(*options)};
 }
 
+bool IsWalkedOnBits(Relation index, vec::Element element, uint32 column_dimensions) {
+  return vec::AreWalkedOnBits(element, column_dimensions, GraphOptionsOf(index).codec);
+}
+
 void CheckOptionsWithMetric(Relation index, vec::Metric metric) {
   // TRUNCATE and REINDEX build indexes that exist: these keep working (with 8-bit codes) whatever ALTER INDEX has set.
   if (metric != vec::Metric::kL1 || ReindexIsProcessingIndex(RelationGetRelid(index))) return;

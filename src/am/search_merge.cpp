@@ -19,9 +19,20 @@ static bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
   return b < a;
 }
 
+/// The distance of the stream's next row is known, which comes among the others of which it is.
+static void AddReady(const Search& search, GraphStream* stream, const policy::Candidate& candidate) {
+  stream->batch[stream->ready++] = candidate;
+  std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  storage::PrefetchRowHead(search.index, base::ToIndex(candidate.row));
+}
+
 /// Computes the true distance of the stream's next row. Dead rows are dropped when they are returned, like all others:
 /// looking at heads before it is known whose are wanted would cost more than some distances for nothing.
 static void ReRankNext(Search* search, GraphStream* stream) {
+  if (stream->is_exact) {
+    AddReady(*search, stream, stream->batch[stream->rough++]);
+    return;
+  }
   // Vectors lie anywhere: several are on their way while one is compared.
   const std::size_t ahead = Min(stream->rough + search->vectors_ahead, stream->batch_size);
   for (stream->asked = Max(stream->asked, stream->rough); stream->asked < ahead; stream->asked++)
@@ -36,9 +47,7 @@ static void ReRankNext(Search* search, GraphStream* stream) {
     if (search->filtered != nullptr) KeepUnordered(search, row);
     return;
   }
-  stream->batch[stream->ready++] = {policy::ToOrderedKey(key), row};
-  std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
-  storage::PrefetchRowHead(search->index, base::ToIndex(row));
+  AddReady(*search, stream, {policy::ToOrderedKey(key), row});
 }
 
 /// Gives every stream that is used up its next batch. False: the search is exact from here on.
@@ -106,8 +115,7 @@ static bool TakeNearest(Search* search, policy::Candidate* nearest) {
     if (!RefillStreams(search)) return false;
     found = FindNearest(*search, nearest, &from);
     GraphStream* rough = FindNearestRough(*search);
-    // A row as far as the nearest may have the smaller id.
-    if (rough == nullptr || (found && nearest->key < rough->NearestRough())) break;
+    if (rough == nullptr || (found && *nearest < rough->NearestRough())) break;
     if (likely(rough->rough < rough->batch_size)) {
       ReRankNext(search, rough);
     } else if (rough->tail == nullptr) {

@@ -57,7 +57,9 @@ struct GraphStream {
   std::size_t ready;
   std::size_t rough;
   std::size_t asked;  ///< rows before it were asked for in memory
-  bool started;       ///< had its first batch
+  bool
+      is_exact;  ///< distances by code are those of the operator (vec::WalkQuery::IsExact()): rows are not read for them
+  bool started;  ///< had its first batch
   bool ended;
   std::size_t ef;
   bool has_fence;
@@ -66,14 +68,19 @@ struct GraphStream {
 
   [[nodiscard]] bool IsUsedUp() const { return ready == 0 && rough == batch_size; }
   [[nodiscard]] bool HasRough() const { return rough < batch_size || has_fence; }
-  /// What it may have next is no nearer.
-  [[nodiscard]] policy::OrderedKey NearestRough() const {
-    return rough < batch_size ? batch[rough].key : BoundOf(fence);
+  /// What it may have next does not come before that. Where only a bound of its distance is known, a row as far may have any id.
+  [[nodiscard]] policy::Candidate NearestRough() const {
+    if (rough == batch_size) return {BoundOf(fence), is_exact ? fence.row : base::RowId{0}};
+    return is_exact ? batch[rough] : policy::Candidate{batch[rough].key, base::RowId{0}};
   }
   [[nodiscard]] policy::OrderedKey BoundOf(const policy::Candidate& by_code) const {
-    const auto key = static_cast<float>(policy::FromOrderedKey(by_code.key));
     // Who may be a node of several rows.
     const bool may_share = scan != nullptr && scan->cached->head.header.row_starts_at != 0;
+    return BoundOfKey(static_cast<float>(policy::FromOrderedKey(by_code.key)), may_share);
+  }
+  /// No row whose code has this key is nearer; if is_exact, none is farther either.
+  [[nodiscard]] policy::OrderedKey BoundOfKey(float key, bool may_share) const {
+    if (is_exact) return policy::ToOrderedKey(query.ExactKey(key));
     return policy::ToOrderedKey(may_share ? query.SharedLowerBound(key) : query.LowerBound(key));
   }
 };

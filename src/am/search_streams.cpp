@@ -48,21 +48,22 @@ bool CollectRows(Search* search, GraphStream* stream, base::Span<const graph::Fo
   SegmentReader& reader = stream->scan->reader;
   for (const graph::FoundNode& found : nodes) reader.AskForRows(found.node);
   const std::size_t first = stream->batch_size;
-  policy::OrderedKey latest{};
-  bool is_ascending = true;  // but where nodes of several rows have lower bounds than others of the same key
+  // Nodes come by key, then by number, which is mostly the order of their rows. But nodes of several rows may have lower bounds than
+  // others of the same key; and where keys are the distances, rows that are equally far are wanted in their order.
+  policy::Candidate latest = {policy::OrderedKey{}, base::RowId{0}};
+  bool is_ascending = true;
   for (const graph::FoundNode& found : nodes) {
     const auto rows = reader.RowsOf(found.node);
     const bool is_shared = rows.end - rows.first > 1;
-    const policy::OrderedKey bound = policy::ToOrderedKey(
-        is_shared ? stream->query.SharedLowerBound(found.key) : stream->query.LowerBound(found.key));
+    const policy::OrderedKey bound = stream->BoundOfKey(found.key, is_shared);
     if (!ReserveBatch(search, stream, rows.end - rows.first)) return false;
     for (uint32 i = rows.first; i < rows.end; i++) {
       const base::RowId row = reader.RowAt(i);
       if (stream->part != nullptr && !stream->part->Admits(row)) continue;
-      stream->batch[stream->batch_size++] = {bound, row};
+      const policy::Candidate candidate = {bound, row};
+      is_ascending = is_ascending && !(candidate < latest);
+      latest = stream->batch[stream->batch_size++] = candidate;
     }
-    is_ascending = is_ascending && !(bound < latest);
-    latest = bound;
   }
   if (!is_ascending) std::sort(stream->batch + first, stream->batch + stream->batch_size);
   return true;
@@ -231,6 +232,7 @@ bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef
   void* scratch = PallocAligned(vec::WalkQuery::ScratchBytes(head.header.dimensions));
   stream->query = vec::WalkQuery(codec, query, scratch);
   if (vec::IsJaccard(directory.metric, directory.element)) stream->query.BoundJaccard();
+  stream->is_exact = stream->query.IsExact() && !storage::ViewOf(search->flat).distance->IsForeign();
   pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
   stream->counters_before = stream->scan->search->counters();
   return ReserveBatch(search, stream, ef);
@@ -240,6 +242,7 @@ bool OpenTail(Search* search, const storage::Manifest& manifest, uint32 ef, Grap
   const GraphStream& newest = search->streams[manifest.segment_count - 1];
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   stream->query = newest.query;
+  stream->is_exact = newest.is_exact;
   const TailSearch tail = {search->index,       &manifest,      view.directory,
                            newest.scan->cached, &stream->query, view.rows};
   if (pg::IsSwitchedOn("no-tail-codes") || !KnowsBounds(*search) || !TailScan::IsPossible(tail)) return false;

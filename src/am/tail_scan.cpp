@@ -380,7 +380,7 @@ bool TailScan::MakeCode(uint64 row, std::uint8_t* to) {
     std::fill_n(to, layout_.stride, std::uint8_t{0});
     return false;
   }
-  if (vec::IsMadeOfVectors(codec.code)) {
+  if (vec::IsMadeOfVectors(codec.code) || codec.code == vec::WalkCode::kBit) {
     vec::MakeWalkCode(codec, vector, to);
     return vec::WalkResidual(codec, vector, nullptr) <= static_cast<double>(codec.error);
   }

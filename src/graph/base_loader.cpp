@@ -19,14 +19,15 @@ base::Status BaseLoader::Begin(SegmentSource* source, const BuildParameters& par
   if (const char* problem = ProblemOf(header_); problem != nullptr) return Error(problem);
   if (!ours) return Error("another shape than this index");
   first_row_ = parameters.first_row;
-  if (!vec::Grants(parameters.codec, static_cast<vec::WalkCode>(header_.codec))) {
+  if (!vec::Grants(parameters.codec, graph.bits, static_cast<vec::WalkCode>(header_.codec))) {
     return base::Status::Error(base::ErrorKind::kUnsuitable, "its codec is not the one that is wanted");
   }
   // Infinite: of a codec that too few vectors have trained, before that counted as drifted.
   if (header_.walk_reach == kDrifted || std::isinf(header_.walk_reach)) {
     return base::Status::Error(base::ErrorKind::kUnsuitable, "its vectors have drifted from its codec");
   }
-  source->Read(header_.offsets_at, header_.dimensions * sizeof(float), offsets);
+  if (OffsetFloats(header_) > 0)
+    source->Read(header_.offsets_at, OffsetFloats(header_) * sizeof(float), offsets);
   if (WalkFloats(header_) > 0) source->Read(header_.walk_at, WalkFloats(header_) * sizeof(float), walk);
   stage_ = header_.nodes > 0 ? Stage::kRecords : Stage::kLoaded;
   return {};

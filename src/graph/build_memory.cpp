@@ -34,7 +34,7 @@ double UpperBytes(const GraphParameters& graph, double rows) noexcept {
 
 double BytesPerRow(const GraphParameters& graph, unsigned threads) noexcept {
   const double element = (2.0 * graph.m + 1.0) * sizeof(std::uint32_t) +
-                         static_cast<double>(NodeDataBytes(graph.metric, graph.dimensions)) +
+                         static_cast<double>(NodeDataBytes(graph.metric, graph.CodeBytes())) +
                          sizeof(std::size_t);
   const double lock_level_lists = sizeof(std::mutex) + sizeof(int) + sizeof(void*);
   const double visited = sizeof(std::uint16_t) * (threads > 0 ? threads : 1.0);
@@ -47,13 +47,14 @@ double BytesPerRow(const GraphParameters& graph, unsigned threads) noexcept {
 
 /// The sample, and as much again while it is looked at.
 double TrainingBytes(const GraphParameters& graph) noexcept {
+  if (graph.bits) return 0.0;
   const vec::ScalarQuantizerTrainer trainer(graph.metric, graph.dimensions);
   return 2.0 * sizeof(float) * static_cast<double>(trainer.MaxSamples()) * graph.dimensions;
 }
 
 double BytesForRows(const GraphParameters& graph, double rows, unsigned threads) noexcept {
   const auto count = static_cast<std::size_t>(rows);
-  const std::size_t data = NodeDataBytes(graph.metric, graph.dimensions);
+  const std::size_t data = NodeDataBytes(graph.metric, graph.CodeBytes());
   const double built = rows * BytesPerRow(graph, threads) + UpperBytes(graph, rows) +
                        static_cast<double>(CodeTable::MemoryBytes(count)) + kFixedLocks;
   return std::max(built, TrainingBytes(graph)) + static_cast<double>(BuildQueue::MemoryBytes(data, threads)) +

@@ -33,6 +33,7 @@
 #include "graph/hnswlib_versions.hpp"
 #include "graph/node_data.hpp"
 #include "graph/segment_image.hpp"
+#include "vec/bit_kernels.hpp"
 #include "vec/scalar_quantizer.hpp"
 
 namespace tandem::graph {
@@ -67,11 +68,18 @@ namespace {
 /// Tells hnswlib about node data.
 class CodeSpace final : public hnswlib::SpaceInterface<LinkDistance> {
  public:
-  explicit CodeSpace(const vec::ScalarQuantizer& quantizer) noexcept
-      : distance_(quantizer), dimensions_(quantizer.dimensions), metric_(quantizer.metric) {}
+  explicit CodeSpace(const vec::WalkCodec& codec) noexcept
+      : code_bytes_(vec::RecordCodeBytes(codec.code, codec.base.dimensions)), metric_(codec.base.metric) {
+    if (codec.code == vec::WalkCode::kBit) {
+      bits_ = &vec::CountBits();
+    } else {
+      distance_ = vec::CodeDistance(codec.base);
+    }
+  }
 
-  std::size_t get_data_size() override { return NodeDataBytes(metric_, dimensions_); }
+  std::size_t get_data_size() override { return NodeDataBytes(metric_, code_bytes_); }
   hnswlib::DISTFUNC<LinkDistance> get_dist_func() override {
+    if (bits_ != nullptr) return metric_ == vec::Metric::kCosine ? &OfSets : &OfBits;
     return metric_ == vec::Metric::kInnerProduct ? &WithTerms : &WithoutTerms;
   }
   void* get_dist_func_param() override { return this; }
@@ -87,10 +95,22 @@ class CodeSpace final : public hnswlib::SpaceInterface<LinkDistance> {
   void WriteTerm(char* data) const noexcept {
     if (metric_ != vec::Metric::kInnerProduct) return;
     const float term = distance_.CodeTerm(reinterpret_cast<const std::uint8_t*>(data));
-    std::memcpy(data + PaddedCodeBytes(dimensions_), &term, sizeof term);
+    std::memcpy(data + PaddedCodeBytes(code_bytes_), &term, sizeof term);
   }
 
  private:
+  static LinkDistance OfBits(const void* a, const void* b, const void* space) {
+    const auto& self = *static_cast<const CodeSpace*>(space);
+    return static_cast<float>(self.bits_->hamming(static_cast<const unsigned char*>(a),
+                                                  static_cast<const unsigned char*>(b), self.code_bytes_));
+  }
+
+  static LinkDistance OfSets(const void* a, const void* b, const void* space) {
+    const auto& self = *static_cast<const CodeSpace*>(space);
+    return static_cast<float>(vec::JaccardDistance(self.bits_->overlap(
+        static_cast<const unsigned char*>(a), static_cast<const unsigned char*>(b), self.code_bytes_)));
+  }
+
   static LinkDistance WithoutTerms(const void* a, const void* b, const void* space) {
     const auto& self = *static_cast<const CodeSpace*>(space);
     return self.distance_(static_cast<const std::uint8_t*>(a), 0.0F, static_cast<const std::uint8_t*>(b),
@@ -105,17 +125,19 @@ class CodeSpace final : public hnswlib::SpaceInterface<LinkDistance> {
   }
 
   [[nodiscard]] float Between(const void* a, const void* b) const {
+    if (bits_ != nullptr) return (metric_ == vec::Metric::kCosine ? OfSets : OfBits)(a, b, this).value;
     return (metric_ == vec::Metric::kInnerProduct ? WithTerms(a, b, this) : WithoutTerms(a, b, this)).value;
   }
 
   [[nodiscard]] float TermOf(const std::uint8_t* code) const noexcept {
     float term;
-    std::memcpy(&term, code + PaddedCodeBytes(dimensions_), sizeof term);
+    std::memcpy(&term, code + PaddedCodeBytes(code_bytes_), sizeof term);
     return term;
   }
 
   vec::CodeDistance distance_;
-  std::size_t dimensions_;
+  const vec::BitKernels* bits_ = nullptr;  ///< if codes are bits
+  std::size_t code_bytes_;
   vec::Metric metric_;
 };
 
@@ -134,7 +156,8 @@ void RaiseTo(double error, float* to) noexcept {
   if (error > static_cast<double>(*to)) *to = vec::RoundedUp(error);
 }
 
-/// FillParameters::spread, in what codes are compared by: squares under L2 and cosine. Of inner products no share of a
+/// FillParameters::spread, in what codes are compared by: squares under L2 and cosine, as which Hamming and Jaccard distances of bits
+/// count, too. Of inner products no share of a
 /// distance is to be had.
 float SpreadOf(vec::Metric metric) noexcept {
   constexpr float kSpread = 1.2F;
@@ -162,8 +185,10 @@ class GraphBuilder::Impl {
  public:
   explicit Impl(const BuildParameters& parameters);
 
-  std::size_t MaxSamples() const noexcept { return trainer_->MaxSamples(); }
-  void AddSample(const float* vector) { trainer_->Add(vector); }
+  std::size_t MaxSamples() const noexcept { return trainer_ ? trainer_->MaxSamples() : 0; }
+  void AddSample(const float* vector) {
+    if (trainer_) trainer_->Add(vector);
+  }
   void FinishTraining() {
     InBackground([](void* self) { static_cast<Impl*>(self)->Train(); });
   }
@@ -308,13 +333,15 @@ void GraphBuilder::ReadImage(std::uint64_t offset, std::size_t bytes, char* to) 
 
 GraphBuilder::Impl::Impl(const BuildParameters& parameters)
     : parameters_(parameters),
-      data_bytes_(NodeDataBytes(parameters.graph.metric, parameters.graph.dimensions)),
-      trainer_(std::in_place, parameters.graph.metric, parameters.graph.dimensions),
-      offsets_(parameters.graph.dimensions),
-      walk_(2 * std::size_t{parameters.graph.dimensions}),
+      data_bytes_(NodeDataBytes(parameters.graph.metric, parameters.graph.CodeBytes())),
       data_(data_bytes_) {
   if (parameters_.graph.m > kMaxM) throw std::invalid_argument("m is too large");
   if (parameters_.max_rows >= kMaxNodes) throw std::length_error("too many rows for one segment");
+  if (!parameters_.graph.bits) {
+    trainer_.emplace(parameters_.graph.metric, parameters_.graph.dimensions);
+    offsets_.resize(parameters_.graph.dimensions);
+    walk_.resize(2 * std::size_t{parameters_.graph.dimensions});
+  }
   if (parameters_.threads == 0) return;
   queue_.emplace(BuildQueue::Parameters{
       data_bytes_, parameters_.threads, parameters_.nice,
@@ -342,9 +369,14 @@ bool GraphBuilder::Impl::AwaitBackground() {
 
 void GraphBuilder::Impl::Train() {
   codec_.base = {parameters_.graph.metric, parameters_.graph.dimensions, 1.0F, offsets_.data()};
-  codec_.base.step = trainer_->Train(offsets_.data());
-  ChooseCodec();
-  trainer_.reset();
+  if (parameters_.graph.bits) {
+    codec_.code = vec::WalkCode::kBit;
+    codec_reason_ = vec::WalkReason::kBits;
+  } else {
+    codec_.base.step = trainer_->Train(offsets_.data());
+    ChooseCodec();
+    trainer_.reset();
+  }
   MakeGraph(static_cast<std::uint32_t>(parameters_.max_rows));
 }
 
@@ -364,7 +396,7 @@ void GraphBuilder::Impl::ChooseCodec() {
 }
 
 void GraphBuilder::Impl::MakeGraph(std::uint32_t max_nodes) {
-  space_.emplace(codec_.base);
+  space_.emplace(codec_);
   tids_.reserve(parameters_.max_rows);
   node_of_.reserve(parameters_.max_rows);
   hnsw_ = std::make_unique<Hnsw>(&*space_, std::max(max_nodes, 1U), parameters_.graph.m,
@@ -448,7 +480,8 @@ bool GraphBuilder::Impl::PrepareRows(std::uint32_t max_nodes) {
     id_of_[prepared_].store(is_of_base ? prepared_ : kNotInserted, std::memory_order_relaxed);
     if (!is_of_base) continue;
     const auto* code = reinterpret_cast<const std::uint8_t*>(hnsw_->getDataByInternalId(prepared_));
-    static_cast<void>(table_->FindOrInsert(HashOfCode(code, parameters_.graph.dimensions), prepared_, never));
+    static_cast<void>(
+        table_->FindOrInsert(HashOfCode(code, parameters_.graph.CodeBytes()), prepared_, never));
   }
   return prepared_ < node_room_;
 }
@@ -462,8 +495,8 @@ void GraphBuilder::Impl::AddRow(base::RowId row, base::HeapTid tid, const float*
   if (cancel_.cancelled()) return;
   if (!vec::IsCodable(parameters_.graph.metric, vector, parameters_.graph.dimensions)) return;
   if (tids_.size() >= parameters_.max_rows) throw std::length_error("more rows than announced");
-  vec::EncodeVector(codec_.base, vector, reinterpret_cast<std::uint8_t*>(data_.data()));
-  WatchDrift(vector);
+  vec::MakeRecordCode(codec_, vector, reinterpret_cast<std::uint8_t*>(data_.data()));
+  if (codec_.code != vec::WalkCode::kBit) WatchDrift(vector);
   AttachRow(RelativeRow(row), tid, NodeOfCode());
 }
 
@@ -506,7 +539,7 @@ vec::WalkCodec GraphBuilder::Impl::CodecWithDrift() const noexcept {
 
 std::uint32_t GraphBuilder::Impl::NodeOfCode() {
   const auto* code = reinterpret_cast<const std::uint8_t*>(data_.data());
-  const std::size_t bytes = parameters_.graph.dimensions;
+  const std::size_t bytes = parameters_.graph.CodeBytes();
   const std::uint32_t known = table_->FindOrInsert(HashOfCode(code, bytes), nodes_, [&](std::uint32_t node) {
     return std::memcmp(DataOfNode(node), code, bytes) == 0;
   });

@@ -1,5 +1,5 @@
 #pragma once
-// Builds one segment with hnswlib, on 8-bit codes, in private memory, on threads of its own or on the caller's.
+// Builds one segment with hnswlib, on 8-bit codes or on bits, in private memory, on threads of its own or on the caller's.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,12 +16,19 @@ struct GraphParameters {
   std::uint32_t dimensions = 0;
   std::uint32_t m = 16;
   std::uint32_t ef_construction = 128;
+  bool bits = false;  ///< vectors are zeros and ones, and codes their bits (vec::AreWalkedOnBits())
+
+  /// Of the code that the graph is built on.
+  [[nodiscard]] std::size_t CodeBytes() const noexcept {
+    return vec::RecordCodeBytes(bits ? vec::WalkCode::kBit : vec::WalkCode::kSq8, dimensions);
+  }
 };
 
 struct BuildParameters {
   GraphParameters graph;
-  vec::WalkWish codec = vec::WalkWish::kAuto;  ///< what searches will walk the graph on; L1 has 8 bits only
-  std::uint64_t first_row = 0;                 ///< the segment's row ids, all within 2^32 - 2 of each other
+  vec::WalkWish codec = vec::WalkWish::
+      kAuto;  ///< what searches will walk the graph on; L1 has 8 bits only; kAuto if `graph.bits`
+  std::uint64_t first_row = 0;  ///< the segment's row ids, all within 2^32 - 2 of each other
   std::uint64_t end_row = 0;
   std::uint64_t max_rows = 0;  ///< at most so many rows will be added, those of the base included
   unsigned threads = 0;        ///< 0: AddRow() itself computes
@@ -55,7 +62,7 @@ class GraphBuilder {
   GraphBuilder(const GraphBuilder&) = delete;
   GraphBuilder& operator=(const GraphBuilder&) = delete;
 
-  [[nodiscard]] std::size_t MaxSamples() const noexcept;
+  [[nodiscard]] std::size_t MaxSamples() const noexcept;  ///< of bits none: there is nothing to train
   void AddSample(const float* vector);
   /// Trains the codec: some tenths of a second at many dimensions. On a build thread if there are any, see Busy().
   void FinishTraining();

@@ -9,12 +9,12 @@
 namespace tandem::graph {
 
 /// Where the term is; also the bytes of a code in a frozen record.
-[[nodiscard]] constexpr std::size_t PaddedCodeBytes(std::size_t dimensions) noexcept {
-  return (dimensions + 3) / 4 * 4;
+[[nodiscard]] constexpr std::size_t PaddedCodeBytes(std::size_t code_bytes) noexcept {
+  return (code_bytes + 3) / 4 * 4;
 }
 
-[[nodiscard]] constexpr std::size_t NodeDataBytes(vec::Metric metric, std::size_t dimensions) noexcept {
-  return PaddedCodeBytes(dimensions) + (metric == vec::Metric::kInnerProduct ? sizeof(float) : 0);
+[[nodiscard]] constexpr std::size_t NodeDataBytes(vec::Metric metric, std::size_t code_bytes) noexcept {
+  return PaddedCodeBytes(code_bytes) + (metric == vec::Metric::kInnerProduct ? sizeof(float) : 0);
 }
 
 }  // namespace tandem::graph

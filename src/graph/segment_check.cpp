@@ -51,7 +51,7 @@ bool SegmentChecker::CheckHeader(std::uint64_t bytes) {
 
 void SegmentChecker::CheckCodec() {
   constexpr float kAny = std::numeric_limits<float>::lowest();
-  CheckFloats(header_.offsets_at, header_.dimensions, kAny, "offset");
+  CheckFloats(header_.offsets_at, OffsetFloats(header_), kAny, "offset");
   if (header_.walk_at == 0) return;
   CheckFloats(header_.walk_at, header_.dimensions, kAny, "centre");
   CheckFloats(header_.walk_at + header_.dimensions * sizeof(float), header_.dimensions,
@@ -81,9 +81,23 @@ void SegmentChecker::CheckRecords() {
       CheckLinks(reinterpret_cast<const std::uint32_t*>(records + i * header_.record_bytes), 2 * header_.m,
                  static_cast<std::uint32_t>(first + i), header_.nodes,
                  header_.records_at + (first + i) * header_.record_bytes);
+      CheckBits(records + i * header_.record_bytes, first + i);
     }
     first += count;
   }
+}
+
+/// Distances count what lies behind a string's last bit, which is nothing.
+void SegmentChecker::CheckBits(const char* record, std::uint64_t node) {
+  if (static_cast<vec::WalkCode>(header_.codec) != vec::WalkCode::kBit) return;
+  const std::uint64_t link_bytes = 2 * std::uint64_t{header_.m} * sizeof(std::uint32_t);
+  const auto* code = reinterpret_cast<const unsigned char*>(record + link_bytes);
+  const std::uint32_t whole = header_.dimensions / 8;
+  unsigned behind = 0;
+  for (std::uint32_t byte = whole; byte < header_.code_bytes; ++byte)
+    behind |= code[byte] & (byte == whole ? 0xFFU >> header_.dimensions % 8 : 0xFFU);
+  if (behind != 0)
+    Report(header_.records_at + node * header_.record_bytes + link_bytes, "bits behind the last one");
 }
 
 void SegmentChecker::CheckLinks(const std::uint32_t* links, std::uint32_t count, std::uint32_t self,

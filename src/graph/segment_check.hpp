@@ -26,6 +26,7 @@ class SegmentChecker {
   /// `count` floats at `at`, each finite and at least `least`.
   void CheckFloats(std::uint64_t at, std::uint64_t count, float least, const char* what);
   void CheckRecords();
+  void CheckBits(const char* record, std::uint64_t node);
   void CheckUpperNodes();
   void CheckUpperLinks();
   void CheckReachability();

@@ -89,8 +89,8 @@ void SegmentImage::FillHeader(const BuildParameters& parameters) {
   header_.dimensions = shape.dimensions;
   header_.m = shape.m;
   header_.ef_construction = shape.ef_construction;
-  header_.code_bytes = shape.dimensions;
-  header_.record_bytes = RecordBytes(shape.m, shape.dimensions);
+  header_.code_bytes = static_cast<std::uint32_t>(shape.CodeBytes());
+  header_.record_bytes = RecordBytes(shape.m, header_.code_bytes);
   header_.step = graph_.codec.base.step;
   header_.walk_error = graph_.codec.error;
   header_.walk_reach = graph_.codec.reach;
@@ -119,7 +119,7 @@ void SegmentImage::Read(std::uint64_t offset, std::size_t bytes, char* to) const
     CopySection(wanted, at, section.data(), section.size() * sizeof section[0]);
   };
   CopySection(wanted, 0, &header_, sizeof header_);
-  CopySection(wanted, header_.offsets_at, graph_.codec.base.offset, header_.dimensions * sizeof(float));
+  CopySection(wanted, header_.offsets_at, graph_.codec.base.offset, OffsetFloats(header_) * sizeof(float));
   CopySection(wanted, header_.walk_at, graph_.walk, WalkFloats(header_) * sizeof(float));
   copy(header_.upper_nodes_at, upper_nodes_);
   copy(header_.row_starts_at, row_starts_);

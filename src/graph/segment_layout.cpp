@@ -8,10 +8,22 @@ namespace {
 
 constexpr std::uint64_t kSectionAlignment = 8;
 
+/// Codes that are the rows have nothing else to tell.
+const char* ProblemOfBits(const SegmentHeader& header) noexcept {
+  const auto metric = static_cast<vec::Metric>(header.metric);
+  if (metric != vec::Metric::kL2 && metric != vec::Metric::kCosine) return "bit codec for another metric";
+  if (header.walk_error != 0.0F || header.walk_reach != 0.0F || header.shared_error != 0.0F)
+    return "wrong error of codes";
+  if (header.step != 1.0F) return "wrong step";
+  if (header.codec_reason >= vec::kWalkReasons) return "unknown reason for the codec";
+  return nullptr;
+}
+
 const char* ProblemOfCodec(const SegmentHeader& header) noexcept {
   const auto code = static_cast<vec::WalkCode>(header.codec);
   const bool four_bits = code == vec::WalkCode::kSq4;
-  if (code < vec::WalkCode::kSq8 || code > vec::WalkCode::kFloat32) return "unknown codec";
+  if (code < vec::WalkCode::kSq8 || code > vec::WalkCode::kBit) return "unknown codec";
+  if (code == vec::WalkCode::kBit) return ProblemOfBits(header);
   if (four_bits && static_cast<vec::Metric>(header.metric) == vec::Metric::kL1) return "4-bit codec for L1";
   if (!(header.walk_error >= 0.0F)) return "wrong error of codes";  // infinity: not known
   if (!(header.walk_reach >= 0.0F) && header.walk_reach != kDrifted) return "wrong reach of codes";
@@ -46,7 +58,7 @@ void PlaceSections(SegmentHeader* header, bool row_starts) noexcept {
     return at;
   };
   const std::uint64_t nodes = header->nodes;
-  header->offsets_at = place(header->dimensions * sizeof(float));
+  header->offsets_at = place(OffsetFloats(*header) * sizeof(float));
   header->walk_at = WalkFloats(*header) > 0 ? place(WalkFloats(*header) * sizeof(float)) : 0;
   header->records_at = place(nodes * header->record_bytes);
   header->upper_nodes_at = place(header->upper_nodes * sizeof(UpperNode));
@@ -63,7 +75,8 @@ const char* ProblemOf(const SegmentHeader& header) noexcept {
   if (header.metric < 1 || header.metric > 4) return "unknown metric";
   if (const char* problem = ProblemOfCodec(header); problem != nullptr) return problem;
   if (header.m < 2 || header.m > kMaxM) return "m out of range";
-  if (header.dimensions == 0 || header.code_bytes != header.dimensions ||
+  const auto code = static_cast<vec::WalkCode>(header.codec);
+  if (header.dimensions == 0 || header.code_bytes != vec::RecordCodeBytes(code, header.dimensions) ||
       header.record_bytes != RecordBytes(header.m, header.code_bytes)) {
     return "wrong size of records";
   }

@@ -2,7 +2,7 @@
 // The frozen form of a graph, version 2: one run of bytes, laid over pages by storage/. Little-endian, as built.
 //
 //   SegmentHeader
-//   offsets of the quantiser      float32[dimensions]
+//   offsets of the quantiser      float32[dimensions], unless the walk codec is kBit
 //   centres and steps             float32[dimensions] each, only if the walk codec is kSq4
 //   records                       nodes * record_bytes:  uint32 link[2 m], ended by kNoNode if fewer | code | padding to 4
 //   upper nodes                   UpperNode[upper_nodes], ascending by node
@@ -11,8 +11,8 @@
 //   rows                          uint32[rows]: row id - first_row, node after node
 //   TIDs                          TidEntry[rows], ascending by TID
 //
-// Codes here have 8 bits, whatever the walk codec: graphs grow on them, and walk codes are made of them, or of vectors, when
-// a segment is brought into memory. Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
+// Codes here have 8 bits a dimension, whatever the walk codec: graphs grow on them, and walk codes are made of them, or of vectors, when
+// a segment is brought into memory. But those of kBit are the bits, for both. Sections start at multiples of 8. Full-precision vectors are not repeated here: they stay in the flat relation.
 // A node without rows is one whose rows all died: it keeps the graph connected until the next rebuild.
 
 #include <cstdint>
@@ -43,7 +43,7 @@ struct SegmentHeader {
   std::uint32_t ef_construction;
   std::uint32_t code_bytes;
   std::uint32_t record_bytes;
-  float step;  ///< of the quantiser
+  float step;  ///< of the quantiser; kBit: 1
   std::uint32_t nodes;
   std::uint32_t upper_nodes;  ///< nodes of level 1 or more
   std::uint32_t upper_lists;  ///< sum of their levels
@@ -103,12 +103,17 @@ class SegmentSource {
   return 2 * m * static_cast<std::uint32_t>(sizeof(std::uint32_t)) + (code_bytes + 3) / 4 * 4;
 }
 
+/// Floats of the section of offsets.
+[[nodiscard]] constexpr std::uint32_t OffsetFloats(const SegmentHeader& header) noexcept {
+  return header.codec == static_cast<std::uint8_t>(vec::WalkCode::kBit) ? 0 : header.dimensions;
+}
+
 /// Floats of the section of centres and steps.
 [[nodiscard]] constexpr std::uint32_t WalkFloats(const SegmentHeader& header) noexcept {
   return header.codec == static_cast<std::uint8_t>(vec::WalkCode::kSq4) ? 2 * header.dimensions : 0;
 }
 
-/// Of a segment whose header has been checked. offsets: dimensions floats; walk: WalkFloats() floats. Both must outlive it.
+/// Of a segment whose header has been checked. offsets: OffsetFloats() floats; walk: WalkFloats() floats. Both must outlive it.
 [[nodiscard]] vec::WalkCodec WalkCodecOf(const SegmentHeader& header, const float* offsets,
                                          const float* walk) noexcept;
 

@@ -58,7 +58,7 @@ std::uint32_t EfOfWalk(const FilterSituation& situation, double share) noexcept 
 }
 
 double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
-  return (situation.in_memory ? in_memory : kNsPerPagedCode) + situation.dimensions * kNsPerByte;
+  return (situation.in_memory ? in_memory : kNsPerPagedCode) + situation.code_bytes * kNsPerByte;
 }
 
 double VectorNs(std::uint32_t row_bytes) noexcept {
@@ -79,7 +79,7 @@ double StreamCost(const FilterSituation& situation) noexcept {
   SearchSituation whole;
   whole.rows = situation.rows;
   whole.segments = 1;
-  whole.dimensions = situation.dimensions;
+  whole.code_bytes = situation.code_bytes;
   whole.row_bytes = situation.row_bytes;
   whole.m = situation.m;
   whole.in_memory = situation.in_memory;

@@ -16,7 +16,7 @@ enum class FilterTactic : std::uint8_t {
 struct FilterSituation {
   std::uint64_t rows = 0;  ///< in the segment's graph
   std::uint64_t admitted = 0;
-  std::uint32_t dimensions = 0;
+  std::uint32_t code_bytes = 0;
   std::uint32_t row_bytes = 0;  ///< as in SearchSituation
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;

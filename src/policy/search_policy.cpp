@@ -47,21 +47,27 @@ double ReRankNs(const SearchSituation& situation) noexcept {
   return kNsPerReRank + BytesPerRow(situation) * kNsPerByte;
 }
 
+/// Of those found.
+double ReRanked(const SearchSituation& situation, double found) noexcept {
+  if (situation.is_exact) return 0.0;
+  return situation.re_ranks_all ? found : std::min(found, kReRanked);
+}
+
 /// One segment of `rows` rows: the walk on codes, then the re-rank of what it found.
 double SegmentNs(const SearchSituation& situation, double rows) noexcept {
   const double m = situation.m;
   const double found = std::min<double>(situation.ef_search, rows);
   const double codes = std::min(rows, found * 2.0 * m * kNewShareOfLinks + m * UpperLevels(rows, m)) + found;
-  const double code_bytes = situation.dimensions;
+  const double code_bytes = situation.code_bytes;
   const double ns_per_code = situation.in_memory ? kNsPerCode : kNsPerPagedCode;
   return codes * (ns_per_code + code_bytes * kNsPerByte) + found * kNsPerFound +
-         (situation.re_ranks_all ? found : std::min(found, kReRanked)) * ReRankNs(situation);
+         ReRanked(situation, found) * ReRankNs(situation);
 }
 
 /// Rows that no segment holds: by code where there is memory for that, if there is a segment whose codes they could have.
 double TailNs(const SearchSituation& situation, std::uint64_t rows) noexcept {
   if (!situation.in_memory || situation.segments == 0) return ScanNs(situation, rows);
-  const double code_bytes = situation.dimensions;
+  const double code_bytes = situation.code_bytes;
   return static_cast<double>(rows) * (kNsPerTailCode + code_bytes * kNsPerTailByte);
 }
 
@@ -116,7 +122,7 @@ double CostOfLaterBatches(const SearchSituation& situation) noexcept {
 
 double CostOfNextRow(const SearchSituation& situation) noexcept {
   if (situation.segments == 0) return 0.0;
-  return CostOfLaterBatches(situation) + InUnits(ReRankNs(situation));
+  return CostOfLaterBatches(situation) + (situation.is_exact ? 0.0 : InUnits(ReRankNs(situation)));
 }
 
 bool PrefersExactScan(const SearchSituation& situation) noexcept {

@@ -10,10 +10,11 @@ struct SearchSituation {
   std::uint64_t rows = 0;       ///< all rows
   std::uint64_t tail_rows = 0;  ///< rows that no segment holds
   std::uint32_t segments = 0;
-  std::uint32_t dimensions = 0;
-  std::uint32_t row_bytes = 0;  ///< of a stored vector
-  bool re_ranks_all = false;    ///< what graphs find; not only what may be among the nearest by its code
-  bool has_bounds = true;       ///< codes say how near a row can be at the nearest
+  std::uint32_t code_bytes = 0;  ///< of what a graph is walked on
+  std::uint32_t row_bytes = 0;   ///< of a stored vector
+  bool re_ranks_all = false;     ///< what graphs find; not only what may be among the nearest by its code
+  bool is_exact = false;         ///< codes say how far a row is: none is read for that
+  bool has_bounds = true;        ///< codes say how near a row can be at the nearest
   std::uint32_t m = 16;
   std::uint32_t ef_search = 40;
   bool in_memory = false;  ///< segments are searched in shared memory, as far as they are there

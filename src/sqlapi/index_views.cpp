@@ -64,6 +64,8 @@ const char* CodecReasonName(vec::WalkReason reason) {
       return "too few vectors for a sample";
     case vec::WalkReason::kSampleCoarse:
       return "a sample was found worse with 8 bits";
+    case vec::WalkReason::kBits:
+      return "rows are bits";
   }
   return "unknown";
 }

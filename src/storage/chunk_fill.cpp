@@ -63,7 +63,7 @@ const float* VectorOf(ChunkFiller* filler, std::uint32_t row) {
   return IsRow(header, row) ? ReadVector(filler->rows, header.first_row + row) : nullptr;
 }
 
-/// A node's links and 8-bit code, as pages have them; valid until the next call.
+/// A node's links and its code, as pages have them; valid until the next call.
 const char* RecordOf(ChunkFiller* filler, std::uint32_t node) {
   const graph::SegmentHeader& header = filler->head->header;
   const uint64 offset = header.records_at + uint64{node} * header.record_bytes;
@@ -81,7 +81,7 @@ void CopyLinks(ChunkFiller* filler, uint32 chunk, char* to) {
     std::memcpy(to, RecordOf(filler, node), bytes);
 }
 
-/// Walk codes instead of 8-bit codes. Of nodes whose vector is read, records are not.
+/// Walk codes, of the codes that records have. Of nodes whose vector is read, records are not.
 void MakeCodes(ChunkFiller* filler, uint32 chunk, char* to) {
   const graph::ChunkArray& array = filler->head->layout.codes;
   const vec::WalkCodec& codec = filler->head->codec;

@@ -110,6 +110,7 @@ graph::GraphParameters ShapeOf(const FoldJob& job) {
   shape.dimensions = job.view->dimensions;
   shape.m = job.options.m;
   shape.ef_construction = job.options.ef_construction;
+  shape.bits = vec::AreWalkedOnBits(job.view->element, job.view->column_dimensions, job.options.codec);
   return shape;
 }
 
@@ -171,8 +172,8 @@ void SetRange(FoldJob* job, const FoldSurvey& survey, const policy::FoldPlan& pl
 /// A base must have been built the same way. Its blocks are copied: the survey goes before the job does.
 void SetBase(FoldJob* job, const Manifest& manifest, uint32 base) {
   const SegmentInfo& info = manifest.segments[base];
-  if (info.m != job->options.m || !vec::Grants(ChoiceOf(*job), static_cast<vec::WalkCode>(info.codec)))
-    return;
+  const auto codec = static_cast<vec::WalkCode>(info.codec);
+  if (info.m != job->options.m || !vec::Grants(ChoiceOf(*job), ShapeOf(*job).bits, codec)) return;
   job->has_base = true;
   job->base_first_row = info.first_row;
   job->base_end_row = info.end_row;

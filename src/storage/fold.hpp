@@ -33,8 +33,9 @@ namespace tandem::storage {
 struct FoldOptions {
   uint32 m;
   uint32 ef_construction;
-  vec::WalkWish codec;  ///< kSq4 is kSq8 where the metric has no 4-bit codes
-  unsigned threads;     ///< 0: steps compute by themselves
+  vec::WalkWish
+      codec;  ///< kSq4 is kSq8 where the metric has no 4-bit codes; kAuto is the bits where rows are of them
+  unsigned threads;  ///< 0: steps compute by themselves
   int nice;
   uint64 build_memory_bytes;
   uint64 tail_bound;  ///< fold no row id from here on; ~0: none
@@ -74,7 +75,9 @@ struct FoldSurvey {
   uint64 tail_rows;  ///< live rows past the sealed ones
   uint64 row_bound;  ///< row ids below this exist
   uint32 dimensions;
+  uint32 column_dimensions;
   vec::Metric metric;
+  vec::Element element;
 };
 struct SurveyJob;
 /// In the current memory context. count_dead: all row heads will be read (8 bytes a row); else dead = 0 and tail_rows counts dead

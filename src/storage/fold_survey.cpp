@@ -58,6 +58,8 @@ SurveyJob* BeginSurvey(Relation index, bool count_dead) {
   survey->row_bound = CountRows(index, kHeadStream);
   job->view = CopyDirectory(DirectoryWith(index, survey->row_bound));
   survey->dimensions = job->view->dimensions;
+  survey->column_dimensions = job->view->column_dimensions;
+  survey->element = job->view->element;
   survey->metric = job->view->metric;
   survey->tail_rows = survey->row_bound - Min(survey->manifest->root.sealed_rows, survey->row_bound);
   survey->segment_count = survey->manifest->segment_count;
@@ -91,7 +93,8 @@ const FoldSurvey& SurveyOf(const SurveyJob* job) {
 }
 
 uint64 RowsThatFit(const FoldSurvey& survey, const FoldOptions& options) {
-  const graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
+  graph::GraphParameters shape = {survey.metric, survey.dimensions, options.m, options.ef_construction};
+  shape.bits = vec::AreWalkedOnBits(survey.element, survey.column_dimensions, options.codec);
   return graph::RowsForBytes(shape, options.build_memory_bytes, options.threads);
 }
 

@@ -23,6 +23,11 @@ void BlobSource::Read(std::uint64_t offset, std::size_t bytes, void* to) {
 
 // ---- Heads ----
 
+bool MayHaveCodec(const DirectoryView& directory, const graph::SegmentHeader& header) {
+  return header.codec != static_cast<uint8>(vec::WalkCode::kBit) ||
+         vec::AreWalkedOnBits(directory.element, directory.column_dimensions, vec::WalkWish::kAuto);
+}
+
 /// nullptr if nothing is wrong.
 static const char* ProblemOfHeader(Relation index, const SegmentInfo& segment,
                                    const graph::SegmentHeader& header) {
@@ -30,7 +35,7 @@ static const char* ProblemOfHeader(Relation index, const SegmentInfo& segment,
   const DirectoryView& directory = GetIndexCache(index)->directory;
   if (header.bytes != segment.bytes || header.dimensions != directory.dimensions ||
       header.metric != static_cast<uint8>(directory.metric) || header.first_row != segment.first_row ||
-      header.end_row != segment.end_row)
+      header.end_row != segment.end_row || !MayHaveCodec(directory, header))
     return "its header contradicts the index";
   return nullptr;
 }
@@ -44,9 +49,12 @@ static bool ReadHeadFrom(Relation index, const SegmentInfo& segment, BlobReader*
     WarnOfDamage(index, segment.id, problem);
     return false;
   }
-  const std::size_t offset_bytes = header.dimensions * sizeof(float);
-  auto* offsets = static_cast<float*>(palloc(offset_bytes));
-  source.Read(header.offsets_at, offset_bytes, offsets);
+  const std::size_t offset_bytes = graph::OffsetFloats(header) * sizeof(float);
+  float* offsets = nullptr;
+  if (offset_bytes > 0) {
+    offsets = static_cast<float*>(palloc(offset_bytes));
+    source.Read(header.offsets_at, offset_bytes, offsets);
+  }
   const std::size_t level_bytes = graph::WalkFloats(header) * sizeof(float);
   float* levels = nullptr;
   if (level_bytes > 0) {
@@ -132,7 +140,7 @@ const std::uint32_t* PageSegmentReader::Links(std::uint32_t node) {
   return likely(!blob_.stale) ? links : no_links;
 }
 
-const std::uint8_t* PageSegmentReader::Code8(std::uint32_t node) {
+const std::uint8_t* PageSegmentReader::RecordCode(std::uint32_t node) {
   return At<std::uint8_t>(RecordOf(node) + 2 * header_->m * sizeof(std::uint32_t), header_->code_bytes);
 }
 
@@ -146,14 +154,14 @@ const float* PageSegmentReader::OnlyVector(std::uint32_t node) {
 
 const std::uint8_t* PageSegmentReader::Code(std::uint32_t node) {
   const vec::WalkCodec& codec = head_->codec;
-  if (codec.code == vec::WalkCode::kSq8) return Code8(node);
+  if (codec.code == vec::WalkCode::kSq8 || codec.code == vec::WalkCode::kBit) return RecordCode(node);
   // Behind the bytes that At() may have put there.
   auto* walk_code = reinterpret_cast<std::uint8_t*>(scratch_ + header_->record_bytes);
   const float* vector = vec::IsMadeOfVectors(codec.code) ? OnlyVector(node) : nullptr;
   if (vector != nullptr)
     vec::MakeWalkCode(codec, vector, walk_code);
   else
-    vec::MakeWalkCode(codec, Code8(node), walk_code);
+    vec::MakeWalkCode(codec, RecordCode(node), walk_code);
   return walk_code;
 }
 

@@ -38,6 +38,9 @@ struct SegmentHead {
 [[nodiscard]] const graph::UpperNode* ReadUpperNodes(Relation index, const Manifest& manifest,
                                                      const SegmentInfo& segment, const SegmentHead& head);
 
+/// False if the segment's codes are bits, and the index's rows are not.
+[[nodiscard]] bool MayHaveCodec(const DirectoryView& directory, const graph::SegmentHeader& header);
+
 /// Which rows are at a node: [first, end) of the row section.
 struct RowSpan {
   std::uint32_t first;
@@ -100,7 +103,7 @@ class PageSegmentReader {
     return header_->records_at + static_cast<std::uint64_t>(node) * header_->record_bytes;
   }
   void MarkDamaged(const char* problem);
-  [[nodiscard]] const std::uint8_t* Code8(std::uint32_t node);
+  [[nodiscard]] const std::uint8_t* RecordCode(std::uint32_t node);
   [[nodiscard]] const float* OnlyVector(std::uint32_t node);
   template <typename T>
   [[nodiscard]] const T* At(std::uint64_t offset, std::uint32_t count = 1) {

@@ -53,14 +53,14 @@ void SayOffset(void* state, std::uint64_t offset, const char* problem) {
 /// False if the header contradicts the manifest, so that nothing else can be looked at.
 bool CheckHeader(SegmentCheck* check, const graph::SegmentHeader& header) {
   const SegmentInfo& info = *check->info;
-  const bool same = header.magic == graph::kSegmentMagic && header.version == graph::kSegmentVersion &&
-                    header.first_row == info.first_row && header.end_row == info.end_row &&
-                    header.rows == info.rows && header.nodes == info.nodes && header.m == info.m &&
-                    header.codec == info.codec && header.bytes == info.bytes &&
-                    header.dimensions == check->directory->dimensions &&
-                    header.metric == static_cast<uint8>(check->directory->metric) &&
-                    header.rows <= header.end_row - header.first_row &&
-                    header.tids_at + header.rows * sizeof(graph::TidEntry) <= header.bytes;
+  const bool same =
+      header.magic == graph::kSegmentMagic && header.version == graph::kSegmentVersion &&
+      header.first_row == info.first_row && header.end_row == info.end_row && header.rows == info.rows &&
+      header.nodes == info.nodes && header.m == info.m && header.codec == info.codec &&
+      header.bytes == info.bytes && header.dimensions == check->directory->dimensions &&
+      header.metric == static_cast<uint8>(check->directory->metric) &&
+      MayHaveCodec(*check->directory, header) && header.rows <= header.end_row - header.first_row &&
+      header.tids_at + header.rows * sizeof(graph::TidEntry) <= header.bytes;
   if (!same) SayOffset(check, 0, "its header contradicts the manifest");
   return same;
 }

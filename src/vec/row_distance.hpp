@@ -61,6 +61,8 @@ class RowDistance {
     return element == Element::kBit ? BytesOf(element, dimensions) : 0;
   }
 
+  [[nodiscard]] bool IsForeign() const noexcept { return foreign_.value != nullptr; }
+
   /// row: as many elements as the query has, at any alignment; a sparse one aligned to 4.
   [[nodiscard]] double Key(const void* row) const noexcept {
     if (foreign_.value != nullptr) return KeyOf(foreign_.value(foreign_.state, row));

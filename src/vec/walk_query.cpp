@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "vec/bit_kernels.hpp"
 #include "vec/nibble_levels.hpp"
 
 namespace tandem::vec {
@@ -88,6 +89,91 @@ float RoundWeights(std::size_t n, const Weight& weight, std::int8_t* low, std::i
     (d < bytes ? low[d] : high[d - bytes]) = static_cast<std::int8_t>(rounded);
   }
   return scale;
+}
+
+// ---- Bits ----
+
+/// As type bit has them, and zeros behind the last one.
+void MakeBits(const float* vector, std::size_t n, std::uint8_t* to) noexcept {
+  constexpr std::size_t kBitsOfByte = 8;
+  const std::size_t bytes = BitCodeBytes(n);
+  for (std::size_t at = 0; at < bytes; ++at) {
+    const std::size_t first = at * kBitsOfByte;
+    const std::size_t end = std::min(n, first + kBitsOfByte);
+    unsigned byte = 0;
+    for (std::size_t d = first; d < end; ++d) byte |= (vector[d] > 0.5F ? 0x80U : 0U) >> (d - first);
+    to[at] = static_cast<std::uint8_t>(byte);
+  }
+}
+
+// A Jaccard distance is a fraction of two counts. Two that differ, of up to 16,000 bits, differ by 1 / 16,000² at least, more than
+// four units of 2^-30; and one that is no whole number of units is 1 / 16,000 of a unit away from any. So the units that it has, rounded down,
+// are a key that orders as the distance does, and tell which fraction it is. As a float they would be rounded: they are its bits
+// instead, behind those of the numbers with fewer digits than others, which some CPUs are slow with.
+constexpr double kWholeShare = 0x1p30;
+constexpr std::uint32_t kKeyBitsOfZero = std::uint32_t{1} << 23;
+constexpr std::uint32_t kKeyBitsOfOne = kKeyBitsOfZero + (std::uint32_t{1} << 30);
+
+std::uint32_t ShareOf(const BitDifference& counts) noexcept {
+  if (counts.both == 0) return static_cast<std::uint32_t>(kWholeShare);  // also if no bit is set in either
+  const double all = static_cast<double>(counts.different) + static_cast<double>(counts.both);
+  return static_cast<std::uint32_t>(static_cast<double>(counts.different) * kWholeShare / all);
+}
+
+float KeyOfShare(std::uint32_t share) noexcept {
+  const std::uint32_t bits = kKeyBitsOfZero + share;
+  float key;
+  std::memcpy(&key, &bits, sizeof key);
+  return key;
+}
+
+struct Fraction {
+  std::uint64_t numerator;
+  std::uint64_t denominator;
+};
+
+/// The fraction within [low, high] / whole that has the smallest denominator: by continued fractions (Knuth 4.5.3, exercise 39).
+Fraction SimplestWithin(std::uint64_t low, std::uint64_t high, std::uint64_t whole) noexcept {
+  // Both ends minus what they have in common, upside down, again and again, until there is a whole number between them. The
+  // fraction is that of the quotients so far.
+  Fraction end = {1, 0};
+  Fraction before = {0, 1};
+  const auto append = [&end, &before](std::uint64_t quotient) {
+    const Fraction next = {quotient * end.numerator + before.numerator,
+                           quotient * end.denominator + before.denominator};
+    before = end;
+    end = next;
+  };
+  std::uint64_t low_part = whole;
+  std::uint64_t high_part = whole;
+  for (;;) {
+    const std::uint64_t quotient = low / low_part;
+    const std::uint64_t rest = low % low_part;
+    if (rest == 0 || quotient != high / high_part) {
+      append(quotient + (rest == 0 ? 0 : 1));
+      return end;
+    }
+    append(quotient);
+    const std::uint64_t high_rest = high % high_part;
+    low = high_part;
+    high = low_part;
+    low_part = high_rest;
+    high_part = rest;
+  }
+}
+
+/// The distance whose key it is, to the bit. Of a key that is no distance's, which KeyOfBound() makes: one within its unit.
+double JaccardOfKey(float key) noexcept {
+  std::uint32_t bits;
+  std::memcpy(&bits, &key, sizeof bits);
+  const std::uint64_t share = std::clamp(bits, kKeyBitsOfZero, kKeyBitsOfOne) - kKeyBitsOfZero;
+  // Of a unit the last 2^-15 are left out: the next number of units is another distance's.
+  constexpr unsigned kFiner = 16;
+  const std::uint64_t low = share << kFiner;
+  const Fraction distance =
+      SimplestWithin(low, low + (std::uint64_t{1} << kFiner) - 2, std::uint64_t{1} << (30 + kFiner));
+  const auto all = static_cast<double>(distance.denominator);
+  return 1.0 - static_cast<double>(distance.denominator - distance.numerator) / all;
 }
 
 // ---- Codes made of vectors ----
@@ -257,29 +343,46 @@ std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept {
       return (dimensions * sizeof(Half) + 3) / 4 * 4;
     case WalkCode::kFloat32:
       return dimensions * sizeof(float);
+    case WalkCode::kBit:
+      return BitCodeBytes(dimensions);
   }
   return 0;
 }
 
-void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_t* to) noexcept {
+void MakeRecordCode(const WalkCodec& codec, const float* vector, std::uint8_t* to) noexcept {
+  if (codec.code == WalkCode::kBit) {
+    MakeBits(vector, codec.base.dimensions, to);
+  } else {
+    EncodeVector(codec.base, vector, to);
+  }
+}
+
+void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* record_code, std::uint8_t* to) noexcept {
   const std::size_t n = codec.base.dimensions;
   switch (codec.code) {
     case WalkCode::kSq8:
-      std::copy_n(code8, n, to);
+      std::copy_n(record_code, n, to);
       std::fill(to + n, to + WalkCodeBytes(WalkCode::kSq8, n), std::uint8_t{0});
       break;
     case WalkCode::kSq4:
-      CodeKernelsForCpu().make_nibbles(code8, codec.centre, codec.step, n, to);
+      CodeKernelsForCpu().make_nibbles(record_code, codec.centre, codec.step, n, to);
       break;
     case WalkCode::kFp16:
     case WalkCode::kFloat32:
-      MakeRealsOfCode(codec.code, code8, n, to);
+      MakeRealsOfCode(codec.code, record_code, n, to);
+      break;
+    case WalkCode::kBit:
+      std::copy_n(record_code, BitCodeBytes(n), to);
       break;
   }
 }
 
 void MakeWalkCode(const WalkCodec& codec, const float* vector, std::uint8_t* to) noexcept {
   const std::size_t n = codec.base.dimensions;
+  if (codec.code == WalkCode::kBit) {
+    MakeBits(vector, n, to);
+    return;
+  }
   const double scale = ScaleOf(codec.base.metric, vector, n);
   ForEachBlock(codec, vector, scale, [&](std::size_t first, std::size_t count, const float* reals) {
     StoreReals(codec.code, reals, first, count, to);
@@ -288,6 +391,7 @@ void MakeWalkCode(const WalkCodec& codec, const float* vector, std::uint8_t* to)
 }
 
 double WalkResidual(const WalkCodec& codec, const float* vector, const std::uint8_t* code8) noexcept {
+  if (codec.code == WalkCode::kBit) return 0.0;
   if (IsMadeOfVectors(codec.code)) return RealResidual(codec, vector);
   if (codec.code == WalkCode::kSq8) return Sq8Residual(codec, vector, code8);
   const double scale = ScaleOf(codec.base.metric, vector, codec.base.dimensions);
@@ -328,6 +432,11 @@ WalkQuery::WalkQuery(const WalkCodec& codec, const float* query, void* scratch) 
     case WalkCode::kFp16:
     case WalkCode::kFloat32:
       PrepareReals(codec, query, static_cast<float*>(scratch));
+      break;
+    case WalkCode::kBit:
+      MakeBits(query, dimensions_, static_cast<std::uint8_t*>(scratch));
+      bits_ = static_cast<const unsigned char*>(scratch);
+      is_jaccard_ = metric_ == Metric::kCosine;
       break;
   }
   if (metric_ == Metric::kInnerProduct) {
@@ -482,6 +591,10 @@ void WalkQuery::Keys(const std::uint8_t* const* codes, std::size_t count, float*
     KeysOfReals(codes, count, keys);
     return;
   }
+  if (code_ == WalkCode::kBit) {
+    KeysOfBits(codes, count, keys);
+    return;
+  }
   switch (metric_) {
     case Metric::kL2:
     case Metric::kCosine:
@@ -533,8 +646,36 @@ void WalkQuery::KeysOfReals(const std::uint8_t* const* codes, std::size_t count,
   }
 }
 
+void WalkQuery::KeysOfBits(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept {
+  constexpr std::size_t kAtOnce = 32;
+  const std::size_t bytes = BitCodeBytes(dimensions_);
+  const BitKernels& kernels = CountBits();
+  for (std::size_t first = 0; first < count; first += kAtOnce) {
+    const std::size_t end = std::min(count, first + kAtOnce);
+    if (is_jaccard_) {
+      BitDifference counts[kAtOnce];
+      kernels.overlaps_with_many(bits_, codes + first, end - first, bytes, counts);
+      for (std::size_t i = first; i < end; ++i) keys[i] = KeyOfShare(ShareOf(counts[i - first]));
+    } else {
+      std::uint32_t counts[kAtOnce];
+      kernels.hamming_to_many(bits_, codes + first, end - first, bytes, counts);
+      for (std::size_t i = first; i < end; ++i) keys[i] = static_cast<float>(counts[i - first]);
+    }
+  }
+}
+
+bool WalkQuery::IsExact() const noexcept {
+  return code_ == WalkCode::kBit && error_ < kInfinity;
+}
+
+double WalkQuery::ExactKey(float key) const noexcept {
+  return is_jaccard_ ? JaccardOfKey(key) : static_cast<double>(key);
+}
+
 double WalkQuery::LowerBound(float key, double error) const noexcept {
   if (!(error < kInfinity)) return -kInfinity;
+  // Others than we may compute Jaccard distances with one more rounding; they count bits as we do.
+  if (code_ == WalkCode::kBit) return ExactKey(key) * (is_jaccard_ ? 1.0 - 0x1p-48 : 1.0);
   const double unrounded = static_cast<double>(key) * (key > 0.0F ? 1.0 - rounding_ : 1.0 + rounding_);
   switch (metric_) {
     case Metric::kL2:
@@ -552,6 +693,11 @@ double WalkQuery::LowerBound(float key, double error) const noexcept {
 
 double WalkQuery::Estimate(float key) const noexcept {
   const double wide = static_cast<double>(key);
+  if (code_ == WalkCode::kBit) {
+    if (!is_jaccard_) return wide;
+    const double jaccard = ExactKey(key);
+    return jaccard / (2.0 - jaccard);  // as JaccardBound() has it for sets of one size
+  }
   switch (metric_) {
     case Metric::kL2:
       return std::max(0.0, wide) * unit_ * unit_;
@@ -567,6 +713,12 @@ double WalkQuery::Estimate(float key) const noexcept {
 
 float WalkQuery::KeyOfBound(double distance) const noexcept {
   if (!(error_ < kInfinity)) return std::numeric_limits<float>::infinity();
+  if (code_ == WalkCode::kBit) {
+    if (!is_jaccard_) return static_cast<float>(distance);
+    // A bit farther than Estimate()'s inverse, so that what it was an estimate of is not left out.
+    const double jaccard = 2.0 * distance / (1.0 + distance);
+    return KeyOfShare(static_cast<std::uint32_t>(std::clamp(jaccard + 0x1p-27, 0.0, 1.0) * kWholeShare));
+  }
   double key = 0.0;
   switch (metric_) {
     case Metric::kL2:

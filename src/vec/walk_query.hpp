@@ -7,6 +7,7 @@
 //   kFp16, kFloat32   the vector itself, in units of the 8-bit codes around their middle, rounded to float16 or float32:
 //          where 8 bits do not tell neighbours apart. Made of the full vector, which only a node of one row has: others'
 //          codes stand for what their 8-bit codes stand for ("shared" nodes).
+//   kBit   the bits of a row of bits: there is no 8-bit code, graphs are built on these as well. Keys are its distances (ExactKey()).
 //
 // Keys choose candidates; the distance that counts is computed from the full vector. LowerBound() tells which candidates
 // need not be looked at for that.
@@ -20,7 +21,7 @@
 namespace tandem::vec {
 
 /// Stored in segments: numbers keep their meaning.
-enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2, kFp16 = 3, kFloat32 = 4 };
+enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2, kFp16 = 3, kFloat32 = 4, kBit = 5 };
 
 /// As the index option "codec" has it; "unknown" for a number that stands for none.
 [[nodiscard]] constexpr const char* NameOf(WalkCode code) noexcept {
@@ -33,6 +34,8 @@ enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2, kFp16 = 3, kFloat32 = 4
       return "fp16";
     case WalkCode::kFloat32:
       return "float32";
+    case WalkCode::kBit:
+      return "bit";
   }
   return "unknown";
 }
@@ -42,10 +45,21 @@ enum class WalkCode : std::uint8_t { kSq8 = 1, kSq4 = 2, kFp16 = 3, kFloat32 = 4
   return code == WalkCode::kFp16 || code == WalkCode::kFloat32;
 }
 
+/// Bytes of the code of so many bits: type bit's form, filled up with zeros.
+[[nodiscard]] constexpr std::size_t BitCodeBytes(std::size_t bits) noexcept {
+  return (bits + 31) / 32 * 4;
+}
+
+/// Bytes of the code that a graph is built on and a segment keeps of each node: of 8 bits a dimension, or the bits.
+[[nodiscard]] constexpr std::size_t RecordCodeBytes(WalkCode code, std::size_t dimensions) noexcept {
+  return code == WalkCode::kBit ? BitCodeBytes(dimensions) : dimensions;
+}
+
 /// How the nodes of one segment are walked. Owns nothing.
 struct WalkCodec {
   WalkCode code = WalkCode::kSq8;
-  ScalarQuantizer base;  ///< of the 8-bit codes, which walk codes are made of
+  ScalarQuantizer
+      base;  ///< of the 8-bit codes, which walk codes are made of; kBit: metric and dimensions alone
   const float* centre =
       nullptr;  ///< kSq4: dimensions floats, the middle of the 16 levels, in units of 8-bit codes
   const float* step = nullptr;  ///< kSq4: dimensions floats, between two levels, 1 … 16 units of 8-bit codes
@@ -62,17 +76,20 @@ struct WalkCodec {
 /// Bytes of a walk code, a multiple of 4.
 [[nodiscard]] std::size_t WalkCodeBytes(WalkCode code, std::size_t dimensions) noexcept;
 
-/// Makes a walk code of an 8-bit code. `to`: WalkCodeBytes(), aligned to 4. For codes that are made of vectors, it stands for
-/// what the 8-bit code stands for.
-void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* code8, std::uint8_t* to) noexcept;
+/// Makes the code of a vector that a segment keeps. `to`: RecordCodeBytes(). vector: codable; kBit: zeros and ones.
+void MakeRecordCode(const WalkCodec& codec, const float* vector, std::uint8_t* to) noexcept;
 
-/// Makes a walk code of a vector, for codes that are. The same bits whenever it is done on one CPU. vector: codable.
+/// Makes a walk code of the code that a segment keeps. `to`: WalkCodeBytes(), aligned to 4. For codes that are made of vectors, it
+/// stands for what the 8-bit code stands for.
+void MakeWalkCode(const WalkCodec& codec, const std::uint8_t* record_code, std::uint8_t* to) noexcept;
+
+/// Makes a walk code of a vector, for codes that are, and for kBit. The same bits whenever it is done on one CPU. vector: codable.
 void MakeWalkCode(const WalkCodec& codec, const float* vector, std::uint8_t* to) noexcept;
 
 /// How far what a code stands for is from its vector, in the units of WalkCodec::error: by that much at the most can the distance
 /// from a query to the code exceed the one to the vector. Large for vectors unlike those that the codec was trained on. With
 /// codes made of vectors: of the vector's own code, whatever code8 is, and what float32 may round in either distance is counted
-/// in.
+/// in. kBit: 0.
 [[nodiscard]] double WalkResidual(const WalkCodec& codec, const float* vector,
                                   const std::uint8_t* code8) noexcept;
 
@@ -111,8 +128,12 @@ class WalkQuery {
   [[nodiscard]] double SharedLowerBound(float key) const noexcept {
     return Scaled(LowerBound(key, shared_error_));
   }
-  /// From here on, lower bounds are of the Jaccard distance between sets of bits, which the metric's, cosine, stands for.
-  void BoundJaccard() noexcept { bounds_jaccard_ = true; }
+  /// From here on, lower bounds are of the Jaccard distance between sets of bits, which the metric's, cosine, stands for. (Those
+  /// of kBit always are.)
+  void BoundJaccard() noexcept { bounds_jaccard_ = code_ != WalkCode::kBit; }
+  /// True if a key says how far any row of its code is: ExactKey() is what RowDistance::Key() computes of each, to the bit.
+  [[nodiscard]] bool IsExact() const noexcept;
+  [[nodiscard]] double ExactKey(float key) const noexcept;
   /// About how far a vector is whose code has this key, in the units of the metric.
   [[nodiscard]] double Estimate(float key) const noexcept;
   /// What 4-bit codes are compared with; nullptr if codes are others.
@@ -128,6 +149,7 @@ class WalkQuery {
     return bounds_jaccard_ ? JaccardBound(bound) : bound;
   }
   void KeysOfReals(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept;
+  void KeysOfBits(const std::uint8_t* const* codes, std::size_t count, float* keys) const noexcept;
   void PrepareReals(const WalkCodec& codec, const float* query, float* scratch) noexcept;
   void PrepareRealProduct(const WalkCodec& codec, const float* query, float* scratch) noexcept;
   void PrepareSq8(const WalkCodec& codec, const float* query, std::int16_t* scratch) noexcept;
@@ -147,6 +169,8 @@ class WalkQuery {
   NibbleQuery nibbles_ = {};  ///< kSq4
   const float* reals_ =
       nullptr;  ///< codes made of vectors: as these, or for inner products divided by its largest element
+  const unsigned char* bits_ = nullptr;  ///< kBit: as these
+  bool is_jaccard_ = false;              ///< kBit
   // The negative inner product is constant_ + unit_ * key; other distances are unit_ * key, or its root (L2, cosine).
   double unit_ = 0.0;
   double constant_ = 0.0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "vec/scalar_quantizer.hpp"
+#include "vec/sketch.hpp"
 #include "vec/walk_query.hpp"
 
 namespace tandem::vec {
@@ -22,8 +23,16 @@ enum class WalkWish : std::uint8_t {
   kFloat32,
 };
 
-/// True if `code` is what was asked for, or nothing was asked for.
-[[nodiscard]] constexpr bool Grants(WalkWish wish, WalkCode code) noexcept {
+/// True if graphs of such rows are built and walked on their bits (WalkCode::kBit): where nothing else is asked for, since nothing is
+/// smaller, faster or nearer to the truth. dimensions: of the column.
+[[nodiscard]] constexpr bool AreWalkedOnBits(Element element, std::size_t dimensions,
+                                             WalkWish wish) noexcept {
+  return element == Element::kBit && !IsSketched(element, dimensions) && wish == WalkWish::kAuto;
+}
+
+/// True if `code` is what was asked for, or nothing was asked for. bits: AreWalkedOnBits().
+[[nodiscard]] constexpr bool Grants(WalkWish wish, bool bits, WalkCode code) noexcept {
+  if (bits || code == WalkCode::kBit) return bits == (code == WalkCode::kBit);
   switch (wish) {
     case WalkWish::kAuto:
       return true;
@@ -48,8 +57,9 @@ enum class WalkReason : std::uint32_t {
   kSampleNear = 4,    ///< auto: 4 bits, since they do as well on the sample
   kSampleSmall = 5,   ///< auto: 8 bits, since the sample says nothing
   kSampleCoarse = 6,  ///< auto: float16, since 8 bits did badly on the sample
+  kBits = 7,          ///< auto: the bits that rows are made of
 };
-constexpr std::uint32_t kWalkReasons = 7;
+constexpr std::uint32_t kWalkReasons = 8;
 
 /// How well a walk code keeps the distances within the sample.
 struct WalkTrial {

@@ -89,7 +89,7 @@ std::vector<std::uint64_t> Search(const Fixture& f, const Filter& filter, std::s
   policy::FilterSituation situation;
   situation.rows = f.segment.header().rows;
   situation.admitted = filter.nodes.size();
-  situation.dimensions = kDimensions;
+  situation.code_bytes = kDimensions;
   situation.ef_search = kEf;
   search.Start(&f.segment.header(), *query, policy::EfOfTactic(tactic, situation));
   if (tactic == policy::FilterTactic::kWalk) search.SetFilter({&filter.nodes, kEnough});

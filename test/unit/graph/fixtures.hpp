@@ -70,6 +70,15 @@ class Dataset {
   std::vector<float> values_;
 };
 
+/// The signs of its elements, as zeros and ones.
+inline Dataset BitsOf(Dataset data) {
+  for (std::size_t row = 0; row < data.rows(); ++row) {
+    float* vector = data.Row(row);
+    for (std::size_t d = 0; d < data.dimensions(); ++d) vector[d] = vector[d] > 0.0F ? 1.0F : 0.0F;
+  }
+  return data;
+}
+
 inline base::HeapTid TidOf(std::uint64_t row) {
   return {0, static_cast<std::uint16_t>(row / 100), static_cast<std::uint16_t>(row % 100 + 1)};
 }
@@ -240,7 +249,7 @@ inline BuildParameters Parameters(vec::Metric metric, std::uint32_t dimensions, 
 }
 
 inline void Train(GraphBuilder* builder, const Dataset& data, std::size_t rows) {
-  const std::size_t stride = rows / builder->MaxSamples() + 1;
+  const std::size_t stride = rows / std::max<std::size_t>(builder->MaxSamples(), 1) + 1;
   for (std::size_t row = 0; row < rows; row += stride) builder->AddSample(data.Row(row));
   builder->FinishTraining();
 }

@@ -319,6 +319,103 @@ TEST(GraphBuilder, ASegmentThatGrowsKeepsItsCodec) {
   EXPECT_EQ(TryBase(&base, parameters).kind(), base::ErrorKind::kUnsuitable);
 }
 
+// ---- Bits ----
+
+BuildParameters BitParameters(vec::Metric metric, std::uint32_t dimensions, std::uint64_t rows,
+                              unsigned threads = 0) {
+  BuildParameters parameters = Parameters(metric, dimensions, rows, threads);
+  parameters.graph.bits = true;
+  return parameters;
+}
+
+TEST(GraphBuilder, BuildsGraphsOfBits) {
+  for (const vec::Metric metric : {vec::Metric::kL2, vec::Metric::kCosine}) {
+    for (const std::uint32_t dimensions : {1U, 8U, 33U, 300U, 16'000U}) {
+      for (const unsigned rows : {0U, 1U, 2U, 40U}) {
+        const Dataset data = BitsOf(Dataset(dimensions, rows, 5));
+        MemorySegment segment = Build(BitParameters(metric, dimensions, rows, rows % 3), data);
+        SCOPED_TRACE(std::to_string(dimensions) + " bits, " + std::to_string(rows) + " rows");
+        const SegmentHeader& header = segment.header();
+        EXPECT_TRUE(ProblemsOf(&segment).empty());
+        EXPECT_EQ(header.codec, static_cast<std::uint8_t>(vec::WalkCode::kBit));
+        EXPECT_EQ(header.codec_reason, static_cast<std::uint32_t>(vec::WalkReason::kBits));
+        EXPECT_EQ(header.code_bytes, (dimensions + 31) / 32 * 4);
+        EXPECT_EQ(header.records_at, header.offsets_at) << "no offsets";
+        EXPECT_EQ(header.walk_error, 0.0F);
+        // Under Jaccard those without a bit are in no graph.
+        std::set<std::vector<float>> different;
+        for (unsigned row = 0; row < rows; ++row) {
+          const std::vector<float> vector(data.Row(row), data.Row(row) + dimensions);
+          if (metric == vec::Metric::kL2 || vec::IsCodable(metric, vector.data(), dimensions))
+            different.insert(vector);
+        }
+        EXPECT_EQ(header.nodes, different.size()) << "equal rows share a node, others none";
+      }
+    }
+  }
+}
+
+// Broken once by a graph built on the first quarter of the codes: 0.985 and 0.933.
+TEST(GraphBuilder, GraphsOfBitsFindTheNearest) {
+  constexpr std::uint32_t kBits = 160;
+  const Dataset data = BitsOf(Dataset(kBits, kRows, 9));
+  const Dataset queries = BitsOf(Dataset(kBits, 40, 9));
+  for (const vec::Metric metric : {vec::Metric::kL2, vec::Metric::kCosine}) {
+    MemorySegment segment = Build(BitParameters(metric, kBits, kRows), data);
+    std::size_t found = 0;
+    for (std::size_t q = 0; q < queries.rows(); ++q) {
+      const TestQuery query(segment, queries.Row(q));
+      std::vector<float> keys;
+      for (std::uint32_t node = 0; node < segment.header().nodes; ++node)
+        keys.push_back(query.Key(segment.WalkCode(node)));
+      std::sort(keys.begin(), keys.end());
+      MemoryReader reader(segment);
+      GraphSearch<MemoryReader> search;
+      search.Start(&segment.header(), *query, 12);
+      std::size_t place = 0;
+      for (const FoundNode& node : search.NextBatch(&reader))
+        found += place++ < 10 && node.key <= keys[9] ? 1 : 0;
+    }
+    EXPECT_GE(static_cast<double>(found) / static_cast<double>(10 * queries.rows()), 0.99);
+  }
+}
+
+// Broken once by copying half of the bytes of a base's codes.
+TEST(GraphBuilder, AGraphOfBitsGrows) {
+  const Dataset data = BitsOf(Dataset(70, 400, 8));
+  MemorySegment base = Build(BitParameters(vec::Metric::kL2, 70, 300), data);
+  GraphBuilder builder(BitParameters(vec::Metric::kL2, 70, 400));
+  ASSERT_TRUE(builder.BeginBase(&base).ok());
+  base::Status status;
+  while (builder.LoadBaseNodes(&base, 1'000, &status)) {
+  }
+  ASSERT_TRUE(status.ok());
+  for (std::uint64_t row = 0; row < 300; ++row)
+    builder.KeepBaseRow(static_cast<base::RowId>(row), TidOf(row));
+  AddRows(&builder, data, 300, 400);
+  ASSERT_TRUE(builder.Finish().ok());
+  MemorySegment grown(builder);
+  EXPECT_TRUE(ProblemsOf(&grown).empty());
+  EXPECT_EQ(grown.header().codec_reason, base.header().codec_reason);
+  EXPECT_EQ(grown.header().rows, 400U);
+  for (std::uint32_t node = 0; node < grown.header().nodes; ++node) {
+    for (const std::uint64_t row : grown.RowsOf(node))
+      EXPECT_EQ(TestQuery(grown, data.Row(row)).Key(grown.WalkCode(node)), 0.0F) << row;
+  }
+}
+
+TEST(GraphBuilder, NeitherBitsNorVectorsGrowFromTheOther) {
+  const Dataset data = BitsOf(Dataset(12, 400, 8));
+  MemorySegment of_bits = Build(BitParameters(vec::Metric::kL2, 12, 300), data);
+  MemorySegment of_vectors = Build(Parameters(vec::Metric::kL2, 12, 300), data);
+  const BuildParameters bits = BitParameters(vec::Metric::kL2, 12, 400);
+  const BuildParameters vectors = Parameters(vec::Metric::kL2, 12, 400);
+  EXPECT_TRUE(TryBase(&of_bits, bits).ok());
+  EXPECT_TRUE(TryBase(&of_vectors, vectors).ok());
+  EXPECT_EQ(TryBase(&of_bits, vectors).kind(), base::ErrorKind::kUnsuitable);
+  EXPECT_EQ(TryBase(&of_vectors, bits).kind(), base::ErrorKind::kUnsuitable);
+}
+
 // Codes made of vectors are known to be off by no more than that, whatever comes later.
 TEST(GraphBuilder, CodesMadeOfVectorsKnowTheErrorOfEveryRow) {
   for (const vec::WalkWish wish : {vec::WalkWish::kFp16, vec::WalkWish::kFloat32}) {
@@ -329,7 +426,7 @@ TEST(GraphBuilder, CodesMadeOfVectorsKnowTheErrorOfEveryRow) {
       Dataset data(12, 400, 9);
       MemorySegment base = Build(parameters, data);
       const vec::WalkCodec trained = base.Codec();
-      EXPECT_TRUE(vec::Grants(wish, trained.code));
+      EXPECT_TRUE(vec::Grants(wish, false, trained.code));
       EXPECT_GT(trained.shared_error, 4.0F * trained.error);
 
       parameters = Parameters(metric, 12, 400);
@@ -630,6 +727,8 @@ TEST(BuildBytes, IsTheInverseOfRowsForBytes) {
 
 TEST(BuildBytes, SixtyFourMegabytesHoldAUsefulSegment) {
   EXPECT_GT(RowsForBytes({vec::Metric::kL2, 128, 16, 128}, std::size_t{64} << 20, 1), 100'000U);
+  EXPECT_GT(RowsForBytes({vec::Metric::kL2, 1'024, 16, 128, true}, std::size_t{64} << 20, 1), 100'000U)
+      << "bits";
   EXPECT_GT(RowsForBytes({vec::Metric::kL2, 1'536, 16, 128}, std::size_t{64} << 20, 1), 25'000U);
 }
 

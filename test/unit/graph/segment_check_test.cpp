@@ -203,7 +203,7 @@ TEST(SegmentChecker, FindsWrongCodecs) {
   Put<float>(&segment, step, 0.0F);
   ExpectProblem(&segment, step, "step of dimension 9 is out of range");
 
-  for (const int codec : {0, 1, 3, 4, 5}) {
+  for (const int codec : {0, 1, 3, 4, 5, 6}) {
     segment = good;
     Put<std::uint8_t>(&segment, offsetof(SegmentHeader, codec), static_cast<std::uint8_t>(codec));
     ExpectProblem(&segment, 0, "segment header: ");
@@ -214,6 +214,42 @@ TEST(SegmentChecker, FindsWrongCodecs) {
   segment = good;
   Put<float>(&segment, offsetof(SegmentHeader, shared_error), 1.0F);
   ExpectProblem(&segment, 0, "wrong error of shared nodes");
+}
+
+// Broken once by a check that ends with the last byte that has bits.
+TEST(SegmentChecker, FindsWrongBits) {
+  BuildParameters parameters = Parameters(vec::Metric::kL2, 43, 50);
+  parameters.graph.bits = true;
+  const MemorySegment good = Build(parameters, BitsOf(Dataset(43, 50, 1)));
+  MemorySegment segment = good;
+  ASSERT_TRUE(ProblemsOf(&segment).empty());
+  const std::uint64_t code = good.RecordAt(7) + good.LinkBytes();
+  for (const std::uint64_t byte : {5U, 6U, 7U}) {
+    segment = good;
+    segment.bytes()[code + byte] = static_cast<char>(segment.bytes()[code + byte] | 0x10);
+    ExpectProblem(&segment, code, "bits behind the last one");
+  }
+  segment = good;
+  segment.bytes()[code + 5] = static_cast<char>(segment.bytes()[code + 5] ^ 0x20);
+  EXPECT_TRUE(ProblemsOf(&segment).empty()) << "the last bit";
+
+  const std::vector<std::pair<std::size_t, float>> floats = {{offsetof(SegmentHeader, walk_error), 1.0F},
+                                                             {offsetof(SegmentHeader, walk_reach), kDrifted},
+                                                             {offsetof(SegmentHeader, shared_error), 1.0F},
+                                                             {offsetof(SegmentHeader, step), 2.0F}};
+  for (const auto& [offset, value] : floats) {
+    segment = good;
+    Put<float>(&segment, offset, value);
+    ExpectProblem(&segment, 0, "segment header: ");
+  }
+  for (const vec::Metric metric : {vec::Metric::kL1, vec::Metric::kInnerProduct}) {
+    segment = good;
+    Put<std::uint8_t>(&segment, offsetof(SegmentHeader, metric), static_cast<std::uint8_t>(metric));
+    ExpectProblem(&segment, 0, "bit codec for another metric");
+  }
+  segment = good;
+  Put<std::uint8_t>(&segment, offsetof(SegmentHeader, codec), static_cast<std::uint8_t>(vec::WalkCode::kSq8));
+  ExpectProblem(&segment, 0, "wrong size of records");
 }
 
 TEST(SegmentChecker, StopsAfterSomeProblems) {

@@ -14,7 +14,7 @@ FilterSituation Make(std::uint64_t rows, double share, std::uint32_t dimensions 
   FilterSituation situation;
   situation.rows = rows;
   situation.admitted = static_cast<std::uint64_t>(static_cast<double>(rows) * share);
-  situation.dimensions = dimensions;
+  situation.code_bytes = dimensions;
   situation.row_bytes = 4 * dimensions;
   situation.in_memory = true;
   return situation;

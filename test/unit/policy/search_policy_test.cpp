@@ -15,7 +15,7 @@ SearchSituation Make(std::uint64_t rows, std::uint32_t dimensions, std::uint32_t
   SearchSituation situation;
   situation.rows = rows;
   situation.segments = segments;
-  situation.dimensions = dimensions;
+  situation.code_bytes = dimensions;
   situation.row_bytes = 4 * dimensions;
   return situation;
 }
@@ -156,11 +156,23 @@ TEST(SearchPolicy, StaysFiniteAtTheEdges) {
   }
 }
 
+// Broken once by re-ranks that count all the same.
+TEST(SearchPolicy, ReadsNoRowsWhereCodesAreExact) {
+  SearchSituation situation = Make(100'000, 32);
+  situation.in_memory = true;
+  SearchSituation exact = situation;
+  exact.is_exact = true;
+  EXPECT_LT(CostOfGraphSearch(exact) + 200.0, CostOfGraphSearch(situation));
+  EXPECT_LT(CostOfNextRow(exact), CostOfNextRow(situation));
+  EXPECT_EQ(CostOfNextRow(exact), CostOfLaterBatches(exact));
+  EXPECT_EQ(CostOfExactScan(exact), CostOfExactScan(situation));
+}
+
 TEST(SearchPolicy, CountsAllReRanksWhereGraphsAreOfSketches) {
   SearchSituation situation;
   situation.rows = 1'000'000;
   situation.segments = 1;
-  situation.dimensions = 2048;
+  situation.code_bytes = 2048;
   situation.row_bytes = 1504;
   situation.in_memory = true;
   situation.ef_search = 40 * kSketchPool;

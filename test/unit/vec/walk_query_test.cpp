@@ -13,6 +13,7 @@
 
 #include "unit/vec/quantised.hpp"
 #include "unit/vec/reference.hpp"
+#include "vec/row_distance.hpp"
 #include "vec/walk_training.hpp"
 
 namespace tandem::vec {
@@ -595,6 +596,141 @@ TEST(WalkQuerySq4, FindsTheNearestAmongTwiceAsManyInManyDimensions) {
     }
     EXPECT_GE(found, 195U) << "metric " << static_cast<int>(metric);
   }
+}
+
+// ---- Bits ----
+
+/// Rows of bits in both forms: as numbers, and as type bit has them.
+struct BitRows {
+  BitRows(std::size_t count, std::size_t bits)
+      : numbers{static_cast<std::uint32_t>(bits), {}}, bytes((bits + 7) / 8) {
+    numbers.values.resize(count * bits);
+    stored.resize(count * bytes);
+  }
+  void Set(std::size_t row, std::size_t bit) {
+    numbers[row][bit] = 1.0F;
+    stored[row * bytes + bit / 8] |= static_cast<unsigned char>(0x80U >> bit % 8);
+  }
+  [[nodiscard]] const unsigned char* Stored(std::size_t row) const { return stored.data() + row * bytes; }
+  [[nodiscard]] WalkCodec Codec(Metric metric) const {
+    return {WalkCode::kBit, {metric, numbers.dimensions, 1.0F, nullptr}};
+  }
+  [[nodiscard]] std::vector<std::uint8_t> Code(std::size_t row) {
+    std::vector<std::uint8_t> code(WalkCodeBytes(WalkCode::kBit, numbers.dimensions), 0xAA);
+    MakeWalkCode(Codec(Metric::kL2), numbers[row], code.data());
+    return code;
+  }
+  /// As scans order rows.
+  [[nodiscard]] double Exact(Metric metric, std::size_t query, std::size_t row) {
+    std::vector<unsigned char> room(RowDistance::RoomBytes(Element::kBit, numbers.dimensions));
+    std::copy_n(Stored(query), bytes, room.data());
+    return RowDistance(metric, Element::kBit, numbers[query], numbers.dimensions, room.data())
+        .Key(Stored(row));
+  }
+
+  Vectors numbers;
+  std::size_t bytes;
+  std::vector<unsigned char> stored;
+};
+
+/// The first row has a bit in two, others from few to all.
+BitRows RandomBitRows(std::size_t count, std::size_t bits, std::uint32_t seed) {
+  BitRows rows(count, bits);
+  std::mt19937 random(seed);
+  for (std::size_t row = 0; row < count; ++row) {
+    const std::size_t share = row == 0 ? 50 : 1 + random() % 100;
+    for (std::size_t bit = 0; bit < bits; ++bit)
+      if (random() % 100 < share) rows.Set(row, bit);
+  }
+  rows.Set(0, 0);
+  return rows;
+}
+
+constexpr Metric kMetricsOfBits[] = {Metric::kL2, Metric::kCosine};
+
+TEST(WalkQueryBit, CodesAreWhatRowsAre) {
+  for (const std::size_t bits : {1U, 7U, 8U, 31U, 32U, 33U, 60U, 256U, 1003U, 16'000U}) {
+    BitRows rows = RandomBitRows(3, bits, 41);
+    const std::vector<std::uint8_t> code = rows.Code(1);
+    ASSERT_EQ(code.size() % 4, 0U);
+    EXPECT_LT(code.size(), rows.bytes + 4);
+    EXPECT_EQ(std::memcmp(code.data(), rows.Stored(1), rows.bytes), 0) << bits;
+    EXPECT_TRUE(std::all_of(code.begin() + static_cast<std::ptrdiff_t>(rows.bytes), code.end(),
+                            [](std::uint8_t byte) { return byte == 0; }));
+    std::vector<std::uint8_t> kept(RecordCodeBytes(WalkCode::kBit, bits), 0xAA);
+    MakeRecordCode(rows.Codec(Metric::kL2), rows.numbers[1], kept.data());
+    EXPECT_EQ(kept, code);
+  }
+}
+
+// Each of these makes it fail: keys from half of the code, a Jaccard distance by the query's bits alone, fractions that are rounded.
+TEST(WalkQueryBit, KeysAreTheDistancesOfRows) {
+  for (const Metric metric : kMetricsOfBits) {
+    for (const std::size_t bits :
+         {1U, 2U, 3U, 7U, 8U, 9U, 31U, 32U, 33U, 60U, 64U, 65U, 256U, 513U, 784U, 1003U, 16'000U}) {
+      BitRows rows = RandomBitRows(bits > 1003 ? 40 : 200, bits, static_cast<std::uint32_t>(bits));
+      const PreparedQuery query(rows.Codec(metric), rows.numbers[0]);
+      EXPECT_TRUE(query->IsExact());
+      std::vector<std::pair<double, float>> keys;
+      for (std::size_t row = 0; row < rows.numbers.size(); ++row) {
+        const double exact = rows.Exact(metric, 0, row);
+        const float key = query->Key(rows.Code(row).data());
+        ASSERT_EQ(query->ExactKey(key), exact) << bits << " bits, row " << row;
+        EXPECT_LE(query->LowerBound(key), exact);
+        EXPECT_GE(query->LowerBound(key), exact * (1.0 - 1e-12));
+        EXPECT_GE(query->KeyOfBound(query->Estimate(key)), key);
+        keys.emplace_back(exact, key);
+      }
+      std::sort(keys.begin(), keys.end());
+      for (std::size_t i = 1; i < keys.size(); ++i)
+        EXPECT_EQ(keys[i - 1].first < keys[i].first, keys[i - 1].second < keys[i].second) << bits;
+    }
+  }
+}
+
+/// Two rows that have `both` bits in common, and of all others `different`.
+double JaccardByKey(std::size_t bits, std::size_t both, std::size_t different, double* exact) {
+  BitRows rows(2, bits);
+  for (std::size_t bit = 0; bit < both + different; ++bit) {
+    if (bit < both || bit % 3 == 0) rows.Set(0, bit);
+    if (bit < both || bit % 3 != 0) rows.Set(1, bit);
+  }
+  *exact = rows.Exact(Metric::kCosine, 0, 1);
+  const PreparedQuery query(rows.Codec(Metric::kCosine), rows.numbers[0]);
+  return query->ExactKey(query->Key(rows.Code(1).data()));
+}
+
+TEST(WalkQueryBit, JaccardKeysTellEveryFractionApart) {
+  double exact;
+  for (std::size_t all = 1; all <= 90; ++all)
+    for (std::size_t both = 1; both <= all; ++both)
+      EXPECT_EQ(JaccardByKey(90, both, all - both, &exact), exact) << both << " of " << all;
+  // The nearest to each other that there are, and others of as many bits.
+  std::mt19937 random(7);
+  for (std::size_t i = 0; i < 200; ++i) {
+    const std::size_t all = i < 8 ? 16'000 - i / 2 : 15'000 + random() % 1'001;
+    const std::size_t both = i < 8 ? (i % 2 == 0 ? 1 : all - 1) : 1 + random() % (all - 1);
+    EXPECT_EQ(JaccardByKey(16'000, both, all - both, &exact), exact) << both << " of " << all;
+  }
+}
+
+TEST(WalkQueryBit, ASetWithoutElementsIsEquallyFarFromAll) {
+  BitRows rows = RandomBitRows(10, 100, 5);
+  const std::vector<float> none(100, 0.0F);
+  const PreparedQuery query(rows.Codec(Metric::kCosine), none.data());
+  EXPECT_FALSE(query->IsExact());
+  const float key = query->Key(rows.Code(0).data());
+  for (std::size_t row = 0; row < 10; ++row) EXPECT_EQ(query->Key(rows.Code(row).data()), key);
+  EXPECT_EQ(query->LowerBound(key), -std::numeric_limits<double>::infinity());
+}
+
+TEST(WalkQueryBit, SaysNothingOfDistancesWhereItIsToldNotTo) {
+  BitRows rows = RandomBitRows(2, 100, 6);
+  WalkCodec codec = rows.Codec(Metric::kL2);
+  codec.error = kUnknown;
+  const PreparedQuery query(codec, rows.numbers[0]);
+  EXPECT_FALSE(query->IsExact());
+  EXPECT_EQ(query->LowerBound(3.0F), -std::numeric_limits<double>::infinity());
 }
 
 }  // namespace
