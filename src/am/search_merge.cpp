@@ -20,7 +20,7 @@ static bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
 }
 
 /// The distance of the stream's next row is known, which comes among the others of which it is.
-static void AddReady(const Search& search, GraphStream* stream, const policy::Candidate& candidate) {
+static void AddReady(const Search& search, GraphStream* stream, policy::Candidate candidate) {
   stream->batch[stream->ready++] = candidate;
   std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
   storage::PrefetchRowHead(search.index, base::ToIndex(candidate.row));
