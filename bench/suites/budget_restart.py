@@ -18,7 +18,7 @@ from suites import graphs
 
 SETS = ("syn1m",)
 ROWS = 200_000  # more would only make pgvector's build longer
-QUERIES = 60_000  # rows of the set that are not in the table
+QUERIES = 60_000  # rows of the set that are not in the table, at the most
 WARM_SECONDS, TRACE_SECONDS = 4, 8
 PRELOADED = {"tandem": "tandem", "pgvector with pg_prewarm": "pg_prewarm", "tandem with pg_prewarm": "tandem, pg_prewarm"}
 
@@ -80,7 +80,8 @@ def _restart(context, db, data, rows, preloaded):
         graphs.prewarm(db)
         queries = dict(graphs.query_options(data), queries=data.path("base.fvecs"))
         scale = min(1, 2 * context.options.scale)
-        before = context.tools.client("query", db, **queries, offset=rows, limit=QUERIES // 4, warmup=500, rounds=1000, seconds=WARM_SECONDS * scale)
+        warm = min(QUERIES, data.rows - rows) // 4
+        before = context.tools.client("query", db, **queries, offset=rows, limit=warm, warmup=500, rounds=1000, seconds=WARM_SECONDS * scale)
         files, left, ordered = os_cache.files_of([db]), [], []
 
         def while_down():
@@ -92,7 +93,7 @@ def _restart(context, db, data, rows, preloaded):
         if left[0] is None:
             return None
         with tempfile.NamedTemporaryFile("r") as out:
-            line = context.tools.client("query", db, **queries, offset=rows + QUERIES // 4, limit=min(QUERIES, data.rows - rows - QUERIES // 4),
+            line = context.tools.client("query", db, **queries, offset=rows + warm, limit=min(QUERIES, data.rows - rows) - warm,
                                         warmup=0, rounds=1000, seconds=TRACE_SECONDS * scale, trace=out.name)
             trace = [tuple(map(float, text.split())) for text in out]
     after = reaches(trace, 0.9 * before["qps"])
