@@ -5,6 +5,7 @@
 //   hash of the key's bytes ──► FilterKeyEntry: the bytes
 //                                     ▲ key
 //   hash of entry and id ─────► CachedSet: what it is of, pins │ its ordinals         ring of a clock
+//   hash of key and id ───────► AbsentSet: how often a set was asked for that is not kept
 //
 // All of it lies in pieces of one piece of memory, which name each other by their offsets.
 
@@ -94,6 +95,15 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free &&
                   std::atomic<std::uint32_t>::is_always_lock_free,
               "processes share them");
 
+/// How often a set is asked for that is not kept. As adaptive replacement keeps ghosts (ARC: Megiddo and Modha, "ARC: A self-tuning, low
+/// overhead replacement cache", FAST 2003): without them each set that is made again would begin anew, sets of which there is room
+/// for some only would take each other's places for ever, and would all look as if they were worth little. Each word is
+/// stored by itself: two at once may mix counts, which decide who gives way, no more.
+struct AbsentSet {
+  std::atomic<std::uint64_t> what;   ///< a hash of key and id; 0: nothing
+  std::atomic<std::uint64_t> count;  ///< policy::UseCount
+};
+
 /// For the view.
 struct FilterCacheStatus {
   std::uint64_t bytes_total;
@@ -120,7 +130,7 @@ struct FilterCacheStatus {
 ///
 /// Who gives way: of kSample sets that a hand comes to, as that of a clock, the one of least utility (policy/cache_policy.hpp)
 /// that is not pinned. New sets come behind the hand: they have a turn to be used again, and what is used once gives way before what
-/// is used again and again.
+/// is used again and again, be it found or made again each time.
 template <typename Host>
 class FilterDirectory {
  public:
@@ -168,14 +178,14 @@ class FilterDirectory {
   }
   /// Of Shared and what follows it.
   [[nodiscard]] static std::size_t SharedBytes(std::uint32_t buckets) noexcept {
-    return sizeof(Shared) + std::size_t{buckets} * 2 * sizeof(std::uint64_t);
+    return sizeof(Shared) + std::size_t{buckets} * (2 * sizeof(std::uint64_t) + sizeof(AbsentSet));
   }
 
   FilterDirectory() = default;
   FilterDirectory(Shared* shared, Host host) noexcept
       : shared_(shared), heads_(reinterpret_cast<std::uint64_t*>(shared + 1)), host_(host) {}
 
-  /// Once, before anybody else looks.
+  /// Once, before anybody else looks: also at the memory behind Shared.
   void Init(std::uint32_t buckets) const noexcept {
     std::memset(static_cast<void*>(shared_), 0, SharedBytes(buckets));
     shared_->buckets = buckets;
@@ -194,7 +204,10 @@ class FilterDirectory {
     host_.Unlock();
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
     CountAsked(now);
-    if (set != nullptr) shared_->pinned.fetch_add(1, std::memory_order_relaxed);
+    if (set == nullptr)
+      CountAbsent(HashOf(key.hash, key.database, id), {1, now}, now);
+    else
+      shared_->pinned.fetch_add(1, std::memory_order_relaxed);
     return set;
   }
 
@@ -218,7 +231,10 @@ class FilterDirectory {
     host_.Unlock();
     if (!is_new) return;
     CachedSet* set = MakeSet(id, age, ordinals);
-    if (set != nullptr) set->cost_us = cost_us;
+    if (set != nullptr) {
+      set->cost_us = cost_us;
+      RestoreUses(HashOf(key.hash, key.database, id), set);
+    }
     // Made beside the lock, too. If a known one goes meanwhile the set is not kept.
     FilterKeyEntry* entry = set == nullptr || is_known ? nullptr : MakeKey(key);
     if (set == nullptr || (entry == nullptr && !is_known)) {
@@ -234,12 +250,19 @@ class FilterDirectory {
 
   /// Of what GiveUp() would take, to another cache: by what is asked for now; 0 if there is nothing.
   [[nodiscard]] double LeastUtility() const noexcept {
-    host_.LockShared();
-    std::uint64_t at = shared_->hand;
     const std::uint32_t now = host_.Now();
-    const CachedSet* victim = LeastUseful(&at, now);
-    const double utility = victim == nullptr ? 0 : UtilityOfSet(*victim, now);
+    double utilities[kSample];
+    host_.LockShared();
+    std::uint32_t count = 0;
+    std::uint64_t at = shared_->hand;
+    ForSample(&at, [&](const CachedSet* set) { utilities[count++] = UtilityOfSet(*set, now); });
     host_.Unlock();
+    if (count == 0) return 0;
+    const std::uint32_t told = (count + kToldPart - 1) / kToldPart;
+    std::nth_element(utilities, utilities + (told - 1), utilities + count);
+    double sum = 0;
+    for (std::uint32_t i = 0; i < told; i++) sum += utilities[i];
+    const double utility = sum / told;
     // Among sets it would change nothing.
     const bool is_by_age = host_.Mode() == policy::BudgetMode::kLru;
     return is_by_age ? utility
@@ -296,8 +319,12 @@ class FilterDirectory {
  private:
   static constexpr std::uint32_t kLeastBuckets = 16;
   static constexpr std::uint32_t kMostBuckets = 65'536;
-  static constexpr std::uint64_t kBytesPerBucket = 4096;  ///< half a percent for the heads
+  static constexpr std::uint64_t kBytesPerBucket = 4096;  ///< 0.8 % for heads and counts
   static constexpr std::uint32_t kKeysPerBucket = 2;
+  static constexpr std::uint32_t kAbsentPlaces = 4;  ///< a cache line
+  /// What another cache is told that sets are worth is the mean of so large a part of a sample: where all are asked for alike, the one that
+  /// looks least useful is so by chance; and with it others go that lie in its frame.
+  static constexpr std::uint32_t kToldPart = 4;
   /// A set that costs less, or of which that is not known, costs a look-up.
   static constexpr float kLeastCostUs = 20;
 
@@ -320,10 +347,12 @@ class FilterDirectory {
   }
 
   /// Multiplied by odd numbers that spread the bits (of the golden ratio and of xxHash64).
+  [[nodiscard]] static std::uint64_t Mix(std::uint64_t key, const FilterSetId& id) noexcept {
+    const std::uint64_t mixed = (key ^ (std::uint64_t{id.segment} << 32 | id.kind)) * 0x9E3779B97F4A7C15U;
+    return (mixed ^ mixed >> 32 ^ id.first_row) * 0xC2B2AE3D27D4EB4FU;
+  }
   [[nodiscard]] std::uint64_t* SetHead(std::uint64_t key, const FilterSetId& id) const noexcept {
-    std::uint64_t mixed = (key ^ (std::uint64_t{id.segment} << 32 | id.kind)) * 0x9E3779B97F4A7C15U;
-    mixed = (mixed ^ mixed >> 32 ^ id.first_row) * 0xC2B2AE3D27D4EB4FU;
-    return &heads_[shared_->buckets + (mixed >> 32 & (shared_->buckets - 1))];
+    return &heads_[shared_->buckets + (Mix(key, id) >> 32 & (shared_->buckets - 1))];
   }
 
   [[nodiscard]] FilterKeyEntry* FindKey(const FilterKey& key) const noexcept {
@@ -374,8 +403,10 @@ class FilterDirectory {
       return;
     }
     LinkSet(home, set);
+    if (older == nullptr) return;
+    SetUses(CountOf(*older), set);
     // Not before: the last set takes its key with it.
-    if (older != nullptr) Unlink(older, doomed);
+    Unlink(older, doomed);
   }
 
   void LinkKey(FilterKeyEntry* entry) const noexcept {
@@ -471,29 +502,97 @@ class FilterDirectory {
 
   /// Two at once count as one.
   static void MarkUsed(CachedSet* set, std::uint32_t now) noexcept {
-    const policy::UseCount count = policy::WithUses(CountOf(*set), 1, now);
+    SetUses(policy::WithUses(CountOf(*set), 1, now), set);
+  }
+
+  static void SetUses(const policy::UseCount& count, CachedSet* set) noexcept {
     set->uses.store(count.uses, std::memory_order_relaxed);
     if (set->used_at.load(std::memory_order_relaxed) != count.at)
       set->used_at.store(count.at, std::memory_order_relaxed);
+  }
+
+  /// Never 0.
+  [[nodiscard]] static std::uint64_t HashOf(std::uint64_t key_hash, std::uint32_t database,
+                                            const FilterSetId& id) noexcept {
+    std::uint64_t mixed = Mix(key_hash, id) ^ database * std::uint64_t{0x9E3779B97F4A7C15U};
+    mixed = (mixed ^ mixed >> 32) * 0xC2B2AE3D27D4EB4FU;
+    return mixed | 1;
+  }
+
+  /// Its own place, or the one of kAbsentPlaces whose set is asked for least.
+  [[nodiscard]] AbsentSet* AbsentAt(std::uint64_t hash, std::uint32_t now) const noexcept {
+    auto* first = reinterpret_cast<AbsentSet*>(heads_ + std::size_t{shared_->buckets} * 2);
+    AbsentSet* places = first + (hash >> 32 & (shared_->buckets / kAbsentPlaces - 1)) * kAbsentPlaces;
+    AbsentSet* least = places;
+    for (AbsentSet* place = places; place != places + kAbsentPlaces; place++) {
+      if (place->what.load(std::memory_order_relaxed) == hash) return place;
+      if (UsesOf(*place, now) < UsesOf(*least, now)) least = place;
+    }
+    return least;
+  }
+
+  [[nodiscard]] static float UsesOf(const AbsentSet& absent, std::uint32_t now) noexcept {
+    return policy::UsesAt(Unpack(absent.count.load(std::memory_order_relaxed)), now);
+  }
+
+  /// Who is asked for less than all others that share its places is not remembered.
+  void CountAbsent(std::uint64_t hash, const policy::UseCount& more, std::uint32_t now) const noexcept {
+    AbsentSet* absent = AbsentAt(hash, now);
+    const float there = UsesOf(*absent, now);
+    const bool is_known = absent->what.load(std::memory_order_relaxed) == hash;
+    const float uses = policy::UsesAt(more, now);
+    if (!is_known && uses < there) return;
+    absent->count.store(Pack({is_known ? there + uses : uses, now}), std::memory_order_relaxed);
+    if (!is_known) absent->what.store(hash, std::memory_order_relaxed);
+  }
+
+  /// What it had when it gave way, and what it was asked for since: this time, too.
+  void RestoreUses(std::uint64_t hash, CachedSet* set) const noexcept {
+    AbsentSet* absent = AbsentAt(hash, set->used_at.load(std::memory_order_relaxed));
+    if (absent->what.load(std::memory_order_relaxed) != hash) return;
+    const policy::UseCount count = Unpack(absent->count.load(std::memory_order_relaxed));
+    absent->count.store(0, std::memory_order_relaxed);
+    absent->what.store(0, std::memory_order_relaxed);
+    const std::uint32_t now = set->used_at.load(std::memory_order_relaxed);
+    set->uses.store(std::max(1.0F, policy::UsesAt(count, now)), std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] static std::uint64_t Pack(const policy::UseCount& count) noexcept {
+    std::uint32_t uses = 0;
+    std::memcpy(&uses, &count.uses, sizeof uses);
+    return std::uint64_t{count.at} << 32 | uses;
+  }
+  [[nodiscard]] static policy::UseCount Unpack(std::uint64_t packed) noexcept {
+    policy::UseCount count = {0, static_cast<std::uint32_t>(packed >> 32)};
+    const auto uses = static_cast<std::uint32_t>(packed);
+    std::memcpy(&count.uses, &uses, sizeof uses);
+    return count;
   }
 
   [[nodiscard]] double UtilityOfSet(const CachedSet& set, std::uint32_t now) const noexcept {
     return policy::WorthOf(host_.Mode(), CountOf(set), {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
   }
 
-  /// Of the next sets from *at on, which goes behind them; nullptr if all of them are pinned.
-  [[nodiscard]] CachedSet* LeastUseful(std::uint64_t* at, std::uint32_t now) const noexcept {
-    CachedSet* victim = nullptr;
-    double least = 0;
+  /// Calls it with the next sets from *at on that are not pinned; *at goes behind them.
+  template <typename Visit>
+  void ForSample(std::uint64_t* at, Visit visit) const noexcept {
     for (std::uint32_t i = 0; i < kSample && i < shared_->sets && *at != 0; i++) {
       CachedSet* set = SetAt(*at);
       *at = set->ring_next;
-      if (set->pins.load(std::memory_order_relaxed) != 0) continue;
+      if (set->pins.load(std::memory_order_relaxed) == 0) visit(set);
+    }
+  }
+
+  /// nullptr if all of the next ones are pinned.
+  [[nodiscard]] CachedSet* LeastUseful(std::uint64_t* at, std::uint32_t now) const noexcept {
+    CachedSet* victim = nullptr;
+    double least = 0;
+    ForSample(at, [&](CachedSet* set) {
       const double utility = UtilityOfSet(*set, now);
-      if (victim != nullptr && utility >= least) continue;
+      if (victim != nullptr && utility >= least) return;
       victim = set;
       least = utility;
-    }
+    });
     return victim;
   }
 
@@ -512,6 +611,8 @@ class FilterDirectory {
 
   std::uint64_t EvictOne(CachedSet* victim, Doomed* doomed) const noexcept {
     const std::uint64_t bytes = victim->bytes;
+    const FilterKeyEntry* key = KeyAt(victim->key);
+    CountAbsent(HashOf(key->hash, key->database, victim->id), CountOf(*victim), host_.Now());
     Unlink(victim, doomed);
     shared_->evictions++;
     return bytes;

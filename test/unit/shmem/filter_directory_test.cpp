@@ -1,7 +1,8 @@
 // The filter cache by itself: what is found, what takes whose place, who gives way, and that no memory is lost.
 //
 // Seen to fail with: keys compared by their hash alone; the older set taking the place of the newer; a pinned set freed when it is
-// replaced; the key freed before its last set; pinned sets evicted; uses that do not decay; what a set costs left out.
+// replaced; the key freed before its last set; pinned sets evicted; uses that do not decay; what a set costs left out; uses forgotten with
+// the set; not counted where it was not found; those of the set that is replaced left behind.
 
 #include "shmem/filter_directory.hpp"
 
@@ -217,6 +218,48 @@ TEST(FilterDirectory, KeepsWhatTookLongToMake) {
   filters.directory.Forget(1);
   EXPECT_EQ(filters.directory.ReadStatus().cost_us, 0U);
   EXPECT_EQ(filters.directory.LeastUtility(), 0);
+}
+
+// A set that is made again is worth what it was worth before, and every time it was asked for meanwhile.
+TEST(FilterDirectory, RemembersUsesOfWhatIsNotKept) {
+  TestFilters filters(1 << 20);
+  const std::string bytes = "key";
+  const FilterKey key = KeyOf(bytes);
+  const auto publish = [&](std::uint64_t view) {
+    filters.directory.Publish(key, kId, {view, 1}, SetOf(1, 5'000, 10'000'000), 1'000);
+  };
+  EXPECT_EQ(FirstOf(filters, key), -1);
+  publish(1);
+  const double once = filters.directory.LeastUtility();
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(FirstOf(filters, key), 1);
+  EXPECT_NEAR(filters.directory.LeastUtility(), 10 * once, once / 10);
+  ASSERT_GT(filters.directory.GiveUp(), 0U);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(FirstOf(filters, key), -1);
+  publish(1);
+  EXPECT_NEAR(filters.directory.LeastUtility(), 15 * once, once / 10);
+  publish(2);
+  EXPECT_NEAR(filters.directory.LeastUtility(), 15 * once, once / 10) << "a newer one in its place";
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
+// Twice as many as there is room for, asked for by turns.
+TEST(FilterDirectory, KnowsTheWorthOfSetsThatTakeEachOthersPlaces) {
+  TestFilters filters(1 << 20);
+  double worth = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 100; ++i) {
+      const std::string bytes = NumberedKey(i);
+      if (FirstOf(filters, KeyOf(bytes)) < 0)
+        filters.directory.Publish(KeyOf(bytes), kId, {1, 1},
+                                  SetOf(static_cast<std::uint32_t>(i), 5'000, 10'000'000), 1'000);
+    }
+    if (round == 0) worth = filters.directory.LeastUtility();
+  }
+  EXPECT_GT(filters.directory.ReadStatus().evictions, 500U);
+  EXPECT_GT(filters.directory.LeastUtility(), 5 * worth);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
 }
 
 // Who waits for readers of graphs to leave does not take other sets away meanwhile.
