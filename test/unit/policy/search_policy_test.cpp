@@ -156,7 +156,6 @@ TEST(SearchPolicy, StaysFiniteAtTheEdges) {
   }
 }
 
-// Broken once by re-ranks that count all the same.
 TEST(SearchPolicy, ReadsNoRowsWhereCodesAreExact) {
   SearchSituation situation = Make(100'000, 32);
   situation.in_memory = true;
