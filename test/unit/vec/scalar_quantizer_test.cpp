@@ -18,7 +18,8 @@ namespace {
 
 // Each of these mistakes in scalar_quantizer.cpp makes a test here fail: the first candidate of Train() taken always, an
 // offset that is not a whole number of steps below the smallest value, the query clamped to 0 … 255, cosine vectors not
-// normalised, offsets left out of CodeTerm(), offsets not scaled there, one range for all dimensions wherever most elements are zero.
+// normalised, offsets left out of CodeTerm(), offsets not scaled there, one range for all dimensions wherever most elements are zero,
+// and what a range was learnt from deciding about it.
 
 using test::Gaussian;
 using test::RandomVector;
@@ -186,6 +187,26 @@ TEST(ScalarQuantizerTrainer, KeepsWhatASampleOfNonNegativeVectorsLacks) {
     for (std::uint32_t d = 0; d < kDimensions; ++d)
       ASSERT_NEAR(trained.Decode(trained.Code(0), d), largest, 1e-6 * largest);
   }
+}
+
+/// Every dimension is on one side of zero, the first below: ranges of their own are half as wide as one of all, and fit the sample
+/// better. But of many dimensions the sample has nothing else than zero.
+TEST(ScalarQuantizerTrainer, ChoosesByVectorsThatNothingWasLearntFrom) {
+  constexpr std::uint32_t kDimensions = 1'024;
+  std::mt19937 random(10);
+  std::uniform_real_distribution<float> uniform(0.5F, 1.0F);
+  Vectors vectors{kDimensions, std::vector<float>(std::size_t{kDimensions} * 200)};
+  for (std::size_t i = 0; i < vectors.size(); ++i) {
+    vectors[i][0] = i % 2 == 0 ? -1.0F : 0.0F;
+    for (int element = 0; element < 8; ++element)
+      vectors[i][1 + random() % (kDimensions - 1)] = uniform(random);
+  }
+  Trained trained(Metric::kL2, vectors);
+  std::vector<float> other(kDimensions, 1.0F);
+  other[0] = -1.0F;
+  EncodeVector(trained.quantizer, other.data(), trained.Code(0));
+  for (std::uint32_t d = 0; d < kDimensions; ++d)
+    ASSERT_NEAR(trained.Decode(trained.Code(0), d), static_cast<double>(other[d]), 0.01);
 }
 
 /// What is not zero is in a quarter of the dimensions, in each at a place of its own: one range would leave them a code or two.
