@@ -57,25 +57,25 @@ Cost InCost(double units) {
 
 /// How wide rows are: by the column's type, or as built if the type lost its dimensions since, or does not tell.
 void MeasureRows(Relation index, policy::SearchSituation* situation) {
+  auto [metric, element] = DistanceOf(index);
   const int dimensions = ColumnDimensions(index);
-  const auto [metric, element] = DistanceOf(index);
+  auto given = static_cast<uint32>(Max(dimensions, 0));
   if (dimensions > 0 && element != vec::Element::kSparse) {
-    const auto given = static_cast<uint32>(dimensions);
-    situation->is_exact = IsWalkedOnBits(index, element, given);
-    situation->code_bytes = CodeBytesOf(situation->is_exact, vec::WidenedDimensions(element, given));
     situation->row_bytes = storage::RowBytesOf(element, given);
-    situation->re_ranks_all = vec::IsSketched(element, given);
-    situation->has_bounds = vec::HoldsBound(element, given, metric);
-    return;
+  } else {
+    // Elements are those of all rows that there were, and of pages that this session may not know yet.
+    const uint64 rows = storage::CountRows(index, storage::kHeadStream);
+    const storage::DirectoryView& directory = storage::DirectoryWith(index, rows);
+    situation->row_bytes = storage::ComparedRowBytes(directory, rows);
+    metric = directory.metric;
+    element = directory.element;
+    given = directory.column_dimensions;
   }
-  // Elements are those of all rows that there were, and of pages that this session may not know yet.
-  const uint64 rows = storage::CountRows(index, storage::kHeadStream);
-  const storage::DirectoryView& directory = storage::DirectoryWith(index, rows);
-  situation->is_exact = IsWalkedOnBits(index, directory.element, directory.column_dimensions);
-  situation->code_bytes = CodeBytesOf(situation->is_exact, directory.dimensions);
-  situation->row_bytes = storage::ComparedRowBytes(directory, rows);
-  situation->re_ranks_all = vec::IsSketched(directory.element, directory.column_dimensions);
-  situation->has_bounds = vec::HoldsBound(directory.element, directory.column_dimensions, directory.metric);
+  const GraphCodes codes = GraphCodesOf(index, element, given);
+  situation->is_exact = codes.are_exact;
+  situation->code_bytes = codes.bytes;
+  situation->re_ranks_all = vec::IsSketched(element, given);
+  situation->has_bounds = vec::HoldsBound(element, given, metric);
 }
 
 /// The index's sizes, with no segments where a search would not use them.

@@ -75,11 +75,10 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   policy::FilterSituation situation;
   situation.rows = segment.rows;
   situation.admitted = part.rows.size();
-  const storage::DirectoryView& directory = *storage::ViewOf(search.flat).directory;
-  situation.code_bytes = CodeBytesOf(
-      IsWalkedOnBits(search.index, directory.element, directory.column_dimensions), directory.dimensions);
-  situation.row_bytes =
-      storage::ComparedRowBytes(*storage::ViewOf(search.flat).directory, storage::ViewOf(search.flat).rows);
+  const storage::FlatScanView view = storage::ViewOf(search.flat);
+  situation.code_bytes =
+      GraphCodesOf(search.index, view.directory->element, view.directory->column_dimensions).bytes;
+  situation.row_bytes = storage::ComparedRowBytes(*view.directory, view.rows);
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
   // What is near by sketch is a pool to choose from, however few rows are wanted.

@@ -129,8 +129,11 @@ GraphOptions GraphOptionsOf(Relation index) {
   return {static_cast<uint32>(m), static_cast<uint32>(ef_construction), ChoiceOf(*options)};
 }
 
-bool IsWalkedOnBits(Relation index, vec::Element element, uint32 column_dimensions) {
-  return vec::AreWalkedOnBits(element, column_dimensions, GraphOptionsOf(index).codec);
+GraphCodes GraphCodesOf(Relation index, vec::Element element, uint32 column_dimensions) {
+  const bool are_bits = vec::AreWalkedOnBits(element, column_dimensions, GraphOptionsOf(index).codec);
+  const vec::WalkCode code = are_bits ? vec::WalkCode::kBit : vec::WalkCode::kSq8;
+  const std::size_t dimensions = vec::WidenedDimensions(element, column_dimensions);
+  return {are_bits, static_cast<uint32>(vec::RecordCodeBytes(code, dimensions))};
 }
 
 void CheckOptionsWithMetric(Relation index, vec::Metric metric) {

@@ -50,13 +50,12 @@ struct GraphOptions {
 /// With defaults in place of what was not given, whatever the strategy.
 [[nodiscard]] GraphOptions GraphOptionsOf(Relation index);
 
-/// True if graphs of the index are built and walked on bits, as new ones are: older ones may have codes of 8 bits.
-[[nodiscard]] bool IsWalkedOnBits(Relation index, vec::Element element, uint32 column_dimensions);
-/// About what a graph is walked on, by what rows are as float32.
-[[nodiscard]] inline uint32 CodeBytesOf(bool on_bits, std::size_t dimensions) {
-  return static_cast<uint32>(
-      vec::RecordCodeBytes(on_bits ? vec::WalkCode::kBit : vec::WalkCode::kSq8, dimensions));
-}
+/// About what graphs of an index are walked on, as new ones are: older ones of bits may have codes of 8 bits.
+struct GraphCodes {
+  bool are_exact;  ///< they are the bits of rows, and tell distances
+  uint32 bytes;    ///< of each
+};
+[[nodiscard]] GraphCodes GraphCodesOf(Relation index, vec::Element element, uint32 column_dimensions);
 
 /// What a fold of the index, by whomever, is to be built with: the options above and tandem.build_memory. On this very process,
 /// however long the tail.

@@ -152,9 +152,10 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   situation.rows = view.rows;
   situation.tail_rows = view.rows - Min(view.rows, manifest.root.sealed_rows);
   situation.segments = manifest.segment_count;
-  situation.is_exact =
-      IsWalkedOnBits(search.index, view.directory->element, view.directory->column_dimensions);
-  situation.code_bytes = CodeBytesOf(situation.is_exact, view.directory->dimensions);
+  const GraphCodes codes =
+      GraphCodesOf(search.index, view.directory->element, view.directory->column_dimensions);
+  situation.is_exact = codes.are_exact;
+  situation.code_bytes = codes.bytes;
   situation.row_bytes = storage::ComparedRowBytes(*view.directory, view.rows);
   situation.re_ranks_all = IsSketched(search);
   if (manifest.segment_count > 0) situation.m = manifest.segments[0].m;
