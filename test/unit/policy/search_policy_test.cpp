@@ -9,7 +9,8 @@ namespace tandem::policy {
 namespace {
 
 // Each of these mistakes in search_policy.cpp makes a test here fail: a tail that costs nothing, one segment's cost for all
-// of them, a walk that may compare more codes than there are rows, an exact scan refused where there is no segment.
+// of them, a walk that may compare more codes than there are rows, an exact scan refused where there is no segment, re-ranks counted
+// where codes are exact, for the first rows or for later ones, and none for later rows where they are not.
 
 SearchSituation Make(std::uint64_t rows, std::uint32_t dimensions, std::uint32_t segments = 1) {
   SearchSituation situation;
@@ -164,6 +165,7 @@ TEST(SearchPolicy, ReadsNoRowsWhereCodesAreExact) {
   EXPECT_LT(CostOfGraphSearch(exact) + 200.0, CostOfGraphSearch(situation));
   EXPECT_LT(CostOfNextRow(exact), CostOfNextRow(situation));
   EXPECT_EQ(CostOfNextRow(exact), CostOfLaterBatches(exact));
+  EXPECT_GT(CostOfNextRow(situation), CostOfLaterBatches(situation));
   EXPECT_EQ(CostOfExactScan(exact), CostOfExactScan(situation));
 }
 
