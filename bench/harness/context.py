@@ -11,11 +11,11 @@ from harness.record import spread
 
 
 COMPLETE = "complete"
+SMOKE_NAPTIME = "200ms"  # that of merges is three of them
 
 
 class SuiteFailed(Exception):
     """The suite could not measure what it is for, for example because a plan is not the one it needs."""
-
 
 @dataclasses.dataclass
 class Context:
@@ -38,6 +38,10 @@ class Context:
     def scaled(self, count, least=200):
         """A number of rows at the chosen scale."""
         return max(least, int(count * self.options.scale))
+
+    def naptime(self):
+        """The worker's while a suite waits for graphs: shorter than by default, as short as may be in a smoke run."""
+        return "1s" if self.options.scale >= 0.5 else SMOKE_NAPTIME
 
     def repeats(self, default):
         return self.options.repeats or (default if self.options.scale >= 0.5 else min(default, 2))

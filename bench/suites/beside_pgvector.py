@@ -71,7 +71,7 @@ def _plans(context, data, db):
     """On one table: with both indexes either, without pgvector's ours, at a recall that is worth it."""
     table = TABLES["pgvector"]
     db.run("ALTER INDEX %s_embedding RENAME TO theirs" % table)
-    with context.all_cores(), db.configured(naptime="1s", build_threads=context.cores()):
+    with context.all_cores(), db.configured(naptime=context.naptime(), build_threads=context.cores()):
         db.run(graphs.create_index(data, table))
         graphs.fold(context, db, "%s_embedding" % table)
     with_both = _chosen(data, db, table)

@@ -126,6 +126,7 @@ def tracking(context, db, data):
 def waits(context, db, data):
     """What searchers wait for, as a sample of pg_stat_activity; and that there are as many at work."""
     context.progress("%d searchers" % SEARCHERS)
+    looks_wanted = LOOKS if context.options.scale >= 0.5 else LOOKS // 5
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         # Many searches in a statement: with one, pgbench is what eight sessions wait for, and hardly any is at work when looked at.
         statement = ("SELECT count(n.id) FROM (SELECT embedding FROM items WHERE id BETWEEN :q AND :q + 99) q, "
@@ -135,11 +136,11 @@ def waits(context, db, data):
         file.write("\\set q random(1, :rows - 100)\n%s;\n" % statement)
         file.flush()
         seen = {}
-        with subprocess.Popen([db.program("pgbench"), "-n", "-M", "prepared", "-c", str(SEARCHERS), "-j", "2", "-T", "12", "-D", "rows=%d" % data.rows,
+        with subprocess.Popen([db.program("pgbench"), "-n", "-M", "prepared", "-c", str(SEARCHERS), "-j", "2", "-T", str(looks_wanted // 20 + 7), "-D", "rows=%d" % data.rows,
                                "-f", file.name, db.conninfo()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as bench:
             time.sleep(1)
             # Each look a statement of its own, every 50 ms: within one the server does not look again.
-            for row in db.rows(*["SELECT pg_sleep(0.05)", LOOK] * LOOKS):
+            for row in db.rows(*["SELECT pg_sleep(0.05)", LOOK] * looks_wanted):
                 for event in filter(None, row[0].split(",")):
                     seen[event] = seen.get(event, 0) + 1
             out = bench.communicate()[0]
@@ -151,4 +152,4 @@ def waits(context, db, data):
     context.record("waits", data, searchers=SEARCHERS, looks=looks, seen=seen)
     context.say("  %s searches seen in flight: %s" % (rate(looks), text))
     context.claim("%s: %d searchers: of searches in flight, those that wait for a lock, ours or the server's" % (data.name, SEARCHERS),
-                  "%.2f %% of %s" % (100 * locks / max(1, looks), rate(looks)), looks > LOOKS * SEARCHERS / 2 and locks <= 0.005 * looks, "<= 0.5 %, of more than half of all looks")
+                  "%.2f %% of %s" % (100 * locks / max(1, looks), rate(looks)), looks > looks_wanted * SEARCHERS / 2 and locks <= 0.005 * looks, "<= 0.5 %, of more than half of all looks")

@@ -7,6 +7,7 @@ What the caches had, what they found and how long queries took, second by second
 where matplotlib is installed.
 """
 
+import contextlib
 import math
 import os
 import statistics
@@ -133,7 +134,8 @@ def phase(db, data, plan, name, scripts, seconds):
         with subprocess.Popen([*line, db.conninfo()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=options) as bench:
             while bench.poll() is None:
                 samples.append(sample(db))
-                time.sleep(1)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    bench.wait(1)
             out, problems = bench.stdout.read(), bench.stderr.read()
         if bench.returncode != 0 or "tps = " not in out:
             raise SuiteFailed("pgbench: " + (problems or out)[-500:])

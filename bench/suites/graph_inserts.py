@@ -41,7 +41,7 @@ def run(context):
             context.require(loader.returncode == 0, "the inserts failed: %s" % errors)
         speeds.append(json.loads(out)["rows_per_second"])
         rows += count
-        with context.all_cores(), db.configured(naptime="1s", build_threads=context.cores()):
+        with context.all_cores(), db.configured(naptime=context.naptime(), build_threads=context.cores()):
             graphs.rest(context, db)
     _report(context, data, lines, tails, speeds)
     context.server.drop_database("tandem_bench")

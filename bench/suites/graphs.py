@@ -68,7 +68,8 @@ def rest(context, db, index="items_embedding"):
     fold(context, db, index)
     if not needs_worker(context):
         return time.monotonic() - began
-    pause = 3 * db.number("SELECT extract(epoch FROM current_setting('tandem.naptime')::interval)") + 1
+    naptime = db.number("SELECT extract(epoch FROM current_setting('tandem.naptime')::interval)")
+    pause = 3 * naptime + min(1, naptime)
     last, since = None, began
     while True:
         now = db.rows("SELECT segment_id FROM tandem_segments('%s')" % index), db.value(
@@ -90,7 +91,7 @@ def build(context, db, data, table="items", strategy="hnsw_batch"):
     """CREATE INDEX of a loaded table and the worker's builds, with all cores, then waits until it is at rest; seconds until
     all rows were in graphs."""
     began = time.monotonic()
-    with context.all_cores(), db.configured(naptime="1s", build_threads=context.cores()):
+    with context.all_cores(), db.configured(naptime=context.naptime(), build_threads=context.cores()):
         db.run(create_index(data, table, strategy))
         fold(context, db, "%s_embedding" % table)
         seconds = time.monotonic() - began
@@ -128,6 +129,31 @@ def cached_bytes(db, index="items_embedding"):
     """Bytes of shared memory that hold the index's graphs, or None where there is no such memory."""
     text = db.value("SELECT memory_bytes FROM tandem_index_stats WHERE indexname = '%s'" % index)
     return float(text) if text else None
+
+
+# --- searching within the server, of types that the client cannot judge ------------------------------------------------
+
+# To be filled in: queries, items, operator.
+TEN_DISTANCES = ("SELECT q.id, array_agg(d ORDER BY d) FROM %(queries)s q, LATERAL (SELECT i.embedding %(operator)s q.embedding AS d "
+                 "FROM %(items)s i ORDER BY i.embedding %(operator)s q.embedding LIMIT 10) n GROUP BY q.id")
+# By the index or by a sort, which is exact.
+BY_INDEX = ("SET enable_seqscan = off",)
+BY_SORT = ("SET enable_indexscan = off", "SET tandem.enable_custom_scan = off")
+ALLOWANCE = 1e-6  # of a distance that counts as equal; they are between 0 and 2
+
+
+def ten_distances(db, statement, settings):
+    """({query: its ten distances, ascending}, seconds a query), in one statement: what it takes beside the searches is small."""
+    began = time.monotonic()
+    rows = db.rows(*settings, statement)
+    seconds = (time.monotonic() - began) / len(rows)
+    return {row[0]: [float(text) for text in row[1].strip("{}").split(",")] for row in rows}, seconds
+
+
+def recall_of_distances(found, exact):
+    """The part of the exact answers' rows that were found, those at equal distance as good."""
+    hits = sum(min(10, sum(d <= distances[-1] + ALLOWANCE for d in found.get(query, []))) for query, distances in exact.items())
+    return hits / sum(len(distances) for distances in exact.values())
 
 
 # --- searching --------------------------------------------------------------------------------------------------------

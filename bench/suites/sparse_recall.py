@@ -8,7 +8,6 @@ elements that are not zero.
 import collections
 import math
 import re
-import time
 
 from data import real
 from harness.context import median, rate, ratios, spread
@@ -19,12 +18,7 @@ DENSE_ROWS, DENSE_WORDS = 30_000, 2_000
 QUERIES = 200
 LEAST_TEXTS = 3  # that a word must be in
 RECALL = 0.95
-ALLOWANCE = 1e-6  # of a distance that counts as equal; they are between 0 and 2
-STATEMENT = ("SELECT q.id, array_agg(d ORDER BY d) FROM queries q, LATERAL "
-             "(SELECT i.embedding <=> q.embedding AS d FROM items i ORDER BY i.embedding <=> q.embedding LIMIT 10) n GROUP BY q.id")
-# By the index or by a sort, which is exact.
-BY_INDEX = ("SET enable_seqscan = off",)
-BY_SORT = ("SET enable_indexscan = off", "SET tandem.enable_custom_scan = off")
+STATEMENT = graphs.TEN_DISTANCES % dict(queries="queries", items="items", operator="<=>")
 
 
 def run(context):
@@ -58,17 +52,17 @@ def _measure(context, kind, texts, queries, words, weights, table):
         db.script("COPY %s_sparse FROM STDIN;" % name, *(line for line in lines if "{}" not in line), "\\.")
         db.run("CREATE TABLE %s AS SELECT id, embedding::%s AS embedding FROM %s_sparse" % (name, column, name),
                "DROP TABLE %s_sparse" % name, "VACUUM ANALYZE %s" % name)
-    exact, exact_seconds = _search(db, BY_SORT)
+    exact, exact_seconds = graphs.ten_distances(db, STATEMENT, graphs.BY_SORT)
     context.progress("the worker builds")
-    with context.all_cores(), db.configured(naptime="1s", build_threads=context.cores()):
+    with context.all_cores(), db.configured(naptime=context.naptime(), build_threads=context.cores()):
         db.run("CREATE INDEX items_embedding ON items USING tandem (embedding %s_cosine_ops) WITH (strategy = 'hnsw_batch')" % kind)
         graphs.rest(context, db)
     graphs.prewarm(db)
-    context.require("items_embedding" in db.plan(STATEMENT, *BY_INDEX), "searches do not go through the index")
+    context.require("items_embedding" in db.plan(STATEMENT, *graphs.BY_INDEX), "searches do not go through the index")
     for ef in (graphs.EF_SEARCH // 4, graphs.EF_SEARCH):
-        settings = (*BY_INDEX, "SET tandem.ef_search = %d" % ef)
-        found = [_search(db, settings) for _ in range(1 + context.repeats(3))][1:]  # the first one warms up
-        recall = _recall(found[0][0], exact)
+        settings = (*graphs.BY_INDEX, "SET tandem.ef_search = %d" % ef)
+        found = [graphs.ten_distances(db, STATEMENT, settings) for _ in range(1 + context.repeats(3))][1:]  # the first one warms up
+        recall = graphs.recall_of_distances(found[0][0], exact)
         seconds = [each for _, each in found]
         faster = ratios([exact_seconds] * len(seconds), seconds)
         context.record("sparse", variant=column, rows=len(texts), ef=ef, k=10, recall=recall, ms=spread(1000 * each for each in seconds),
@@ -83,17 +77,3 @@ def _line(number, row, places, weights):
     elements = sorted((places[word], (1 + math.log(count)) * weights[word]) for word, count in row.items() if word in places)
     elements = ["%d:%.6g" % element for element in elements if element[1] > 0]
     return "%d\t{%s}/%d" % (number, ",".join(elements), len(places))
-
-
-def _search(db, settings):
-    """({query: its ten distances, ascending}, seconds a query), in one statement: what it takes beside the searches is small."""
-    began = time.monotonic()
-    rows = db.rows(*settings, STATEMENT)
-    seconds = (time.monotonic() - began) / len(rows)
-    return {row[0]: [float(text) for text in row[1].strip("{}").split(",")] for row in rows}, seconds
-
-
-def _recall(found, exact):
-    """The part of the exact answers' rows that were found, those at equal distance as good."""
-    hits = sum(min(10, sum(d <= distances[-1] + ALLOWANCE for d in found.get(query, []))) for query, distances in exact.items())
-    return hits / sum(len(distances) for distances in exact.values())
