@@ -34,6 +34,11 @@ tandem_root() {
     printf 'needs root rights, to make and to enter a root folder\n'
     return 1
   fi
+  # As in containers that may not mount.
+  if ! unshare --mount --ipc --pid --fork true 2>/dev/null; then
+    printf 'needs mounts of its own, which this machine does not allow\n'
+    return 1
+  fi
   folder=${TANDEM_ROOTS:-${XDG_CACHE_HOME:-${HOME:-$TANDEM_WORK}/.cache}/tandem/roots}
   key=$(printf '%s\n' "$release" "$version" "$(tandem__packages_of "$version")" "$(declare -f tandem__root_make)" | sha256sum | cut -c1-12)
   TANDEM_PG_ROOT=$folder/$release-$key

@@ -54,11 +54,14 @@ tandem_private_server() {
   key=$(tandem__module_key "$flavour")
   prefix=$TANDEM_WORK/server/$flavour-$key
   mkdir -p "$TANDEM_WORK/server"
-  if [[ ! -e $prefix/complete ]]; then
+  # Stages of a check run side by side, and one of them builds.
+  (
+    flock 8
+    [[ ! -e $prefix/complete ]] || exit 0
     tandem_step "building tandem ($flavour) for $("$PG_CONFIG" --version)" tandem__build_server "$flavour" "$prefix" ||
       tandem_die "the module does not build"
     tandem__drop_old_servers "$flavour" "$prefix"
-  fi
+  ) 8>"$TANDEM_WORK/server/$flavour.lock" || exit 1
   TANDEM_PREFIX=$prefix
   TANDEM_BINDIR=$(<"$prefix/complete")
   TANDEM_PG_CONFIG=$TANDEM_BINDIR/pg_config
@@ -84,7 +87,7 @@ tandem__make_words() {
     release) printf '%s\n' "CXX=$cxx" ;;
     checked)
       # Line numbers are enough for a stack; describing every variable takes longer than the code.
-      printf '%s\n' TANDEM_STOP_POINTS=1 TANDEM_CXXFLAGS=-g1
+      printf '%s\n' TANDEM_STOP_POINTS=1 TANDEM_CXXFLAGS=-g1 TANDEM_PRECOMPILED=1
       # From 18 on the headers' assertions call functions that only a server with assertions has.
       if (($(tandem__major) < 18)); then
         printf '%s\n' "CXX=$cxx -DUSE_ASSERT_CHECKING"
@@ -94,7 +97,7 @@ tandem__make_words() {
       ;;
     clang)
       # Only its warnings are wanted.
-      printf '%s\n' TANDEM_STOP_POINTS=1 'TANDEM_CXXFLAGS=-O1 -g0'
+      printf '%s\n' TANDEM_STOP_POINTS=1 'TANDEM_CXXFLAGS=-O1 -g0' TANDEM_PRECOMPILED=1
       # The server's flags and attributes are gcc's; clang does not know all of them.
       printf '%s\n' "CXX=clang++${TANDEM_WERROR:+ -Werror} -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument -Wno-ignored-attributes"
       ;;
@@ -111,13 +114,21 @@ tandem__major() {
 
 # Compiles into TANDEM_WORK/build/FLAVOUR, whose objects are kept for the next time.
 tandem__compile() {
+  mkdir -p "$TANDEM_WORK/build"
+  (
+    flock 9
+    tandem__compile_alone "$1"
+  ) 9>"$TANDEM_WORK/build/$1.lock"
+}
+
+tandem__compile_alone() {
   local flavour=$1 build=$TANDEM_WORK/build/$1 words=() stamp
   mapfile -t words < <(tandem__make_words "$flavour")
   tandem_sync "$build" "${tandem__module_paths[@]}" || return
   # Objects know their headers, but not the command line, the build file or the server that they were made for.
   stamp=$(printf '%s\n' "${words[@]// -Werror/}" "$("$PG_CONFIG" --version)" "$PG_CONFIG" && cat "$build/Makefile")
   if [[ ! -e $build/stamp || $(<"$build/stamp") != "$stamp" ]]; then
-    find "$build" -type f \( -name '*.o' -o -name '*.d' -o -name '*.so' \) -delete
+    find "$build" -type f \( -name '*.o' -o -name '*.d' -o -name '*.gch' -o -name '*.so' \) -delete
     printf '%s\n' "$stamp" >"$build/stamp"
   fi
   # Silent, so that a log shows warnings and errors only.
@@ -158,7 +169,7 @@ tandem__drop_old_servers() {
   local flavour=$1 keep=$2 old
   for old in "$TANDEM_WORK/server/$flavour"-*; do
     [[ $old != "$keep" ]] || continue
-    if ! grep -qsxF "$old" "$TANDEM_WORK"/run/*/prefix; then rm -rf "$old"; fi
+    if ! grep -qsxF "$old" "$TANDEM_WORK"/run/*/prefix; then rm -rf "$old" "$TANDEM_WORK/run/template-${old##*/}"*; fi
   done
 }
 
@@ -170,14 +181,22 @@ tandem__list_files() {
   done
   ((${#present[@]} > 0)) || return 0
   find "${present[@]}" \( -name .git -o -name build -o -name tmp_check -o -name results -o -name __pycache__ \) -prune -o \
-    -type f ! -name '*.o' ! -name '*.d' ! -name '*.so' ! -name '*.bc' ! -name '.*.sw?' ! -name '*~' -print0 | sort -z
+    -type f ! -name '*.o' ! -name '*.d' ! -name '*.gch' ! -name '*.so' ! -name '*.bc' ! -name '.*.sw?' ! -name '*~' -print0 | sort -z
 }
 
 tandem_sync() {
+  mkdir -p "$1" || return
+  # Stages that run side by side share folders.
+  (
+    flock 7
+    tandem__sync "$@"
+  ) 7>"$1.sync"
+}
+
+tandem__sync() {
   local destination=$1 file path existing=()
   shift
   local -A wanted=()
-  mkdir -p "$destination" || return
   for path; do
     [[ -e $TANDEM_ROOT/$path ]] || continue
     while IFS= read -r -d '' file; do
@@ -257,13 +276,23 @@ tandem_server_resume() {
 }
 
 tandem__initdb() {
+  local template=$TANDEM_WORK/run/template-${TANDEM_PREFIX##*/}
   # A cluster of another build that was given up half-way is of no use.
   tandem_as_server_user rm -rf "$tandem__run_dir/data"
-  tandem_as_server_user "$TANDEM_BINDIR/initdb" -D "$tandem__run_dir/data" -U postgres --auth=trust \
-    --encoding=UTF8 --locale=C.UTF-8 --no-sync >"$TANDEM_WORK/log/initdb.log" 2>&1 || {
-    cat "$TANDEM_WORK/log/initdb.log" >&2
-    tandem_die "initdb failed"
-  }
+  # Made once for a build, and copied, which takes a third of the time.
+  (
+    flock 9
+    if [[ ! -e $template/PG_VERSION ]]; then
+      tandem_as_server_user rm -rf "$template.new"
+      tandem_as_server_user "$TANDEM_BINDIR/initdb" -D "$template.new" -U postgres --auth=trust \
+        --encoding=UTF8 --locale=C.UTF-8 --no-sync >"$TANDEM_WORK/log/initdb.log" 2>&1 9>&- || {
+        cat "$TANDEM_WORK/log/initdb.log" >&2
+        tandem_die "initdb failed"
+      }
+      tandem_as_server_user mv "$template.new" "$template"
+    fi
+    tandem_as_server_user cp -a --reflink=auto "$template" "$tandem__run_dir/data"
+  ) 9>"$TANDEM_WORK/run.lock" || exit 1
 }
 
 tandem__configure() {
