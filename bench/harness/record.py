@@ -87,8 +87,10 @@ def environment(server, extension):
 
 
 def spread(values):
-    """Repeats as they are kept: all of them, and what a table shows."""
+    """Repeats as they are kept: all of them, and what a table shows. None of what cannot be seen, as a process of a server elsewhere."""
     values = list(values)
+    if None in values:
+        return None
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
 
 
