@@ -4,7 +4,7 @@
 #
 # Seen to fail with: what lies beyond a batch taken for farther than all of it (no fence); rows that codes stand for badly not
 # kept apart; codes found by the file alone, so that those of another tail are used; which rows go by code decided anew in
-# each pass.
+# each pass; rows of bit columns read although their codes say it all.
 use strict;
 use warnings;
 
@@ -29,6 +29,7 @@ need_stop_points($node);
 setup_answers();
 metrics_and_codecs();
 bits();
+bit_columns();
 odd_rows();
 aborts_and_deletions();
 cursors();
@@ -218,6 +219,44 @@ SQL
     }
     $node->safe_psql('postgres', "DROP TABLE $table");
   }
+}
+
+# Columns of bits, whose codes are the rows: with many at equal distances, in the order in which an exact scan has them, and none read.
+sub bit_columns {
+  $node->safe_psql('postgres', <<'SQL');
+CREATE FUNCTION sign_bits(i bigint) RETURNS bit(300) LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT binary_quantize(spread_vector(i, 300) - array_fill(0.5::real, ARRAY[300])::vector)::bit(300) $$;
+CREATE TABLE asked AS SELECT i, sign_bits(i) AS b FROM generate_series(900001, 900008) i;
+SQL
+  my %classes = (hamming => '<~>', jaccard => '<%>');
+  for my $metric (sort keys %classes) {
+    my ($operator, $table) = ($classes{$metric}, "signs_$metric");
+    $node->safe_psql('postgres', <<"SQL");
+CREATE TABLE $table (id bigint, embedding bit(300)) WITH (autovacuum_enabled = off);
+CREATE INDEX ${table}_index ON $table USING tandem (embedding bit_${metric}_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 40);
+INSERT INTO $table SELECT i, sign_bits(i) FROM generate_series(1, $sealed) i;
+CALL tandem_build('${table}_index');
+INSERT INTO $table SELECT i, sign_bits(i) FROM generate_series($sealed + 1, $sealed + $tail) i;
+SQL
+    for my $mode ('strict_order', 'relaxed_order', 'off') {
+      for my $k (10, 300) {
+        my $sql = <<"SQL";
+SET tandem.iterative_scan = $mode; SET enable_seqscan = off; SET enable_sort = off;
+SELECT string_agg(n.id || ':' || n.d, ' ' ORDER BY n.d, n.id)
+FROM asked, LATERAL (SELECT id, embedding $operator b AS d FROM $table ORDER BY embedding $operator b LIMIT $k) n GROUP BY i ORDER BY i
+SQL
+        my $by_code = $node->safe_psql('postgres', arm_sql('always-graph=on') . $sql);
+        my $exactly = $node->safe_psql('postgres', arm_sql('always-graph=on', 'no-tail-codes=on') . $sql);
+        is(differences($by_code, $exactly), '', "bit column, $metric: $k rows, $mode");
+      }
+    }
+    my $plan = $node->safe_psql('postgres', arm_sql('always-graph=on') . 'SET enable_seqscan = off; SET enable_sort = off; '
+      . "EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM $table ORDER BY embedding $operator sign_bits(900001) LIMIT 10");
+    like($plan, qr/Tail Rows Scanned by Code: $tail\n/, "bit column, $metric: by code");
+    like($plan, qr/Re-ranked Rows: 0\n/, "bit column, $metric: no row is read");
+    $node->safe_psql('postgres', "DROP TABLE $table");
+  }
+  $node->safe_psql('postgres', 'DROP TABLE asked');
 }
 
 # Rows that no code stands for: found all the same, first by themselves.
