@@ -180,6 +180,7 @@ policy::FilterSituation SegmentSituationOf(const policy::SearchSituation& index,
   segment.ef_search = index.ef_search;
   segment.wanted = static_cast<uint64>(wanted);
   segment.in_memory = index.in_memory;
+  segment.is_exact = index.is_exact;
   segment.has_bounds = index.has_bounds;
   return segment;
 }

@@ -76,8 +76,10 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   situation.rows = segment.rows;
   situation.admitted = part.rows.size();
   const storage::FlatScanView view = storage::ViewOf(search.flat);
-  situation.code_bytes =
-      GraphCodesOf(search.index, view.directory->element, view.directory->column_dimensions).bytes;
+  const GraphCodes codes =
+      GraphCodesOf(search.index, view.directory->element, view.directory->column_dimensions);
+  situation.is_exact = codes.are_exact;
+  situation.code_bytes = codes.bytes;
   situation.row_bytes = storage::ComparedRowBytes(*view.directory, view.rows);
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);

@@ -83,6 +83,8 @@ double StreamCost(const FilterSituation& situation) noexcept {
   whole.row_bytes = situation.row_bytes;
   whole.m = situation.m;
   whole.in_memory = situation.in_memory;
+  whole.is_exact = situation.is_exact;
+  whole.re_ranks_all = !situation.has_bounds;
   whole.ef_search = EfOfTactic(FilterTactic::kStream, situation);
   return CostOfGraphSearch(whole);
 }

@@ -22,6 +22,7 @@ struct FilterSituation {
   std::uint32_t ef_search = 40;
   std::uint64_t wanted = 0;  ///< rows that are expected to be asked for; 0: nobody knows
   bool in_memory = false;    ///< as in SearchSituation
+  bool is_exact = false;     ///< as in SearchSituation
   bool has_bounds =
       true;  ///< codes say how near a row is at the nearest; else all that is found by code is re-ranked
 };

@@ -102,6 +102,26 @@ TEST(FilterPolicy, HasRoomForAllThatIsKnownToBeWanted) {
   EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 5 * kMostWanted / 2);
 }
 
+// Broken once by plain walks over bits that are charged for rows read.
+TEST(FilterPolicy, KnowsWhatPlainWalksReRank) {
+  FilterSituation situation = Make(1'000'000, 0.5);
+  const double some = CostOfTactic(FilterTactic::kStream, situation);
+  situation.has_bounds = false;
+  EXPECT_GT(CostOfTactic(FilterTactic::kStream, situation), 1.2 * some) << "all of a pool of 80, not 20";
+  situation.has_bounds = true;
+  situation.is_exact = true;
+  EXPECT_LT(CostOfTactic(FilterTactic::kStream, situation), some) << "codes are distances: no row is read";
+  SearchSituation whole;
+  whole.rows = situation.rows;
+  whole.segments = 1;
+  whole.code_bytes = situation.code_bytes;
+  whole.row_bytes = situation.row_bytes;
+  whole.in_memory = true;
+  whole.is_exact = true;
+  whole.ef_search = 80;
+  EXPECT_DOUBLE_EQ(CostOfTactic(FilterTactic::kStream, situation), CostOfGraphSearch(whole));
+}
+
 TEST(FilterPolicy, TellsWhatLiesElsewhere) {
   EXPECT_TRUE(LiesNear(80, 40, Make(1'000'000, 0.5)));
   EXPECT_TRUE(LiesNear(80, 20, Make(1'000'000, 0.5)));
