@@ -61,9 +61,50 @@ namespace {
 
 enum class Match : unsigned char { kMore, kEnd, kDamaged };
 
+constexpr std::size_t kBlocksAhead = 4;
+
+/// Where blocks are among entries that lie together: their numbers tell it to within a few entries, as for whole segments
+/// (storage/segment_tids.cpp), so that no line of memory between is looked at.
+class BlockPlaces {
+ public:
+  explicit BlockPlaces(base::Span<const graph::TidEntry> entries)
+      : entries_(entries),
+        first_(entries[0].tid.Block()),
+        last_(entries[entries.size() - 1].tid.Block()),
+        per_block_(static_cast<double>(entries.size()) / (static_cast<double>(last_ - first_) + 1.0)) {}
+
+  /// The first entry of that block or of a later one, not before `from`.
+  [[nodiscard]] const graph::TidEntry* Find(const graph::TidEntry* from, uint32 block) const {
+    if (block > last_) return entries_.end();
+    const graph::TidEntry* at = Max(from, Guess(block));
+    while (at != from && at[-1].tid.Block() >= block)
+      at -= Min(static_cast<std::ptrdiff_t>(kStep), at - from);
+    while (at->tid.Block() < block) at++;
+    return at;
+  }
+  /// Asks for where it will be looked for.
+  void AskFor(uint32 block) const {
+    if (block >= first_ && block <= last_) __builtin_prefetch(Guess(block));
+  }
+
+ private:
+  static constexpr std::ptrdiff_t kStep = 16;
+
+  [[nodiscard]] const graph::TidEntry* Guess(uint32 block) const {
+    if (block < first_) return entries_.begin();  // of a damaged page
+    return entries_.begin() + static_cast<std::ptrdiff_t>((block - first_) * per_block_);
+  }
+
+  base::Span<const graph::TidEntry> entries_;
+  uint32 first_;
+  uint32 last_;
+  double per_block_;
+};
+
 /// Adds the rows of those entries that the filter has.
 Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::SegmentHeader& header,
                    base::TidFinder* finder, base::OrdinalSet* rows) {
+  const BlockPlaces places(entries);
   const graph::TidEntry* entry = entries.begin();
   while (entry != entries.end()) {
     const uint32 block = entry->tid.Block();
@@ -72,11 +113,10 @@ Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::Segme
       continue;
     }
     if (block < finder->block()) {
-      entry = std::lower_bound(
-          entry, entries.end(), finder->block(),
-          [](const graph::TidEntry& one, uint32 number) { return one.tid.Block() < number; });
+      entry = places.Find(entry, finder->block());
       continue;
     }
+    places.AskFor(finder->BlockAhead(kBlocksAhead));
     const base::Span<const std::uint16_t> offsets = finder->Offsets();
     const std::uint16_t* offset = offsets.begin();
     for (; entry != entries.end() && entry->tid.Block() == block; entry++) {
@@ -207,6 +247,8 @@ bool GuessNodes(const FilterPart& part, SegmentReader* reader, uint32 node_count
 
 }  // namespace
 
+// One node in so many: a list of fewer is smaller than a bitmap.
+constexpr uint32 kFewNodes = 16;
 // Nodes that are looked at before others may have the memory that was taken away meanwhile.
 constexpr uint32 kNodesAtOnce = 65536;
 
@@ -217,18 +259,46 @@ static void Pause(SegmentScan* scan, uint64* chunks_loaded) {
   EnterSegments(&scan, 1);
 }
 
+/// Bits of nodes, one after the other, on their way into a bitmap. No branch depends on them: nobody can predict which are wanted.
+class NodeBits {
+ public:
+  explicit NodeBits(base::OrdinalSet* nodes) : nodes_(nodes) {}
+  void Add(uint32 node, bool is_wanted) {
+    bits_ |= static_cast<uint64>(is_wanted) << (node % kBits);
+    if (node % kBits == kBits - 1) Flush(node);
+  }
+  /// node: the last one that was added.
+  void Flush(uint32 node) {
+    nodes_->AddBits(node / kBits * kBits, bits_);
+    bits_ = 0;
+  }
+
+ private:
+  static constexpr uint32 kBits = 64;
+  base::OrdinalSet* nodes_;
+  uint64 bits_ = 0;
+};
+
 /// Looks at all nodes, each of one row.
 static void CollectSingleRows(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {
   const uint32 nodes = scan->reader.header().nodes;
   const std::uint64_t* wanted = part->rows.words();
+  const bool are_many = part->rows.size() > nodes / kFewNodes;
+  if (are_many) pg::Guard([part] { part->nodes.ToBitmap(); });
+  NodeBits bits(&part->nodes);
   for (uint32 node = 0, pause_at = kNodesAtOnce; node < nodes;) {
     const base::Span<const std::uint32_t> rows = scan->reader.RowsFrom(node);
     pg::Guard([&] {
       for (const std::uint32_t row : rows) {
-        if (row < part->rows.bound() && base::OrdinalSet::HasBit(wanted, row)) part->nodes.Add(node);
+        const bool is_wanted = row < part->rows.bound() && base::OrdinalSet::HasBit(wanted, row);
+        if (are_many)
+          bits.Add(node, is_wanted);
+        else if (is_wanted)
+          part->nodes.Add(node);
         node++;
       }
     });
+    if (node == nodes && are_many) bits.Flush(node - 1);
     if (node < pause_at) continue;
     pause_at = node + kNodesAtOnce;
     Pause(scan, chunks_loaded);

@@ -42,6 +42,9 @@ class OrdinalSet {
     list_.push_back(ordinal);
     if (list_.size() > MostListed(bound_)) ToBitmap();
   }
+  /// Adds the ordinals from `first`, a multiple of 64, on whose bits are set, the lowest for `first`. After ToBitmap(), before Freeze(); bits
+  /// are of ordinals below the bound.
+  void AddBits(std::uint32_t first, std::uint64_t bits) noexcept { words_[first / kWordBits] |= bits; }
   /// No more will be added. Changes nothing more in a frozen set.
   void Freeze();
   /// From now on a bitmap, however few they are: for questions in no order. What was borrowed stays as it is, and is not

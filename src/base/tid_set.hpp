@@ -1,6 +1,7 @@
 #pragma once
 // A set of heap TIDs, as a bitmap of the server's hands them over: exact ones, and blocks of which nothing more is known.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -26,6 +27,9 @@ class TidSet {
 
   /// Blocks ascend, and the offsets within a block; a TID that is there already is ignored. Throws std::bad_alloc.
   void AddTid(HeapTid tid);
+  /// Adds TIDs in any order to a set that has none yet: their HeapTid::Key(). `keys` are overwritten, as is `scratch`, which has room for
+  /// as many. Throws std::bad_alloc.
+  void AddKeys(std::uint64_t* keys, std::size_t count, std::uint64_t* scratch);
   /// Any tuple of the block may be one. Takes the place of TIDs of that block added before, and of those added after.
   void AddWholeBlock(std::uint32_t number);
   /// No more will be added. Throws std::bad_alloc.
@@ -64,6 +68,10 @@ class TidFinder {
   [[nodiscard]] bool SeekBlock(std::uint32_t number) noexcept;
   /// The block found: of TIDs of that block tells which are in the set.
   [[nodiscard]] std::uint32_t block() const noexcept { return set_->blocks_[at_].number; }
+  /// So many blocks behind that; the largest number if there are no more.
+  [[nodiscard]] std::uint32_t BlockAhead(std::size_t count) const noexcept {
+    return set_->blocks_[std::min(at_ + count, set_->blocks_.size() - 1)].number;
+  }
   [[nodiscard]] bool BlockHas(std::uint16_t offset) const noexcept { return set_->HasOffset(at_, offset); }
   /// The offsets in the set, ascending; none: the block is whole.
   [[nodiscard]] Span<const std::uint16_t> Offsets() const noexcept {

@@ -13,6 +13,7 @@
 #include "planner/filter_terms.hpp"
 
 #include "pg/own.hpp"
+#include "planner/btree_tids.hpp"
 #include "pg/heap_tid.hpp"
 #include "pg/stop_point.hpp"
 
@@ -190,14 +191,13 @@ TIDBitmap* RunForWord(PlanState* plan, Datum word) {
   return bitmap;
 }
 
-const base::TidSet* Evaluate(void* arg) {
-  const auto* source = static_cast<Source*>(arg);
+/// By a bitmap of the server's.
+void ReadBitmap(const Source& source, base::TidSet* set) {
   // Called in the middle of a scan, in whatever context that is: what the plan leaves behind lives as long as its own state.
-  const MemoryContext old_context = MemoryContextSwitchTo(source->plan->state->es_query_cxt);
-  TIDBitmap* bitmap = source->is_word ? RunForWord(source->plan, source->word) : RunWhole(source->plan);
+  const MemoryContext old_context = MemoryContextSwitchTo(source.plan->state->es_query_cxt);
+  TIDBitmap* bitmap = source.is_word ? RunForWord(source.plan, source.word) : RunWhole(source.plan);
   MemoryContextSwitchTo(old_context);
   if (bitmap == nullptr || !IsA(bitmap, TIDBitmap)) elog(ERROR, "unrecognized result from subplan");
-  auto* set = pg::Own<base::TidSet>(source->maker.context);
   pg::VisitBitmap(bitmap, [set](BlockNumber block, const OffsetNumber* offsets, int count) {
     pg::Guard([=] {
       if (offsets == nullptr) set->AddWholeBlock(block);
@@ -206,6 +206,12 @@ const base::TidSet* Evaluate(void* arg) {
   });
   tbm_free(bitmap);
   pg::Guard([set] { set->Freeze(); });
+}
+
+const base::TidSet* Evaluate(void* arg) {
+  const auto* source = static_cast<Source*>(arg);
+  auto* set = pg::Own<base::TidSet>(source->maker.context);
+  if (!MayCollectTids(source->plan) || !CollectTids(source->plan, set)) ReadBitmap(*source, set);
   source->maker.counts->evaluated++;
   source->maker.counts->blocks += set->whole_blocks();
   pg::StopPoint("filter-made");

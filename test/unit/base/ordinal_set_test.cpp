@@ -62,6 +62,19 @@ TEST(OrdinalSet, HasWhatWasAddedInAnyOrderInBothForms) {
   }
 }
 
+TEST(OrdinalSet, TakesBitsOfManyAtOnce) {
+  OrdinalSet set(200);
+  set.ToBitmap();
+  set.AddBits(0, 0x5);
+  set.AddBits(128, std::uint64_t{1} << 63);
+  set.AddBits(128, 0);
+  set.AddBits(192, 0x80);
+  set.Freeze();
+  EXPECT_EQ(set.size(), 4U);
+  for (const std::uint32_t ordinal : {0U, 2U, 191U, 199U}) EXPECT_TRUE(set.Contains(ordinal)) << ordinal;
+  EXPECT_FALSE(set.Contains(1));
+}
+
 TEST(OrdinalSet, TakesNoMoreThanABitAnOrdinalWhenFull) {
   OrdinalSet set(1'000'000);
   for (std::uint32_t i = 0; i < 1'000'000; ++i) set.Add(i);
