@@ -182,8 +182,9 @@ class GraphSearch {
     for (std::size_t i = 0; i < spill_.size(); ++i) SetApartIfNear(i);
     base::OrdinalWalk walk(&nodes);
     GrowFresh(kScoreRoom);
-    // There is no step whose codes are all there is: without an end of its own, the second level would be filled with those to come.
-    const std::size_t ahead = std::min(ahead_, kMostScoredAhead);
+    // Which codes come is known long before: they are asked into the second level, which has more of them on their way than the first.
+    const std::size_t ahead = std::clamp(kScoredLinesAhead * kLineBytes / std::max(walk_bytes_, 1U),
+                                         kLeastScoredAhead, kMostScoredAhead);
     const auto take = [this](Entry entry) { AddScored(entry | kExpanded); };
     for (bool more = true; more;) {
       StartFresh();
@@ -191,7 +192,7 @@ class GraphSearch {
       std::uint32_t node;
       while (fresh_count_ + paged_count_ < kScoreRoom && (more = walk.Next(&node))) {
         if (IsSeen(node) || !AddFresh(reader, node)) continue;
-        Prefetch(codes_[fresh_count_ - 1], walk_bytes_);
+        PrefetchFar(codes_[fresh_count_ - 1], walk_bytes_);
         if (fresh_count_ < compared + kScoreAtOnce + ahead) continue;
         Compare(compared, compared + kScoreAtOnce, take);
         compared += kScoreAtOnce;
@@ -262,7 +263,9 @@ class GraphSearch {
   /// Codes that are compared in one call: so many that calls cost little, so few that others are asked for in between.
   static constexpr std::size_t kScoreAtOnce = 8;
   static constexpr std::size_t kScoreRoom = 1024;
-  static constexpr std::size_t kMostScoredAhead = 32;
+  static constexpr std::size_t kScoredLinesAhead = 128;
+  static constexpr std::size_t kLeastScoredAhead = 32;
+  static constexpr std::size_t kMostScoredAhead = 64;
   /// Lists of links that are on their way while another one is read.
   static constexpr std::size_t kBridgesAhead = 32;
   static_assert(kSeedBridges <= kBridgesAhead, "all of the first ones are asked for at once");
