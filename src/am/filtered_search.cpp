@@ -405,6 +405,7 @@ void KeepUnordered(Search* search, base::RowId row) {
 
 void ScanWholeSet(Search* search) {
   FilteredRows* filtered = search->filtered;
+  const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
   filtered->exact_count = 0;
   for (uint32 i = 0; i < filtered->manifest->segment_count; i++)
     filtered->exact[filtered->exact_count++] = filtered->of_segment[i];
@@ -412,6 +413,8 @@ void ScanWholeSet(Search* search) {
   SetRange range;
   range.parts = {filtered->exact, filtered->exact_count};
   Resume(search, &range);
+  // Behind the last row that counts there may be others that were returned before, and come again.
+  if (search->awaits_acceptance && !is_relaxed) filtered->returned = search->accepted;
   StartSetScan(&filtered->scan, range);
   search->mode = SearchMode::kSet;
   search->report.exact_scans = 1;
@@ -457,8 +460,7 @@ static bool NextSetRow(Search* search, storage::ScanRow* row) {
       continue;
     }
     if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
-    search->last_key = candidate.key;
-    search->has_last = true;
+    NoteReturned(search, candidate);
     return true;
   }
   return false;

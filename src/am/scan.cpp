@@ -150,6 +150,14 @@ void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted) {
   SetSearchWanted(static_cast<ScanState*>(scan->opaque)->search, wanted);
 }
 
+void SetScanAwaitsAcceptance(IndexScanDesc scan) {
+  AwaitAcceptance(static_cast<ScanState*>(scan->opaque)->search);
+}
+
+void AcceptScanRow(IndexScanDesc scan) {
+  AcceptRow(static_cast<ScanState*>(scan->opaque)->search);
+}
+
 SearchReport FinishScan(IndexScanDesc scan) {
   return FinishSearch(static_cast<ScanState*>(scan->opaque)->search);
 }

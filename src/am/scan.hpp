@@ -51,6 +51,12 @@ void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted);
 /// From the next rescan on: what is wanted of the rows of a scan without a filter, of which conditions are asked later.
 void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted);
 
+/// From the next rescan on, rows are told apart: what graphs find late is dropped in strict order only where it is nearer than a row that
+/// was accepted. Others were left out by conditions, and take part in no order.
+void SetScanAwaitsAcceptance(IndexScanDesc scan);
+/// The row returned last fulfils the conditions.
+void AcceptScanRow(IndexScanDesc scan);
+
 /// Ends the scan's search, if one is running: no more rows come before the next rescan. Returns what all of its searches did. The
 /// scan must be one of ours.
 [[nodiscard]] SearchReport FinishScan(IndexScanDesc scan);

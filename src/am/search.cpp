@@ -102,6 +102,10 @@ void SetSearchWanted(Search* search, const policy::Wanted& wanted) {
   search->unfiltered = wanted;
 }
 
+void AwaitAcceptance(Search* search) {
+  search->awaits_acceptance = true;
+}
+
 void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign) {
   storage::SetFlatOperator(search->flat, foreign);
 }
@@ -206,7 +210,8 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->order = pg::CurrentSettings().iterative_scan;
   search->spent = 0;
   search->examined = 0;
-  search->has_last = false;
+  search->has_last = search->has_unaccepted = false;
+  search->delivered = search->accepted = 0;
   search->returned.size = 0;
   search->taken = search->taken_nearer = 0;
   if (search->filter != nullptr) {
@@ -280,6 +285,7 @@ void EndMerge(Search* search) {
 }
 
 static bool NextRow(Search* search, storage::ScanRow* row) {
+  search->has_unaccepted = false;
   if (search->filtered != nullptr) {
     const bool found = NextFilteredRow(search, row);
     search->filtered->returned += found ? 1 : 0;

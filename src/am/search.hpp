@@ -26,6 +26,12 @@ void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
 /// From the next start on, in starts without a filter: what is wanted of rows that conditions are asked of which the search does not know.
 void SetSearchWanted(Search* search, const policy::Wanted& wanted);
 
+/// From the next start on, strict order is that of rows for which AcceptRow() is called: what comes after one that is not wanted
+/// may be nearer than it. Without this call all rows count.
+void AwaitAcceptance(Search* search);
+/// The row returned last is wanted.
+void AcceptRow(Search* search);
+
 /// From the next start on, distances are this operator's. What it knows must outlive the search, or the next call.
 void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign);
 

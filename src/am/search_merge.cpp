@@ -50,13 +50,22 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   AddReady(*search, stream, {policy::ToOrderedKey(key), row});
 }
 
+/// True if the stream's next batch should be there before it delivers more. Where far less is wanted than was expected, that is before it
+/// is used up.
+static bool IsDue(const Search& search, const GraphStream& stream) {
+  if (stream.ended) return false;
+  const std::size_t left = stream.Left();
+  if (likely(left > stream.found / policy::kHeldBack)) return false;
+  return left == 0 || LiesFartherOff(search);
+}
+
 /// Gives every stream that is used up its next batch. False: the search is exact from here on.
 static bool RefillStreams(Search* search) {
   if (search->stream_count > 0 && unlikely(!search->streams[0].started) && !StartStreams(search))
     return false;
   for (uint32 i = 0; i < search->stream_count; i++) {
     GraphStream* stream = &search->streams[i];
-    while (stream->IsUsedUp() && !stream->ended)
+    while (IsDue(*search, *stream))
       if (!RefillStream(search, stream)) return false;
   }
   return true;
@@ -146,6 +155,37 @@ static void RememberReturned(Search* search, base::RowId row) {
   returned.ids[returned.size++] = base::ToIndex(row);
 }
 
+/// A row that was returned counts.
+static void NoteLast(Search* search, const policy::Candidate& candidate) {
+  if (search->mode == SearchMode::kSet) {
+    // Rows come in order, and no other scan meets them again.
+    search->last_key = candidate.key;
+    search->has_last = true;
+    return;
+  }
+  if (!search->has_last || search->last_key < candidate.key) {
+    if (search->order != pg::IterativeScan::kRelaxedOrder) search->returned.size = 0;
+    search->taken_nearer = search->taken - 1;
+    search->last_key = candidate.key;
+  }
+  search->has_last = true;
+  RememberReturned(search, candidate.row);
+}
+
+void NoteReturned(Search* search, const policy::Candidate& candidate) {
+  // In relaxed order all are remembered, so that none comes twice.
+  search->has_unaccepted = search->awaits_acceptance && search->order != pg::IterativeScan::kRelaxedOrder;
+  search->unaccepted = candidate;
+  if (!search->has_unaccepted) NoteLast(search, candidate);
+}
+
+void AcceptRow(Search* search) {
+  if (!search->has_unaccepted) return;
+  search->has_unaccepted = false;
+  search->accepted++;
+  NoteLast(search, search->unaccepted);
+}
+
 bool NextMerged(Search* search, storage::ScanRow* row) {
   const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
   policy::Candidate candidate;
@@ -161,13 +201,8 @@ bool NextMerged(Search* search, storage::ScanRow* row) {
     // Exact scans of sets meet dead rows again, flat ones do not.
     if (!is_dead || search->filtered != nullptr) search->taken++;
     if (is_dead) continue;
-    if (!search->has_last || search->last_key < candidate.key) {
-      if (!is_relaxed) search->returned.size = 0;
-      search->taken_nearer = search->taken - 1;
-      search->last_key = candidate.key;
-    }
-    search->has_last = true;
-    RememberReturned(search, candidate.row);
+    search->delivered++;
+    NoteReturned(search, candidate);
     return true;
   }
   return false;

@@ -61,12 +61,15 @@ struct GraphStream {
       is_exact;  ///< distances by code are those of the operator (vec::WalkQuery::IsExact()): rows are not read for them
   bool started;  ///< had its first batch
   bool ended;
+  std::size_t found;  ///< nodes of all batches of a plain walk without a filter
   std::size_t ef;
   bool has_fence;
   policy::Candidate fence;  ///< the last one that was looked at, by the key of its code
   std::size_t keep;         ///< the tail's next pass keeps so many
 
   [[nodiscard]] bool IsUsedUp() const { return ready == 0 && rough == batch_size; }
+  /// Rows that were not delivered yet.
+  [[nodiscard]] std::size_t Left() const { return ready + batch_size - rough; }
   [[nodiscard]] bool HasRough() const { return rough < batch_size || has_fence; }
   /// What it may have next does not come before that. Where only a bound of its distance is known, a row as far may have any id.
   [[nodiscard]] policy::Candidate NearestRough() const {
@@ -152,7 +155,12 @@ struct Search {
   std::size_t first_memory;  ///< of the graph searches after their first batches
 
   bool has_last;
-  policy::OrderedKey last_key;  ///< of the farthest row returned by the merge
+  policy::OrderedKey last_key;  ///< of the farthest row returned by the merge, of those that count
+  bool awaits_acceptance;       ///< rows count once they are accepted
+  bool has_unaccepted;          ///< the row returned last is not accepted yet, and this:
+  policy::Candidate unaccepted;
+  uint64 delivered;  ///< by the merge, in this run
+  uint64 accepted;   ///< of what this run returned
   ReturnedRows returned;
   uint64 taken;         ///< rows that the merge has had, as far as an exact scan meets them
   uint64 taken_nearer;  ///< of these, nearer than last_key; in strict order
@@ -195,6 +203,9 @@ inline policy::Candidate JustBefore(policy::OrderedKey key) {
   return {policy::OrderedKey{static_cast<uint64>(key) - 1}, base::RowId{~uint64{0}}};
 }
 
+/// The merge, or an exact scan of a set, returns a row, by which strict order goes on once it counts.
+void NoteReturned(Search* search, const policy::Candidate& candidate);
+
 /// What comes after the rows returned so far: FlatRange or SetRange.
 template <typename Range>
 void Resume(Search* search, Range* range) {
@@ -235,6 +246,12 @@ void CloseStreams(Search* search);
 [[nodiscard]] bool ExactPassFits(const Search& search);
 
 // ---- search_merge.cpp: the nearest of all sources ----
+
+/// policy::LiesFartherOff() of a search without a filter, where it is known what becomes of its rows.
+[[nodiscard]] inline bool LiesFartherOff(const Search& search) {
+  return search.awaits_acceptance && search.filtered == nullptr &&
+         policy::LiesFartherOff(search.unfiltered, search.delivered, search.accepted);
+}
 
 /// The next row of the merge. False: it is over, or the search turned exact.
 [[nodiscard]] bool NextMerged(Search* search, storage::ScanRow* row);

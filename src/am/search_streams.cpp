@@ -19,6 +19,8 @@ namespace {
 // Vectors that are asked for ahead of re-ranking: what a core can have under way, and is likely to need.
 constexpr std::size_t kAheadBytes = 6144;
 constexpr std::size_t kLeastAhead = 2;
+// Nodes of a batch: who needs more of them at once is soon better off with an exact scan.
+constexpr uint32 kLargestPool = 16'384;
 
 /// What a source does when its batch is used up.
 enum class Tactic : unsigned char {
@@ -110,6 +112,13 @@ static Tactic NextTactic(const Search& search) {
 
 // ---- Graphs ----
 
+/// Rows that were found and not delivered yet stay: those whose distance is known where they are, the others behind them.
+static void KeepUndelivered(GraphStream* stream) {
+  std::copy(stream->batch + stream->rough, stream->batch + stream->batch_size, stream->batch + stream->ready);
+  stream->batch_size = stream->Left();
+  stream->rough = stream->asked = stream->ready;
+}
+
 /// Walks the graphs of streams [first, first + count) by turns, each for its next batch, which may turn out to have no row, and
 /// collects the rows. False if graphs are of no use any more.
 static bool WalkGraphs(Search* search, uint32 first, uint32 count) {
@@ -121,22 +130,37 @@ static bool WalkGraphs(Search* search, uint32 first, uint32 count) {
     const auto nodes = stream->scan->search->batch();
     stream->started = true;
     stream->ended = nodes.empty();
-    stream->batch_size = stream->ready = stream->rough = stream->asked = 0;
+    stream->found += nodes.size();
+    KeepUndelivered(stream);
+    const std::size_t kept = stream->batch_size;
     is_usable = is_usable && CollectRows(search, stream, nodes) && !stream->scan->reader.stale();
+    if (kept > stream->rough) std::sort(stream->batch + stream->rough, stream->batch + stream->batch_size);
   }
   search->report.chunks_loaded += LeaveSegments(handles.scans + first, count);
   return is_usable;
 }
 
+/// Its next batch is as large as all before it, which costs as much again.
+static void Widen(GraphStream* stream) {
+  const auto nodes = static_cast<uint32>(Min(stream->found, static_cast<std::size_t>(kLargestPool)));
+  pg::Guard([&] { stream->scan->search->WidenTo(nodes); });
+}
+
+/// Of the stream's next batch.
+static double BatchCost(const Search& search, const GraphStream& stream) {
+  return search.batch_cost * stream.scan->search->ef() / stream.ef;
+}
+
 /// Gets the stream's next rows, or its end. False if graphs are of no use any more.
 static bool FetchBatch(Search* search, GraphStream* stream) {
-  stream->batch_size = 0;
-  while (stream->batch_size == 0 && !stream->ended) {
+  KeepUndelivered(stream);
+  const std::size_t kept = stream->batch_size;
+  while (stream->batch_size == kept && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
     if (!WalkGraphs(search, static_cast<uint32>(stream - search->streams), 1)) return false;
     // Nodes whose rows are all dead: the walk goes on, at its price.
-    if (stream->batch_size > 0 || stream->ended) continue;
-    search->spent += search->batch_cost;
+    if (stream->batch_size > kept || stream->ended) continue;
+    search->spent += BatchCost(*search, *stream);
     if (search->order != pg::IterativeScan::kOff && NextTactic(*search) == Tactic::kExact) return false;
   }
   return true;
@@ -158,12 +182,14 @@ bool RefillStream(Search* search, GraphStream* stream) {
     TurnExact(search);
     return false;
   }
-  search->spent += search->batch_cost;
+  if (LiesFartherOff(*search)) Widen(stream);
+  search->spent += BatchCost(*search, *stream);
+  const std::size_t kept = stream->Left();
   if (!FetchBatch(search, stream)) {
     TurnExact(search);
     return false;
   }
-  search->examined += stream->batch_size;
+  search->examined += stream->batch_size - kept;
   return true;
 }
 
@@ -235,6 +261,7 @@ bool OpenStream(Search* search, SegmentScan* scan, const float* query, uint32 ef
   stream->is_exact = stream->query.IsExact() && !storage::ViewOf(search->flat).distance->IsForeign();
   pg::Guard([&] { stream->scan->search->Start(&head.header, stream->query, ef); });
   stream->counters_before = stream->scan->search->counters();
+  stream->ef = ef;
   return ReserveBatch(search, stream, ef);
 }
 

@@ -132,6 +132,13 @@ class GraphSearch {
     return batch();
   }
 
+  /// Batches to come are of so many nodes, if that is more. After a batch. Throws std::bad_alloc.
+  void WidenTo(std::uint32_t ef) {
+    ef_ = std::max(ef_, ef);
+    pool_.resize(std::max<std::size_t>(pool_.size(), ef_));
+    batch_.reserve(ef_);
+  }
+
   /// From now on batches are of wanted nodes only. After Start(), before the first batch. What is named must outlive the search.
   void SetFilter(const FilteredWalk& filter) {
     filter_ = filter;
@@ -235,6 +242,7 @@ class GraphSearch {
   [[nodiscard]] base::Span<const FoundNode> batch() const noexcept { return {batch_.data(), batch_.size()}; }
 
   [[nodiscard]] const SearchCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] std::uint32_t ef() const noexcept { return ef_; }
   [[nodiscard]] std::size_t MemoryBytes() const noexcept {
     return (pool_.capacity() + spill_.capacity()) * sizeof(Entry) + batch_.capacity() * sizeof(FoundNode) +
            (seen_.capacity() + open_.capacity()) * sizeof(seen_[0]) + codes_.capacity() * sizeof(codes_[0]) +

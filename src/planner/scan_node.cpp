@@ -146,6 +146,7 @@ void BeginIndexScan(ScanNode* node) {
   const EState* estate = node->custom.ss.ps.state;
   node->scan = pg::BeginOrderedIndexScan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot,
                                          &node->counts);
+  am::SetScanAwaitsAcceptance(node->scan);
   if (FilterPlanOf(node) == nullptr)
     am::SetScanWanted(node->scan, {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.wanted)});
 }
@@ -287,8 +288,12 @@ void BeginScanNode(CustomScanState* state, EState* estate, int flags) {
       AllocSetContextCreate(estate->es_query_cxt, "tandem query value", ALLOCSET_DEFAULT_SIZES);
 }
 
+/// What comes out of ExecScan() fulfils the conditions; it asks for row after row until one does.
 TupleTableSlot* ExecScanNode(CustomScanState* state) {
-  return ExecScan(&state->ss, NextRow, RecheckRow);
+  TupleTableSlot* slot = ExecScan(&state->ss, NextRow, RecheckRow);
+  const ScanNode* node = NodeOf(state);
+  if (!TupIsNull(slot) && node->scan != nullptr) am::AcceptScanRow(node->scan);
+  return slot;
 }
 
 void RescanNode(CustomScanState* state) {

@@ -96,6 +96,14 @@ std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept {
   return static_cast<std::uint32_t>(std::max({ef, std::min(same, enough), room}));
 }
 
+bool LiesFartherOff(const Wanted& wanted, std::uint64_t returned, std::uint64_t accepted) noexcept {
+  // Chance seldom leaves half of what is expected, and it has to be worth a difference.
+  constexpr double kLeastReturned = 32.0;
+  const auto rows = static_cast<double>(returned);
+  return wanted.found_per_row > 1.0 && rows >= kLeastReturned &&
+         2.0 * wanted.found_per_row * static_cast<double>(accepted) < rows;
+}
+
 double CostOfExactScan(const SearchSituation& situation) noexcept {
   return InUnits(ScanNs(situation, situation.rows));
 }

@@ -43,6 +43,14 @@ constexpr std::uint32_t kMostWanted = 1'000;
 /// second batch costs more than the first.
 constexpr double kSpare = 1.25;
 
+/// True if of `returned` rows so few were wanted that what is wanted must lie farther away than where rows fulfil conditions by
+/// chance. Then the nearest of a later batch may well be the nearest there are.
+[[nodiscard]] bool LiesFartherOff(const Wanted& wanted, std::uint64_t returned,
+                                  std::uint64_t accepted) noexcept;
+/// Of all nodes found for such a search, one in so many, the farthest, waits for the next batch: nearer ones are missed among them
+/// before the others. And that batch is of as many nodes as there were before.
+constexpr std::uint32_t kHeldBack = 8;
+
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
 /// look near (src/vec/README.md, "Sketches").
 constexpr std::uint32_t kSketchPool = 64;

@@ -50,6 +50,22 @@ TEST(PoolFor, HasRoomForAllThatIsKnownToBeWanted) {
   EXPECT_EQ(PoolFor(40, {1.0, 1e6}), kMostWanted) << "and then searches go on";
 }
 
+// Broken once by looking at rows alone, whatever was expected of them.
+TEST(SearchPolicy, TellsWhatLiesFartherOff) {
+  Wanted half;
+  half.found_per_row = 2;
+  EXPECT_FALSE(LiesFartherOff(half, 0, 0));
+  EXPECT_FALSE(LiesFartherOff(half, 20, 0)) << "chance";
+  EXPECT_TRUE(LiesFartherOff(half, 80, 19));
+  EXPECT_FALSE(LiesFartherOff(half, 80, 20));
+  EXPECT_FALSE(LiesFartherOff(half, 80, 40));
+  Wanted quarter;
+  quarter.found_per_row = 4;
+  EXPECT_TRUE(LiesFartherOff(quarter, 80, 9));
+  EXPECT_FALSE(LiesFartherOff(quarter, 80, 10));
+  EXPECT_FALSE(LiesFartherOff(Wanted{}, 1'000, 0)) << "no conditions: who takes none of it has its reasons";
+}
+
 TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
   EXPECT_NEAR(CostOfExactScan(Make(1'000, 128)), 1'000.0, 1e-6);
   EXPECT_GT(CostOfExactScan(Make(1'000, 768)), 4'000.0);
