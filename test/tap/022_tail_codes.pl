@@ -4,7 +4,7 @@
 #
 # Seen to fail with: what lies beyond a batch taken for farther than all of it (no fence); rows that codes stand for badly not
 # kept apart; codes found by the file alone, so that those of another tail are used; which rows go by code decided anew in
-# each pass; rows of bit columns read although their codes say it all.
+# each pass; rows of bit columns read although their codes say it all, and those of equal distance taken out of order.
 use strict;
 use warnings;
 
