@@ -1,4 +1,4 @@
-// Codes of one bit beside the 4-bit codes that they are made of: rows one after the other, as a tail is compared; what a query is
+// Codes of one bit beside the codes of 8 and 4 bits that they are made of: rows one after the other, as a tail is compared; what a query is
 // prepared in, and what a row's bits are made in.
 //
 //   cmake --preset release && cmake --build --preset release && build/release/one_bit_bench
@@ -20,7 +20,15 @@ namespace {
 
 using namespace tandem::vec;
 
-constexpr std::size_t kDimensions[] = {384, 768, 1536, 3072};
+struct Kind {
+  WalkCode code;
+  std::size_t dimensions;
+};
+constexpr Kind kKinds[] = {
+    {WalkCode::kSq8, 64},  {WalkCode::kSq8, 96},   {WalkCode::kSq8, 128},  {WalkCode::kSq8, 256},
+    {WalkCode::kSq8, 384}, {WalkCode::kSq4, 128},  {WalkCode::kSq4, 256},  {WalkCode::kSq4, 384},
+    {WalkCode::kSq4, 768}, {WalkCode::kSq4, 1536}, {WalkCode::kSq4, 3072},
+};
 constexpr std::size_t kTogether = OneBitQuery::kMostRows;
 constexpr std::size_t kFewRows = 4'096;
 constexpr std::size_t kManyRows = 65'536;
@@ -38,10 +46,15 @@ std::vector<Line> MakeLines(std::size_t bytes, std::uint32_t end) {
   return lines;
 }
 
-/// A codec of 4 bits whose values do not influence the speed.
+/// A codec whose values do not influence the speed.
 struct Codec {
-  explicit Codec(std::size_t n) : offset(n), centre(n, 127.5F), step(n, 8.0F) {
-    codec = {WalkCode::kSq4,
+  explicit Codec(const Kind& kind)
+      : offset(kind.dimensions),
+        centre(kind.dimensions, 127.5F),
+        step(kind.dimensions, 8.0F),
+        middle(kind.dimensions, kind.code == WalkCode::kSq8 ? 127.0F : 3.0F) {
+    const std::size_t n = kind.dimensions;
+    codec = {kind.code,
              {Metric::kL2, static_cast<std::uint32_t>(n), 1.0F, offset.data()},
              centre.data(),
              step.data(),
@@ -50,6 +63,7 @@ struct Codec {
   std::vector<float> offset;
   std::vector<float> centre;
   std::vector<float> step;
+  std::vector<float> middle;
   WalkCodec codec;
 };
 
@@ -85,6 +99,21 @@ void QueryNibbles(benchmark::State& state, const CodeKernels& kernels, std::size
   }
 }
 
+void QueryBytes(benchmark::State& state, const CodeKernels& kernels, std::size_t n, std::size_t rows) {
+  const std::vector<Line> memory = MakeLines(rows * n, 251);
+  const std::vector<std::int16_t> query(n, 3);
+  std::size_t at = 0;
+  while (state.KeepRunningBatch(kTogether)) {
+    const std::uint8_t* codes[kTogether];
+    float keys[kTogether];
+    for (const std::uint8_t*& code : codes) code = memory.data()->bytes + at++ * n;
+    kernels.query_l2_squared(query.data(), codes, kTogether, n, keys);
+    at %= rows;
+    benchmark::DoNotOptimize(keys);
+    benchmark::ClobberMemory();
+  }
+}
+
 /// A query prepared for codes, and the memory to prepare it for bits.
 struct Query {
   explicit Query(const Codec& codec)
@@ -99,21 +128,22 @@ struct Query {
   WalkQuery walk;
 };
 
-void Prepare(benchmark::State& state, std::size_t n) {
-  const Codec codec(n);
+void Prepare(benchmark::State& state, const Kind& kind) {
+  const Codec codec(kind);
   Query query(codec);
   while (state.KeepRunning()) {
-    OneBitQuery bits(codec.codec, query.walk, query.scratch.data());
+    OneBitQuery bits(codec.codec, codec.middle.data(), query.walk, query.scratch.data());
     benchmark::DoNotOptimize(bits);
     benchmark::ClobberMemory();
   }
 }
 
 /// With everything that a bound needs.
-void Within(benchmark::State& state, std::size_t n, std::size_t rows) {
-  const Codec codec(n);
+void Within(benchmark::State& state, const Kind& kind, std::size_t rows) {
+  const std::size_t n = kind.dimensions;
+  const Codec codec(kind);
   Query query(codec);
-  const OneBitQuery bits(codec.codec, query.walk, query.scratch.data());
+  const OneBitQuery bits(codec.codec, codec.middle.data(), query.walk, query.scratch.data());
   if (!bits.is_usable()) return state.SkipWithError("a query without a direction");
   const std::size_t bytes = OneBitBytes(n);
   const std::vector<Line> memory = MakeLines(rows * bytes, 251);
@@ -129,33 +159,36 @@ void Within(benchmark::State& state, std::size_t n, std::size_t rows) {
   }
 }
 
-void Make(benchmark::State& state, std::size_t n) {
-  const Codec codec(n);
-  const std::vector<Line> code = MakeLines(WalkCodeBytes(WalkCode::kSq4, n), 251);
+void Make(benchmark::State& state, const Kind& kind) {
+  const std::size_t n = kind.dimensions;
+  const Codec codec(kind);
+  const std::vector<Line> code = MakeLines(WalkCodeBytes(kind.code, n), 251);
   std::vector<Line> scratch(OneBitScratch(n) / sizeof(Line) + 1);
   std::vector<unsigned char> bits(kLookupRows * OneBitBytes(n));
   while (state.KeepRunning()) {
-    benchmark::DoNotOptimize(
-        MakeOneBit(codec.codec, code.data()->bytes, reinterpret_cast<float*>(scratch.data()), bits.data()));
+    benchmark::DoNotOptimize(MakeOneBit(codec.codec, codec.middle.data(), code.data()->bytes,
+                                        reinterpret_cast<float*>(scratch.data()), bits.data()));
     benchmark::ClobberMemory();
   }
 }
 
 void RegisterAll() {
-  for (const std::size_t n : kDimensions) {
-    const std::string dimensions = "/" + std::to_string(n);
+  for (const Kind& kind : kKinds) {
+    const std::size_t n = kind.dimensions;
+    const std::string dimensions = std::string("/") + NameOf(kind.code) + "/" + std::to_string(n);
     for (const std::size_t rows : {kFewRows, kManyRows}) {
       const std::string suffix = dimensions + (rows == kFewRows ? "/few" : "/many");
       for (const LookupKernels* kernels : AvailableLookupKernels())
         benchmark::RegisterBenchmark((std::string("sum_entries/") + kernels->name + suffix).c_str(),
                                      SumEntries, *kernels, n, rows);
       for (const CodeKernels* kernels : AvailableCodeKernels())
-        benchmark::RegisterBenchmark((std::string("query_nibbles/") + kernels->name + suffix).c_str(),
-                                     QueryNibbles, *kernels, n, rows);
-      benchmark::RegisterBenchmark(("within" + suffix).c_str(), Within, n, rows);
+        benchmark::RegisterBenchmark((std::string("query_codes/") + kernels->name + suffix).c_str(),
+                                     kind.code == WalkCode::kSq8 ? QueryBytes : QueryNibbles, *kernels, n,
+                                     rows);
+      benchmark::RegisterBenchmark(("within" + suffix).c_str(), Within, kind, rows);
     }
-    benchmark::RegisterBenchmark(("prepare" + dimensions).c_str(), Prepare, n);
-    benchmark::RegisterBenchmark(("make" + dimensions).c_str(), Make, n);
+    benchmark::RegisterBenchmark(("prepare" + dimensions).c_str(), Prepare, kind);
+    benchmark::RegisterBenchmark(("make" + dimensions).c_str(), Make, kind);
   }
 }
 

@@ -26,6 +26,7 @@ struct CachedSegment {
   bool is_damaged;                     ///< its pages were found not to be worth loading
   shmem::CachedSegmentRef place;       ///< in shared memory
   shmem::CachedSegmentRef tail_place;  ///< of codes of the rows that follow it (tail_scan.hpp)
+  const float* centre;                 ///< CentreOfCodes(), once somebody asked for it
   const graph::UpperNode* upper;       ///< without shared memory, if they are not too many to keep
   Buffer* recent;         ///< one a page; nullptr before pages are read, and if they exceed shared_buffers
   std::size_t bytes;      ///< of all that, without `search`
@@ -146,6 +147,10 @@ struct SegmentScan {
 /// returns how many chunks. An error in between leaves by itself.
 void EnterSegments(SegmentScan* const* scans, std::size_t count);
 std::uint32_t LeaveSegments(SegmentScan* const* scans, std::size_t count);
+
+/// About the middle of what the segment's codes of 8 or 4 bits stand for (vec::WalkValues()): `dimensions` floats, the same in every
+/// process at any time. nullptr if the segment cannot be read. Not between EnterSegments() and LeaveSegments().
+[[nodiscard]] const float* CentreOfCodes(SegmentScan* scan);
 
 /// Lets the backend forget what it remembers of segments of this index that the manifest no longer lists.
 void ForgetOtherSegments(const storage::Manifest& manifest);

@@ -14,6 +14,7 @@
 
 extern "C" {
 #include "utils/float.h"
+#include "utils/timestamp.h"
 }
 
 namespace tandem::am {
@@ -24,8 +25,11 @@ namespace {
 constexpr uint64 kFewestRows = 32;
 // What one frame holds of a table of chunks; at 768 dimensions 2.7 million rows. Those beyond are compared exactly.
 constexpr uint32 kMostChunks = shmem::ChunkTable::kChunksPerFrame;
-// Making a code costs ten times what comparing a vector exactly does: a search that finds many missing makes as many as
-// this allows, for those that come after it.
+// Making a code costs ten to twenty times what comparing a vector exactly does. So a search that finds many missing makes a
+// sixteenth of them, and takes about as long for that as for comparing the others exactly; at least as many as are no burden,
+// at most for this long. Rows that come in steadily are not all coded by the search that sees them first.
+constexpr uint64 kMakeShare = 16;
+constexpr uint64 kLeastMade = 32;
 constexpr double kMakeMs = 2.0;
 // Chunks that are compared without leaving the frames: about a millisecond.
 constexpr uint32 kChunksInside = 256;
@@ -36,9 +40,12 @@ constexpr uint32 kBlock = shmem::kTailMarksPerWord;
 constexpr std::size_t kCacheBytes = std::size_t{8} << 20;
 constexpr std::size_t kAheadBytes = 8192;
 constexpr uint32 kAheadRows = 4;
-// Tails of fewer rows are compared by codes in the time that it takes to prepare the query for bits, and look at those: at 768
-// dimensions 4 µs, and 3 to 5 ns a row where codes take 10 to 21, in a near and in a far cache (bench/micro/one_bit_bench.cpp).
-constexpr uint64 kFewestSifted = 500;
+// Tails of fewer rows for each dimension are compared by codes in the time that it takes to prepare the query for bits, and look at
+// those: at 768 dimensions 4 µs, and 3 to 5 ns a row where codes take 10 to 21, in a near and in a far cache; at 128 dimensions
+// 0.8 µs, and 0.8 to 0.9 ns where codes take 5 to 7 (bench/micro/one_bit_bench.cpp).
+constexpr double kFewestSifted = 0.65;
+// Codes that were not passed over are compared so many at a time, or more.
+constexpr uint32 kTogether = 16;
 // What a core asks memory for at once takes that much of a chunk's bits ahead.
 constexpr std::size_t kBitsAheadBytes = 4096;
 static_assert(shmem::kTailBitsRows == vec::kLookupRows && kBlock % vec::kLookupRows == 0,
@@ -107,12 +114,12 @@ void TailScan::Open(const TailSearch& search) {
   // A word more: blocks begin anywhere.
   const uint64 most_rows = static_cast<uint64>(chunks_) * layout_.per_chunk;
   taken_ = static_cast<uint64*>(palloc0((most_rows / kBlock + 2) * sizeof(uint64)));
-  if (!has_bits_ || pg::IsSwitchedOn("no-tail-bits") ||
-      (tail_rows < kFewestSifted && !pg::IsSwitchedOn("always-tail-bits")))
+  if (!has_bits_ || search.query == nullptr || pg::IsSwitchedOn("no-tail-bits") ||
+      (static_cast<double>(tail_rows) < kFewestSifted * dimensions && !pg::IsSwitchedOn("always-tail-bits")))
     return;
   void* scratch = reinterpret_cast<void*>(
       TYPEALIGN(PG_CACHE_LINE_SIZE, palloc(vec::OneBitQuery::ScratchBytes(dimensions) + PG_CACHE_LINE_SIZE)));
-  bits_query_ = vec::OneBitQuery(codec, *search.query, scratch);
+  bits_query_ = vec::OneBitQuery(codec, search.centre, *search.query, scratch);
   bits_lie_ = pg::IsSwitchedOn("tail-bits-lie");
 }
 
@@ -123,10 +130,15 @@ bool TailScan::Pass(float limit, policy::TopCandidates* top) {
   missing_count_ = 0;
   CompareShared(&offers);
   const Watch watch;
+  const uint64 most =
+      pg::IsSwitchedOn("all-tail-codes") ? ~uint64{0} : Max(MissingRows() / kMakeShare, kLeastMade);
+  uint64 made = 0;
   for (uint32 i = 0; i < missing_count_; i++) {
     const Part part = missing_[i];
     if (!decided_) {
-      Decide(part, !watch.IsPast(kMakeMs), &offers);
+      made += Decide(
+          part, watch.IsPast(kMakeMs) ? 0 : static_cast<uint32>(Min(most - made, uint64{layout_.per_chunk})),
+          &offers);
     } else {
       MakeCodes(part);
       ComparePrivate(part, &offers);
@@ -145,15 +157,26 @@ void TailScan::Take(const policy::Candidate* rows, std::size_t count) {
   }
 }
 
-/// Finds out which codes this search goes by: those that it finds, or can make for others too.
-void TailScan::Decide(const Part& part, bool in_time, Offers* offers) {
-  if (!in_time || (part.first == 0 && !MakeChunk(part))) {
-    AddExact(FirstRowOf(part.chunk) + part.first, FirstRowOf(part.chunk) + part.end);
-    return;
+/// Finds out which codes this search goes by: those that it finds, or can make for others too, `most` of this part. Returns how many
+/// it made.
+uint32 TailScan::Decide(const Part& part, uint32 most, Offers* offers) {
+  const uint64 first_row = FirstRowOf(part.chunk);
+  const Part made = {part.chunk, part.first, Min(part.end, part.first + most)};
+  if (most == 0 || (part.first == 0 && !MakeChunk(made))) {
+    AddExact(first_row + part.first, first_row + part.end);
+    return 0;
   }
-  if (part.first > 0) ExtendChunk(part);
-  covered_[part.chunk] = part.end;
-  ComparePrivate(part, offers);
+  if (part.first > 0) ExtendChunk(made);
+  covered_[part.chunk] = made.end;
+  ComparePrivate(made, offers);
+  if (made.end < part.end) AddExact(first_row + made.end, first_row + part.end);
+  return made.end - made.first;
+}
+
+uint64 TailScan::MissingRows() const {
+  uint64 rows = 0;
+  for (uint32 i = 0; i < missing_count_; i++) rows += missing_[i].end - missing_[i].first;
+  return rows;
 }
 
 uint32 TailScan::RowsWantedOf(uint32 chunk) const {
@@ -265,10 +288,12 @@ void TailScan::SiftBlock(const CodedRows& rows, uint32 count, uint64 wanted, Off
   uint64 near = bits_query_.Within(rows.bits, count, cut);
   for (uint32 i = 0; i < count && unlikely(bits_lie_); i++)
     if ((rows.first_row + i) % 3 == 0) near &= ~(uint64{1} << i);
+  near &= wanted;
+  const auto near_count = static_cast<uint32>(__builtin_popcountll(near));
   // Codes that were asked for have come meanwhile. What they tell is too late for this block, or they would be waited for.
-  CompareWaiting(offers);
   Waiting& waiting = waiting_;
-  for (uint64 left = near & wanted; left != 0; left &= left - 1) {
+  if (waiting.count >= kTogether || waiting.count + near_count > kBlock) CompareWaiting(offers);
+  for (uint64 left = near; left != 0; left &= left - 1) {
     const auto i = static_cast<uint32>(__builtin_ctzll(left));
     const std::uint8_t* code = rows.codes + static_cast<std::size_t>(i) * layout_.stride;
     graph::Prefetch(reinterpret_cast<const char*>(code), layout_.stride);
@@ -276,8 +301,8 @@ void TailScan::SiftBlock(const CodedRows& rows, uint32 count, uint64 wanted, Off
     waiting.codes[waiting.count++] = code;
   }
   const auto wanted_count = static_cast<uint32>(__builtin_popcountll(wanted));
-  passed_over_ += wanted_count - waiting.count;
-  if (waiting.count < wanted_count) offers->left_out = true;
+  passed_over_ += wanted_count - near_count;
+  if (near_count < wanted_count) offers->left_out = true;
 }
 
 void TailScan::CompareWaiting(Offers* offers) {
@@ -308,6 +333,28 @@ uint64 TailScan::WithoutTaken(uint64 first_row) const {
 }
 
 // ---- Making codes ----
+
+bool TailScan::MakeMissing(TimestampTz until) {
+  bool has_time = true;
+  bool has_memory = true;
+  for (uint32 chunk = 0; chunk < chunks_ && has_time && has_memory; chunk++) {
+    CHECK_FOR_INTERRUPTS();
+    shmem::EnterFrames();
+    shmem::ChunkTable table;
+    const char* frame = Attach(&table) ? table.Chunk(chunk) : nullptr;
+    const uint32 there = frame != nullptr ? shmem::TailChunk(frame, layout_).rows() : 0;
+    shmem::LeaveFrames();
+    const Part part = {chunk, there, RowsWantedOf(chunk)};
+    if (part.first >= part.end) continue;
+    if (part.first > 0)
+      ExtendChunk(part);
+    else
+      has_memory = MakeChunk(part);
+    has_time = GetCurrentTimestamp() < until;
+  }
+  if (vectors_open_) storage::CloseRows(&vectors_);
+  return has_memory && !has_time;
+}
 
 /// Makes a chunk with these rows for all; false, having done nothing, if no memory is to be had, or somebody else makes it.
 bool TailScan::MakeChunk(const Part& part) {
@@ -344,7 +391,7 @@ void TailScan::MakeCodes(const Part& part) {
       made_rows_.marks[i / kBlock] |= uint64{1} << (i % kBlock);
     if (!has_bits_) continue;
     const vec::OneBitFactors factors =
-        vec::MakeOneBit(search_.newest->head.codec, code, bits_scratch_,
+        vec::MakeOneBit(search_.newest->head.codec, search_.centre, code, bits_scratch_,
                         made_rows_.bits + shmem::PlaceOfBits(i, layout_.bit_bytes));
     made_rows_.factors[0][i] = factors.term;
     made_rows_.factors[1][i] = factors.scale;

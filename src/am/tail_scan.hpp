@@ -21,7 +21,8 @@ struct TailSearch {
   const storage::Manifest* manifest;
   const storage::DirectoryView* directory;
   CachedSegment* newest;        ///< the last segment; the tail begins where it ends
-  const vec::WalkQuery* query;  ///< prepared for it
+  const vec::WalkQuery* query;  ///< prepared for it; nullptr: for MakeMissing() alone
+  const float* centre;          ///< CentreOfCodes() of it, if its codes have bits
   uint64 rows;                  ///< row ids below it belong to the search
 };
 
@@ -34,9 +35,12 @@ class TailScan {
 
   void Open(const TailSearch& search);
 
+  /// In place of Pass(): makes codes that are missing for all, until it is `until`. False when nothing is left to do, or no memory
+  /// is to be had.
+  [[nodiscard]] bool MakeMissing(TimestampTz until);
+
   /// Offers rows that were not taken yet, their codes' keys (vec::WalkQuery) in place of distances, except those beyond `limit`
-  /// and, where bits tell, beyond what `top` keeps. Makes codes that are missing, the first time for about 2 ms. True if rows were
-  /// left out.
+  /// and, where bits tell, beyond what `top` keeps. Makes some of the codes that are missing. True if rows were left out.
   [[nodiscard]] bool Pass(float limit, policy::TopCandidates* top);
 
   /// Later passes do not offer these any more.
@@ -92,7 +96,8 @@ class TailScan {
   void Offer(uint64 row, float key, Offers* offers);
   [[nodiscard]] uint64 WithoutTaken(uint64 first_row) const;
   void ComparePrivate(const Part& part, Offers* offers);
-  void Decide(const Part& part, bool in_time, Offers* offers);
+  [[nodiscard]] uint32 Decide(const Part& part, uint32 most, Offers* offers);
+  [[nodiscard]] uint64 MissingRows() const;
   [[nodiscard]] bool MakeChunk(const Part& part);
   void ExtendChunk(const Part& part);
   void MakeCodes(const Part& part);

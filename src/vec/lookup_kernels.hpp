@@ -22,6 +22,32 @@ constexpr std::size_t kMostLookupBytes = 1024;
   return row / kLookupRows * kLookupRows * bytes + row % kLookupRows;
 }
 
+/// What bounds are made of, for rows of which three numbers are known beside their sum.
+struct BoundWeights {
+  float base;
+  float of_term;
+  float of_sum;
+  float most;
+  float of_spread;
+};
+
+/// Of rows that follow each other.
+struct BoundRows {
+  const std::uint16_t* sums;
+  const float* terms;
+  const float* scales;
+  const float* spreads;
+};
+
+/// base + of_term * term + scale * (of_sum * sum - most) - of_spread * spread, from the left. Every instruction set rounds after every
+/// operation, none multiplies and adds in one: so that all have the same bits.
+[[nodiscard]] inline float BoundOf(const BoundWeights& weights, const BoundRows& rows,
+                                   std::size_t i) noexcept {
+  const float product = weights.of_sum * static_cast<float>(rows.sums[i]) - weights.most;
+  return weights.base + weights.of_term * rows.terms[i] + rows.scales[i] * product -
+         weights.of_spread * rows.spreads[i];
+}
+
 /// Any alignment, nothing outside is read. Thread-safe, never throws.
 struct LookupKernels {
   const char* name;  ///< "avx512", "avx2" or "portable"
@@ -30,6 +56,8 @@ struct LookupKernels {
   /// blocks: end to end; of the last one only bytes of the `count` rows are read. sums: room for whole blocks.
   void (*sum_entries)(const std::uint8_t* tables, std::size_t bytes, const std::uint8_t* blocks,
                       std::size_t count, std::uint16_t* sums);
+  /// Bit i: BoundOf() row i is not larger than `cut`, or one of them is NaN. count: at most 64.
+  std::uint64_t (*within)(const BoundWeights& weights, const BoundRows& rows, std::size_t count, float cut);
   bool is_fast;  ///< looks up many entries at a time
 };
 

@@ -23,6 +23,25 @@ struct Simd {
   using Register = __m256i;
   static constexpr std::size_t kColumns = 2;
 
+  static constexpr std::size_t kFloats = 8;
+
+  static std::uint32_t Within(const BoundWeights& weights, const BoundRows& rows, std::size_t i, float cut) {
+    const __m256i sums = _mm256_cvtepu16_epi32(
+        _mm_loadu_si128(static_cast<const __m128i*>(static_cast<const void*>(rows.sums + i))));
+    const __m256 product =
+        _mm256_sub_ps(_mm256_mul_ps(_mm256_set1_ps(weights.of_sum), _mm256_cvtepi32_ps(sums)),
+                      _mm256_set1_ps(weights.most));
+    const __m256 of_term = _mm256_mul_ps(_mm256_set1_ps(weights.of_term), _mm256_loadu_ps(rows.terms + i));
+    const __m256 of_spread =
+        _mm256_mul_ps(_mm256_set1_ps(weights.of_spread), _mm256_loadu_ps(rows.spreads + i));
+    const __m256 bound =
+        _mm256_sub_ps(_mm256_add_ps(_mm256_add_ps(_mm256_set1_ps(weights.base), of_term),
+                                    _mm256_mul_ps(_mm256_loadu_ps(rows.scales + i), product)),
+                      of_spread);
+    return static_cast<std::uint32_t>(
+        _mm256_movemask_ps(_mm256_cmp_ps(bound, _mm256_set1_ps(cut), _CMP_NGT_UQ)));
+  }
+
   static Register Zero() { return _mm256_setzero_si256(); }
 
   static Register Load(const std::uint8_t* from) {

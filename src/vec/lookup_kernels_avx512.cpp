@@ -23,6 +23,32 @@ struct Simd {
   using Register = __m512i;
   static constexpr std::size_t kColumns = 4;
 
+  static constexpr std::size_t kFloats = 16;
+
+  // Operators on registers would be fused.
+  static __m512 Times(__m512 a, __m512 b) {
+    return _mm512_mul_round_ps(a, b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static __m512 Plus(__m512 a, __m512 b) {
+    return _mm512_add_round_ps(a, b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static __m512 Minus(__m512 a, __m512 b) {
+    return _mm512_sub_round_ps(a, b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+
+  static std::uint32_t Within(const BoundWeights& weights, const BoundRows& rows, std::size_t i, float cut) {
+    const __m512i sums = _mm512_cvtepu16_epi32(
+        _mm256_loadu_si256(static_cast<const __m256i*>(static_cast<const void*>(rows.sums + i))));
+    const __m512 product =
+        Minus(Times(_mm512_set1_ps(weights.of_sum), _mm512_cvtepi32_ps(sums)), _mm512_set1_ps(weights.most));
+    const __m512 of_term = Times(_mm512_set1_ps(weights.of_term), _mm512_loadu_ps(rows.terms + i));
+    const __m512 of_spread = Times(_mm512_set1_ps(weights.of_spread), _mm512_loadu_ps(rows.spreads + i));
+    const __m512 bound = Minus(
+        Plus(Plus(_mm512_set1_ps(weights.base), of_term), Times(_mm512_loadu_ps(rows.scales + i), product)),
+        of_spread);
+    return _mm512_cmp_ps_mask(bound, _mm512_set1_ps(cut), _CMP_NGT_UQ);
+  }
+
   static Register Zero() { return _mm512_setzero_si512(); }
   static Register Load(const std::uint8_t* from) { return _mm512_loadu_si512(from); }
 

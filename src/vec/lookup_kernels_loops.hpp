@@ -1,7 +1,7 @@
 // The loops that every instruction set shares, over the `Simd` operations that the including file defined just before.
 // The rules of kernels_loops.hpp hold here, too: no #pragma once, nothing of the standard library.
 //
-// Simd provides: Register, kColumns (of 16 rows' bytes that it holds), Zero, Load, LoadRows (bytes of the first rows of each column;
+// Simd provides: kFloats and Within() of so many rows; Register, kColumns (of 16 rows' bytes that it holds), Zero, Load, LoadRows (bytes of the first rows of each column;
 // touches no other), LowHalves, HighHalves (of bytes), LookUp (column by column), AddBytes, AddWords (of 16 bits), HighBytes (of
 // words) and StoreSums.
 
@@ -50,8 +50,29 @@ inline void SumEntries(const std::uint8_t* tables, std::size_t bytes, const std:
   if (i < count) SumBlock<false>(tables, bytes, blocks + i * bytes, count - i, sums + i);
 }
 
+inline std::uint64_t Within(const BoundWeights& weights, const BoundRows& rows, std::size_t count,
+                            float cut) {
+  std::uint64_t within = 0;
+  std::size_t i = 0;
+  for (; i + Simd::kFloats <= count; i += Simd::kFloats)
+    within |= std::uint64_t{Simd::Within(weights, rows, i, cut)} << i;
+  if (i == count) return within;
+  // Copied, not computed one by one: here the compiler might multiply and add in one.
+  const std::size_t left = count - i;
+  std::uint16_t sums[Simd::kFloats] = {};
+  float terms[Simd::kFloats] = {};
+  float scales[Simd::kFloats] = {};
+  float spreads[Simd::kFloats] = {};
+  __builtin_memcpy(sums, rows.sums + i, left * sizeof *sums);
+  __builtin_memcpy(terms, rows.terms + i, left * sizeof *terms);
+  __builtin_memcpy(scales, rows.scales + i, left * sizeof *scales);
+  __builtin_memcpy(spreads, rows.spreads + i, left * sizeof *spreads);
+  const std::uint64_t last = Simd::Within(weights, {sums, terms, scales, spreads}, 0, cut);
+  return within | (last & ((std::uint64_t{1} << left) - 1U)) << i;
+}
+
 constexpr LookupKernels MakeLookupKernels(const char* name) {
-  return {name, SumEntries, true};
+  return {name, SumEntries, Within, true};
 }
 
 }  // namespace

@@ -21,12 +21,19 @@ void SumEntries(const std::uint8_t* tables, std::size_t bytes, const std::uint8_
   }
 }
 
+std::uint64_t Within(const BoundWeights& weights, const BoundRows& rows, std::size_t count, float cut) {
+  std::uint64_t within = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    within |= std::uint64_t{BoundOf(weights, rows, i) > cut ? 0U : 1U} << i;
+  return within;
+}
+
 }  // namespace
 
 namespace internal {
 
 const LookupKernels& PortableLookupKernels() noexcept {
-  static constexpr LookupKernels kKernels = {"portable", SumEntries, false};
+  static constexpr LookupKernels kKernels = {"portable", SumEntries, Within, false};
   return kKernels;
 }
 

@@ -25,15 +25,17 @@ constexpr float kNoFraction = 0x1.8p23F;
 constexpr std::uint32_t kNoFractionBits = 0x4B40'0000;  // of that number
 // More than what float32 may round anywhere here.
 constexpr double kRounding = 0x1p-18;
-// Below, bits are no shorter than what else a row has.
-constexpr std::uint32_t kFewestDimensions = 384;
+// Below, too many rows are within their bounds, or their codes are compared in the time of looking at bits.
+constexpr std::uint32_t kFewestOf8Bits = 64;
+constexpr std::uint32_t kFewestOf4Bits = 128;
 // Above, sums of entries overflow.
 constexpr std::uint32_t kMostDimensions = 8 * kMostLookupBytes;
 
 using Lanes [[gnu::vector_size(16)]] = float;
 using Masks [[gnu::vector_size(16)]] = std::int32_t;   // what comparisons give
 using Words [[gnu::vector_size(16)]] = std::uint32_t;  // floats as bits
-using Halves [[gnu::vector_size(16)]] = std::uint16_t;
+using Bytes [[gnu::vector_size(4)]] = std::uint8_t;
+using Shorts [[gnu::vector_size(8)]] = std::int16_t;
 
 Lanes Load(const float* from) noexcept {
   Lanes lanes;
@@ -183,6 +185,65 @@ double Unweighted(const std::int8_t* weights, const float* steps, std::size_t n,
   return sum;
 }
 
+/// x[d] = 2 * query[d], or query[d]; returns the sum of the squares of query[d].
+double Doubled(const std::int16_t* query, std::size_t n, float times, float* x) noexcept {
+  double squares = 0.0;
+  std::size_t d = 0;
+  for (; d + 4 <= n; d += 4) {
+    Shorts shorts;
+    std::memcpy(&shorts, query + d, sizeof shorts);
+    const Lanes four = __builtin_convertvector(shorts, Lanes);
+    squares += SumOf(four * four);
+    Store(four * times, x + d);
+  }
+  for (; d < n; ++d) {
+    const auto one = static_cast<float>(query[d]);
+    squares += static_cast<double>(one * one);
+    x[d] = one * times;
+  }
+  return squares;
+}
+
+/// A query by what codes stand for (WalkValues()): the key is base + norm_weight * norm - (r, x).
+struct ByValues {
+  double base;
+  double magnitude;  ///< of what base was made of
+  double norm_weight;
+};
+
+/// r: to write. False if the keys are not finite.
+bool ByValuesOf(const WalkCodec& codec, const WalkQuery& query, float* r, ByValues* by) noexcept {
+  const std::size_t n = codec.base.dimensions;
+  if (const std::int16_t* eights = query.eights(); eights != nullptr) {
+    const bool is_product = query.IsProduct();
+    const double squares = Doubled(eights, n, is_product ? 1.0F : 2.0F, r);
+    *by = is_product ? ByValues{0.0, 0.0, 0.0} : ByValues{squares, squares, 1.0};
+    return true;
+  }
+  const NibbleQuery* nibbles = query.nibbles();
+  if (nibbles == nullptr || !std::isfinite(nibbles->base) || !std::isfinite(nibbles->scale)) return false;
+  // The key is base + norm term - (r, u), with u = step * (nibble - middle) and r as the weights have it: exactly.
+  const std::size_t low = std::min(nibbles->bytes, n);
+  const auto scale = static_cast<float>(nibbles->scale);
+  const double weights = Unweighted(nibbles->low, codec.step, low, scale, r) +
+                         Unweighted(nibbles->high, codec.step + low, n - low, scale, r + low);
+  const double base = nibbles->base - kMiddleNibble * nibbles->scale * weights;
+  *by = {base, std::fabs(nibbles->base) + std::fabs(base), nibbles->norm_weight};
+  return true;
+}
+
+/// By what is left of the values: x = centre + u, and |x|² is |centre|² + 2 (centre, u) + |u|².
+void MoveTo(OneBitCentre centre, std::size_t n, float* r, ByValues* by) noexcept {
+  double base = by->base;
+  for (std::size_t d = 0; d < n; ++d) {
+    const auto middle = static_cast<double>(centre[d]);
+    base += middle * (by->norm_weight * middle - static_cast<double>(r[d]));
+    r[d] -= static_cast<float>(2.0 * by->norm_weight * middle);
+  }
+  by->magnitude += std::fabs(base);
+  by->base = base;
+}
+
 /// The 16 sums of four elements with signs, bit i of a place telling that element i is taken off, in steps, as entries of which
 /// kMiddleEntry stands for 0. Entries and rounding of a place and its complement are opposite. Returns by how much entries were
 /// rounded: the sum of their squares, in squares of steps.
@@ -213,22 +274,42 @@ Lanes MakeTable(const float* four, float inverse_step, std::uint8_t* table) noex
 }  // namespace
 
 bool OneBitPays(const WalkCodec& codec) noexcept {
-  return codec.code == WalkCode::kSq4 && codec.base.dimensions >= kFewestDimensions &&
-         codec.base.dimensions <= kMostDimensions && LookupKernelsForCpu().is_fast;
+  const std::uint32_t n = codec.base.dimensions;
+  const bool is_long = (codec.code == WalkCode::kSq8 && n >= kFewestOf8Bits) ||
+                       (codec.code == WalkCode::kSq4 && n >= kFewestOf4Bits);
+  return is_long && n <= kMostDimensions && codec.base.metric != Metric::kL1 && LookupKernelsForCpu().is_fast;
 }
 
-OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float* scratch,
-                         unsigned char* bits) noexcept {
+void WalkValues(const WalkCodec& codec, const std::uint8_t* code, float* values) noexcept {
   const std::size_t n = codec.base.dimensions;
-  const std::size_t padded = OneBitBytes(n) * 8;
+  if (codec.code == WalkCode::kSq8) {
+    std::size_t d = 0;
+    for (; d + 4 <= n; d += 4) {
+      Bytes four;
+      std::memcpy(&four, code + d, sizeof four);
+      Store(__builtin_convertvector(four, Lanes), values + d);
+    }
+    for (; d < n; ++d) values[d] = static_cast<float>(code[d]);
+    return;
+  }
+  constexpr auto kMiddle = static_cast<float>(kMiddleNibble);
   const std::size_t bytes = NibbleBytes(n);
   const std::size_t low = std::min(bytes, n);
-  constexpr auto kMiddle = static_cast<float>(kMiddleNibble);
   for (std::size_t d = 0; d < low; ++d)
-    scratch[d] = codec.step[d] * (static_cast<float>(code[d] & 15) - kMiddle);
+    values[d] = codec.step[d] * (static_cast<float>(code[d] & 15) - kMiddle);
   for (std::size_t d = low; d < n; ++d)
-    scratch[d] = codec.step[d] * (static_cast<float>(code[d - bytes] >> 4) - kMiddle);
+    values[d] = codec.step[d] * (static_cast<float>(code[d - bytes] >> 4) - kMiddle);
+}
+
+OneBitFactors MakeOneBit(const WalkCodec& codec, OneBitCentre centre, const std::uint8_t* code,
+                         float* scratch, unsigned char* bits) noexcept {
+  const std::size_t n = codec.base.dimensions;
+  const std::size_t padded = OneBitBytes(n) * 8;
+  WalkValues(codec, code, scratch);
   std::fill(scratch + n, scratch + padded, 0.0F);
+  const double from_codec = codec.code == WalkCode::kSq4 ? SumOfSquares(scratch, padded) : 0.0;
+  for (std::size_t d = 0; d < n; ++d) scratch[d] -= centre[d];
+  const double from_centre = SumOfSquares(scratch, padded);
   Rotate(scratch, padded);
   Lanes sums = {};
   for (std::size_t first = 0; first < padded; first += 64) {
@@ -245,11 +326,15 @@ OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float
   }
   const double magnitudes = SumOf(sums);
   const double squares = SumOfSquares(scratch, padded);
-  float norm = 0.0F;
-  std::memcpy(&norm, code + bytes, sizeof norm);
+  // Of the key |x|², which is |u|² but for what is the query's; and by how much the norm term of 4 bits differs from that.
+  double term = from_centre;
+  if (codec.code == WalkCode::kSq4) {
+    float norm = 0.0F;
+    std::memcpy(&norm, code + NibbleBytes(n), sizeof norm);
+    term += static_cast<double>(norm) - from_codec;
+  }
   OneBitFactors factors = {};
-  factors.term =
-      static_cast<float>(static_cast<double>(norm) - std::fabs(static_cast<double>(norm)) * kRounding);
+  factors.term = static_cast<float>(term - (std::fabs(term) + from_centre + from_codec) * kRounding);
   if (!(magnitudes > 0.0)) return factors;
   // With b the signs: the estimate of (u, q) is (u, u) / (b, u) * (b, q).
   const double scale = squares / magnitudes;
@@ -260,19 +345,16 @@ OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float
   return factors;
 }
 
-OneBitQuery::OneBitQuery(const WalkCodec& codec, const WalkQuery& query, void* scratch) noexcept
+OneBitQuery::OneBitQuery(const WalkCodec& codec, OneBitCentre centre, const WalkQuery& query,
+                         void* scratch) noexcept
     : kernels_(&LookupKernelsForCpu()), bytes_(OneBitBytes(codec.base.dimensions)) {
-  const NibbleQuery* nibbles = query.nibbles();
-  if (nibbles == nullptr || !std::isfinite(nibbles->base) || !std::isfinite(nibbles->scale)) return;
   const std::size_t n = codec.base.dimensions;
   const std::size_t padded = bytes_ * 8;
   auto* tables = static_cast<std::uint8_t*>(scratch);
   auto* turned = reinterpret_cast<float*>(tables + 2 * 16 * bytes_);
-  // The key is base + norm term - (r, u), with u = step * (nibble - middle) and r as the weights have it: exactly.
-  const std::size_t low = std::min(nibbles->bytes, n);
-  const auto scale = static_cast<float>(nibbles->scale);
-  const double weights = Unweighted(nibbles->low, codec.step, low, scale, turned) +
-                         Unweighted(nibbles->high, codec.step + low, n - low, scale, turned + low);
+  ByValues by;
+  if (!ByValuesOf(codec, query, turned, &by)) return;
+  MoveTo(centre, n, turned, &by);
   std::fill(turned + n, turned + padded, 0.0F);
   Rotate(turned, padded);
   const double length = std::sqrt(SumOfSquares(turned, padded));
@@ -290,58 +372,25 @@ OneBitQuery::OneBitQuery(const WalkCodec& codec, const WalkQuery& query, void* s
   const double of_rounding = rounding <= kMostRounded * length ? rounding : kDeviations * rounding;
   // The product with signs is step * (most - the sum of entries): a set bit adds, and in tables takes off.
   const double most = wide_step * static_cast<double>(2 * bytes_ * kMiddleEntry);
-  const double base = nibbles->base - kMiddleNibble * nibbles->scale * weights;
-  base_ = static_cast<float>(base - (std::fabs(nibbles->base) + std::fabs(base)) * kRounding);
-  term_weight_ = static_cast<float>(nibbles->norm_weight);
-  sum_weight_ = step;
-  most_ = static_cast<float>(most * (1.0 + kRounding) + of_rounding);
-  length_ = static_cast<float>(kDeviations * length * (1.0 + kRounding));
+  weights_ = {static_cast<float>(by.base - by.magnitude * kRounding), static_cast<float>(by.norm_weight),
+              step, static_cast<float>(most * (1.0 + kRounding) + of_rounding),
+              static_cast<float>(kDeviations * length * (1.0 + kRounding))};
   tables_ = tables;
-  is_usable_ = std::isfinite(base_) && std::isfinite(most_) && std::isfinite(length_);
+  is_usable_ =
+      std::isfinite(weights_.base) && std::isfinite(weights_.most) && std::isfinite(weights_.of_spread);
 }
 
 void OneBitQuery::Bounds(const OneBitRows& rows, std::size_t count, float* bounds) const noexcept {
   alignas(16) std::uint16_t sums[kMostRows];
   kernels_->sum_entries(tables_, bytes_, rows.bits, count, sums);
-  // Once: what is written may be anything, to a compiler.
-  const OneBitQuery query = *this;
-  const OneBitRows of = rows;
-  const auto four = [&](const Halves& wide, std::size_t i) {
-    Masks integers;
-    std::memcpy(&integers, &wide, sizeof integers);
-    const Lanes products = __builtin_convertvector(integers, Lanes) * query.sum_weight_ - query.most_;
-    Store(query.base_ + query.term_weight_ * Load(of.terms + i) + Load(of.scales + i) * products -
-              query.length_ * Load(of.spreads + i),
-          bounds + i);
-  };
-  std::size_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    Halves eight;
-    std::memcpy(&eight, sums + i, sizeof eight);
-    four(__builtin_shufflevector(eight, Halves{}, 0, 8, 1, 9, 2, 10, 3, 11), i);
-    four(__builtin_shufflevector(eight, Halves{}, 4, 8, 5, 9, 6, 10, 7, 11), i + 4);
-  }
-  for (; i < count; ++i) {
-    const float product = sum_weight_ * static_cast<float>(sums[i]) - most_;
-    bounds[i] = base_ + term_weight_ * rows.terms[i] + rows.scales[i] * product - length_ * rows.spreads[i];
-  }
+  for (std::size_t i = 0; i < count; ++i)
+    bounds[i] = BoundOf(weights_, {sums, rows.terms, rows.scales, rows.spreads}, i);
 }
 
 std::uint64_t OneBitQuery::Within(const OneBitRows& rows, std::size_t count, float cut) const noexcept {
-  float bounds[kMostRows];
-  Bounds(rows, count, bounds);
-  const Masks places = {1, 2, 4, 8};
-  std::uint64_t within = 0;
-  std::size_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    Masks beyond = {};
-    for (std::size_t first = 32; first > 0; first -= 4)
-      beyond = beyond << 4 | ((Load(bounds + i + first - 4) > cut) & places);
-    const auto any = static_cast<std::uint32_t>(beyond[0] | beyond[1] | beyond[2] | beyond[3]);
-    within |= static_cast<std::uint64_t>(~any) << i;
-  }
-  for (; i < count; ++i) within |= static_cast<std::uint64_t>(bounds[i] > cut ? 0 : 1) << i;
-  return within;
+  alignas(64) std::uint16_t sums[kMostRows];
+  kernels_->sum_entries(tables_, bytes_, rows.bits, count, sums);
+  return kernels_->within(weights_, {sums, rows.terms, rows.scales, rows.spreads}, count, cut);
 }
 
 }  // namespace tandem::vec

@@ -1,6 +1,7 @@
 #pragma once
-// A code of one bit a dimension, made of a 4-bit walk code: an eighth of its bytes, which tell how small its key may be at the
-// least (RaBitQ: Gao and Long 2024). What is bounded is the key itself, not a distance: no residual of the walk code comes in.
+// A code of one bit a dimension, made of a walk code of 8 or 4 bits: an eighth or a quarter of its bytes, which tell how small its
+// key may be at the least (RaBitQ: Gao and Long 2024). What is bounded is the key itself, not a distance: no residual of the walk
+// code comes in.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,17 +19,24 @@ namespace tandem::vec {
   return (dimensions + 63) / 64 * 8;
 }
 
+/// What a walk code of 8 or 4 bits stands for, in units of 8-bit codes. values: `dimensions` floats to write.
+void WalkValues(const WalkCodec& codec, const std::uint8_t* code, float* values) noexcept;
+
+/// Where values are measured from: `dimensions` floats, as WalkValues() has them. Bounds hold whatever they are, if they are the
+/// same for rows and queries; they are the nearer to the keys, the nearer that is to the middle of the rows.
+using OneBitCentre = const float*;
+
 /// What is known of a row beside its bits: three runs of floats, each with one for every row.
 struct OneBitFactors {
-  float term;    ///< the walk code's norm term, or a little less
+  float term;    ///< what the key has of the row alone, or a little less
   float scale;   ///< times the product of signs with a query: the estimate of the product of the vectors
   float spread;  ///< its standard deviation for a query of length 1, or a little more
 };
 
-/// Makes bits of a 4-bit walk code. bits: where the row begins in a block of rows (PlaceInBlocks()); nothing of other rows is written.
+/// Makes bits of a walk code. bits: where the row begins in a block of rows (PlaceInBlocks()); nothing of other rows is written.
 /// scratch: OneBitScratch() bytes, aligned to 16. The same bits whenever it is done on one CPU.
-[[nodiscard]] OneBitFactors MakeOneBit(const WalkCodec& codec, const std::uint8_t* code, float* scratch,
-                                       unsigned char* bits) noexcept;
+[[nodiscard]] OneBitFactors MakeOneBit(const WalkCodec& codec, OneBitCentre centre, const std::uint8_t* code,
+                                       float* scratch, unsigned char* bits) noexcept;
 [[nodiscard]] constexpr std::size_t OneBitScratch(std::size_t dimensions) noexcept {
   return OneBitBytes(dimensions) * 8 * sizeof(float);
 }
@@ -45,8 +53,9 @@ struct OneBitRows {
 class OneBitQuery {
  public:
   OneBitQuery() noexcept = default;
-  /// query: prepared for 4-bit codes; not needed afterwards. scratch: ScratchBytes(), aligned to 64, must outlive this object.
-  OneBitQuery(const WalkCodec& codec, const WalkQuery& query, void* scratch) noexcept;
+  /// query: prepared for codes of 8 or 4 bits; not needed afterwards. scratch: ScratchBytes(), aligned to 64, must outlive this
+  /// object.
+  OneBitQuery(const WalkCodec& codec, OneBitCentre centre, const WalkQuery& query, void* scratch) noexcept;
   [[nodiscard]] static std::size_t ScratchBytes(std::size_t dimensions) noexcept {
     return 2 * 16 * OneBitBytes(dimensions) + OneBitScratch(dimensions);
   }
@@ -64,12 +73,7 @@ class OneBitQuery {
   const LookupKernels* kernels_ = nullptr;
   const std::uint8_t* tables_ = nullptr;
   std::size_t bytes_ = 0;
-  // bound = base + term_weight * term + scale * (sum_weight * sum of entries - most) - length * spread
-  float base_ = 0.0F;
-  float term_weight_ = 0.0F;
-  float sum_weight_ = 0.0F;
-  float most_ = 0.0F;
-  float length_ = 0.0F;
+  BoundWeights weights_ = {};
   bool is_usable_ = false;
 };
 

@@ -140,6 +140,10 @@ class WalkQuery {
   [[nodiscard]] const NibbleQuery* nibbles() const noexcept {
     return code_ == WalkCode::kSq4 ? &nibbles_ : nullptr;
   }
+  /// What 8-bit codes are compared with, `dimensions` numbers: keys are the squared distance, or the negative inner product if
+  /// IsProduct(). nullptr if codes are others.
+  [[nodiscard]] const std::int16_t* eights() const noexcept { return query_; }
+  [[nodiscard]] bool IsProduct() const noexcept { return metric_ == Metric::kInnerProduct; }
   /// About the least key whose lower bound is `distance`. Infinity if the error is not known.
   [[nodiscard]] float KeyOfBound(double distance) const noexcept;
 

@@ -188,11 +188,12 @@ CREATE FUNCTION crowd_vector(i bigint, dimensions int) RETURNS vector LANGUAGE s
   FROM generate_series(1::bigint, dimensions) j $$;
 SQL
   my %classes = (l2 => '<->', ip => '<#>', cosine => '<=>');
-  for my $metric (sort keys %classes) {
-    my ($operator, $table, $dimensions) = ($classes{$metric}, "bits_$metric", 500);
+  for my $case ((map { [ $_, 'sq4', 500 ] } sort keys %classes), map { [ $_, 'sq8', 150 ] } sort keys %classes) {
+    my ($metric, $codec, $dimensions) = @$case;
+    my ($operator, $table) = ($classes{$metric}, "bits_${metric}_$codec");
     $node->safe_psql('postgres', <<"SQL");
 CREATE TABLE $table (id bigint, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
-CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_${metric}_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 40, codec = sq4);
+CREATE INDEX ${table}_index ON $table USING tandem (embedding vector_${metric}_ops) WITH (strategy = hnsw_batch, m = 8, ef_construction = 40, codec = $codec);
 INSERT INTO $table SELECT i, crowd_vector(i, $dimensions) FROM generate_series(1, $sealed) i;
 CALL tandem_build('${table}_index');
 INSERT INTO $table SELECT i, crowd_vector(i, $dimensions) FROM generate_series($sealed + 1, $sealed + $tail) i;
@@ -204,15 +205,15 @@ SQL
         my $sql = "SET tandem.iterative_scan = $mode; SELECT * FROM tail_answers('$table', '$operator', ARRAY[$queries], $k)";
         my $without = $node->safe_psql('postgres', arm_sql('always-graph=on', 'no-tail-bits=on') . $sql);
         my $with = $node->safe_psql('postgres', arm_sql(@bits) . $sql);
-        is(differences($with, $without), '', "bits, $metric: $k rows, $mode");
+        is(differences($with, $without), '', "bits, $metric, $codec: $k rows, $mode");
       }
     }
     my $passed = $node->safe_psql('postgres',
       arm_sql(@bits) . "SELECT tail_codes('$table', '$operator', crowd_vector(900001, $dimensions), 'Tail Codes Passed Over by Bits')");
-    cmp_ok($passed, '>', $tail / 2, "bits, $metric: most codes are passed over");
+    cmp_ok($passed, '>', $tail / 2, "bits, $metric, $codec: most codes are passed over");
     # Where bits are wrong rows come late, but each once.
     for my $query ("crowd_vector(900001, $dimensions)", "crowd_vector($sealed + 3, $dimensions)") {
-      is($node->safe_psql('postgres', arm_sql(@bits, 'tail-bits-lie=on') . <<"SQL"), $sealed + $tail . '|' . ($sealed + $tail), "bits that lie, $metric: every row once");
+      is($node->safe_psql('postgres', arm_sql(@bits, 'tail-bits-lie=on') . <<"SQL"), $sealed + $tail . '|' . ($sealed + $tail), "bits that lie, $metric, $codec: every row once");
 SET enable_seqscan = off; SET tandem.iterative_scan = relaxed_order;
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM $table ORDER BY embedding $operator $query LIMIT 100000) s
 SQL
@@ -376,13 +377,13 @@ sub errors_and_crashes {
   my $search = "SELECT * FROM tail_answers('life', '<->', ARRAY[spread_vector(900001, 400)], 10)";
   for my $point (qw(tail-chunk-made tail-codes-made)) {
     add_tail('life', 400, 170);    # a chunk that is there grows, the next one is made
-    my ($status, undef, $error) = $node->psql('postgres', arm_sql('always-graph=on', "$point=error") . $search);
+    my ($status, undef, $error) = $node->psql('postgres', arm_sql('always-graph=on', 'all-tail-codes=on', "$point=error") . $search);
     like($error, qr/stop point/, "$point: an error");
     check_budget("$point: after it");
     $node->psql('postgres', <<"SQL");
 DO \$\$ BEGIN
   BEGIN
-    SET LOCAL tandem.stop_points = 'always-graph=on,$point=error';
+    SET LOCAL tandem.stop_points = 'always-graph=on,all-tail-codes=on,$point=error';
     PERFORM * FROM ($search) s;
   EXCEPTION WHEN OTHERS THEN NULL;
   END;
@@ -394,7 +395,7 @@ SQL
   }
   add_tail('life', 400, 170);
   my $log_end = -s $node->logfile;
-  $node->psql('postgres', arm_sql('always-graph=on', 'tail-chunk-made=crash') . $search);
+  $node->psql('postgres', arm_sql('always-graph=on', 'all-tail-codes=on', 'tail-chunk-made=crash') . $search);
   $node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
   check_alike($node, 'life', 'after a crash', dimensions => 400);
   check_budget('after a crash');

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -84,6 +86,59 @@ TEST_P(EveryLookupKernelSet, TakesEachEntryFromItsPlace) {
         EXPECT_EQ(sums[i], SumOf(tables, kBytes, blocks, i)) << "table " << table << ", place " << place;
     }
   }
+}
+
+std::vector<float> RandomFloats(std::size_t count, float largest, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> numbers(0.0F, largest);
+  std::vector<float> floats(count);
+  for (float& one : floats) one = numbers(random);
+  return floats;
+}
+
+template <typename T>
+const T* AtTheEnd(const GuardedPages& pages, const std::vector<T>& values, std::size_t count) {
+  return reinterpret_cast<const T*>(pages.AtTheEnd(values.data(), count * sizeof(T)));
+}
+
+TEST_P(EveryLookupKernelSet, TellsToTheLastBitWhichBoundsAreWithinACutAndReadsNothingBehind) {
+  const BoundWeights weights = {1234.567F, 0.7F, 1.0F / 3.0F, 777.7F, 11.1F};
+  const std::vector<std::uint8_t> bytes = RandomBytes(64, 256, 5);
+  std::vector<std::uint16_t> sums(64);
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = static_cast<std::uint16_t>(bytes[i] * 257U);
+  const std::vector<float> terms = RandomFloats(64, 1e4F, 6);
+  const std::vector<float> scales = RandomFloats(64, 3.0F, 7);
+  const std::vector<float> spreads = RandomFloats(64, 30.0F, 8);
+  for (std::size_t count = 1; count <= 64; ++count) {
+    const GuardedPages pages[4] = {GuardedPages(1), GuardedPages(1), GuardedPages(1), GuardedPages(1)};
+    // Sums have room for whole blocks; of the others nothing is behind.
+    const BoundRows rows = {AtTheEnd(pages[0], sums, (count + 15) / 16 * 16),
+                            AtTheEnd(pages[1], terms, count), AtTheEnd(pages[2], scales, count),
+                            AtTheEnd(pages[3], spreads, count)};
+    for (std::size_t row = 0; row < count; ++row) {
+      const float bound = BoundOf(weights, rows, row);
+      const float infinity = std::numeric_limits<float>::infinity();
+      for (const float cut : {bound, std::nextafter(bound, -infinity)}) {
+        std::uint64_t expected = 0;
+        for (std::size_t i = 0; i < count; ++i)
+          expected |= std::uint64_t{BoundOf(weights, rows, i) > cut ? 0U : 1U} << i;
+        EXPECT_EQ(kernels_.within(weights, rows, count, cut), expected) << row << " of " << count;
+      }
+    }
+  }
+}
+
+TEST_P(EveryLookupKernelSet, TakesNaNForWithin) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<std::uint16_t> sums(48, 1);
+  std::vector<float> terms(37, 5.0F);
+  terms[3] = terms[20] = terms[36] = nan;
+  const std::vector<float> ones(37, 1.0F);
+  const BoundWeights weights = {0.0F, 1.0F, 1.0F, 0.0F, 1.0F};
+  const BoundRows rows = {sums.data(), terms.data(), ones.data(), ones.data()};
+  EXPECT_EQ(kernels_.within(weights, rows, 37, 1.0F),
+            std::uint64_t{1} << 3 | std::uint64_t{1} << 20 | std::uint64_t{1} << 36);
+  EXPECT_EQ(kernels_.within(weights, rows, 37, nan), (std::uint64_t{1} << 37) - 1U);
 }
 
 }  // namespace

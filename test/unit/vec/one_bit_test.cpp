@@ -27,11 +27,15 @@ struct alignas(64) Line {
   char bytes[64];
 };
 
-/// A set of vectors with its 4-bit codes and their bits.
+/// Where values are measured from.
+enum class Centre { kZero, kMean, kElsewhere };
+
+/// A set of vectors with its codes and their bits.
 struct Bits {
   Trained trained;
   std::vector<float> centre;
   std::vector<float> step;
+  std::vector<float> middle;
   WalkCodec codec;
   std::vector<std::uint8_t> codes;
   std::vector<unsigned char> bits;
@@ -39,25 +43,42 @@ struct Bits {
   std::vector<float> scales;
   std::vector<float> spreads;
 
-  Bits(Metric metric, const Vectors& vectors)
-      : trained(metric, vectors), centre(vectors.dimensions), step(vectors.dimensions) {
+  Bits(Metric metric, const Vectors& vectors, WalkCode code = WalkCode::kSq4, Centre from = Centre::kMean)
+      : trained(metric, vectors),
+        centre(vectors.dimensions),
+        step(vectors.dimensions),
+        middle(vectors.dimensions) {
     const std::uint32_t n = vectors.dimensions;
     TrainNibbles(trained.trainer, trained.quantizer, centre.data(), step.data());
-    codec = {WalkCode::kSq4, trained.quantizer, centre.data(), step.data(), 0.0F};
+    codec = {code, trained.quantizer, centre.data(), step.data(), 0.0F};
     codes.resize(vectors.size() * CodeBytes());
+    for (std::size_t i = 0; i < vectors.size(); ++i)
+      MakeWalkCode(codec, trained.Code(i), codes.data() + i * CodeBytes());
+    PlaceCentre(from, vectors.size());
     bits.resize((vectors.size() + 15) / 16 * 16 * OneBitBytes(n));
     std::vector<Line> scratch(OneBitScratch(n) / sizeof(Line) + 1);
     for (std::size_t i = 0; i < vectors.size(); ++i) {
-      MakeWalkCode(codec, trained.Code(i), codes.data() + i * CodeBytes());
-      const OneBitFactors factors = MakeOneBit(codec, Code(i), reinterpret_cast<float*>(scratch.data()),
-                                               bits.data() + PlaceInBlocks(i, OneBitBytes(n)));
+      const OneBitFactors factors =
+          MakeOneBit(codec, middle.data(), Code(i), reinterpret_cast<float*>(scratch.data()),
+                     bits.data() + PlaceInBlocks(i, OneBitBytes(n)));
       terms.push_back(factors.term);
       scales.push_back(factors.scale);
       spreads.push_back(factors.spread);
     }
   }
 
-  [[nodiscard]] std::size_t CodeBytes() const { return WalkCodeBytes(WalkCode::kSq4, step.size()); }
+  void PlaceCentre(Centre from, std::size_t rows) {
+    if (from == Centre::kZero) return;
+    std::vector<float> values(middle.size());
+    for (std::size_t i = 0; i < rows; ++i) {
+      WalkValues(codec, Code(i), values.data());
+      for (std::size_t d = 0; d < values.size(); ++d) middle[d] += values[d] / static_cast<float>(rows);
+    }
+    if (from == Centre::kMean) return;
+    for (std::size_t d = 0; d < values.size(); ++d) middle[d] += static_cast<float>(d % 7) * 5.0F;
+  }
+
+  [[nodiscard]] std::size_t CodeBytes() const { return WalkCodeBytes(codec.code, step.size()); }
   [[nodiscard]] const std::uint8_t* Code(std::size_t i) const { return codes.data() + i * CodeBytes(); }
   /// i: a multiple of 16.
   [[nodiscard]] OneBitRows From(std::size_t i) const {
@@ -77,9 +98,9 @@ struct Bits {
 };
 
 struct PreparedBits {
-  PreparedBits(const WalkCodec& codec, const WalkQuery& walk)
-      : scratch(OneBitQuery::ScratchBytes(codec.base.dimensions) / sizeof(Line) + 1),
-        query(codec, walk, scratch.data()) {}
+  PreparedBits(const Bits& rows, const WalkQuery& walk)
+      : scratch(OneBitQuery::ScratchBytes(rows.middle.size()) / sizeof(Line) + 1),
+        query(rows.codec, rows.middle.data(), walk, scratch.data()) {}
   std::vector<Line> scratch;
   OneBitQuery query;
 };
@@ -115,23 +136,35 @@ std::vector<std::pair<std::string, Vectors>> Kinds(std::uint32_t n) {
 }
 
 TEST(OneBit, BoundsEveryKeyFromBelow) {
-  for (const std::uint32_t n : {64U, 385U, 768U, 1'000U}) {
+  struct Case {
+    WalkCode code;
+    Centre from;
+    std::uint32_t dimensions;
+  };
+  constexpr Case kCases[] = {
+      {WalkCode::kSq4, Centre::kMean, 64},       {WalkCode::kSq4, Centre::kZero, 385},
+      {WalkCode::kSq4, Centre::kMean, 768},      {WalkCode::kSq4, Centre::kElsewhere, 1'000},
+      {WalkCode::kSq8, Centre::kMean, 64},       {WalkCode::kSq8, Centre::kMean, 97},
+      {WalkCode::kSq8, Centre::kElsewhere, 128}, {WalkCode::kSq8, Centre::kZero, 384},
+  };
+  for (const Case& one : kCases) {
+    const std::uint32_t n = one.dimensions;
     for (const auto& [kind, vectors] : Kinds(n)) {
       for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
-        const Bits rows(metric, vectors);
+        const Bits rows(metric, vectors, one.code, one.from);
         std::size_t wrong = 0;
         std::size_t pairs = 0;
-        for (std::size_t q = 0; q < 40; ++q) {
+        for (std::size_t q = 0; q < 24; ++q) {
           const PreparedQuery query(rows.codec, vectors[q]);
-          const PreparedBits prepared(rows.codec, *query);
+          const PreparedBits prepared(rows, *query);
           if (!prepared.query.is_usable()) continue;
           const std::vector<float> bounds = rows.Bounds(prepared.query);
           for (std::size_t i = 0; i < vectors.size(); ++i)
             wrong += bounds[i] <= query->Key(rows.Code(i)) ? 0U : 1U;
           pairs += vectors.size();
         }
-        EXPECT_EQ(wrong, 0U) << kind << ", " << n << " dimensions, metric " << static_cast<int>(metric)
-                             << ", of " << pairs;
+        EXPECT_EQ(wrong, 0U) << NameOf(one.code) << ", " << kind << ", " << n << " dimensions, metric "
+                             << static_cast<int>(metric) << ", of " << pairs;
       }
     }
   }
@@ -143,7 +176,7 @@ TEST(OneBit, BoundsAreNearTheKeys) {
   double share = 0.0;
   for (std::size_t q = 0; q < 20; ++q) {
     const PreparedQuery query(rows.codec, vectors[q]);
-    const PreparedBits prepared(rows.codec, *query);
+    const PreparedBits prepared(rows, *query);
     ASSERT_TRUE(prepared.query.is_usable());
     const std::vector<float> bounds = rows.Bounds(prepared.query);
     for (std::size_t i = 100; i < vectors.size(); ++i)
@@ -151,6 +184,28 @@ TEST(OneBit, BoundsAreNearTheKeys) {
   }
   // 5 times 0.75 / 768^½, of a product that is half of the key for vectors without a centre in common.
   EXPECT_NEAR(share, 1.0 - 0.15, 0.02);
+}
+
+TEST(OneBit, BoundsAreNearerWhereValuesAreMeasuredFromTheMiddle) {
+  // All are far to one side, as embeddings of one model are.
+  const Vectors vectors = Made(Gaussian(600, 128, 16), [](std::size_t, std::size_t d, float x) {
+    return x + (d % 16 == 0 ? 12.0F : 0.0F);
+  });
+  const Vectors wide =
+      Made(vectors, [](std::size_t i, std::size_t d, float x) { return i == 0 && d % 16 == 0 ? -12.0F : x; });
+  double gap[2] = {};
+  for (const Centre from : {Centre::kZero, Centre::kMean}) {
+    const Bits rows(Metric::kL2, wide, WalkCode::kSq8, from);
+    for (std::size_t q = 1; q < 20; ++q) {
+      const PreparedQuery query(rows.codec, wide[q]);
+      const PreparedBits prepared(rows, *query);
+      ASSERT_TRUE(prepared.query.is_usable());
+      const std::vector<float> bounds = rows.Bounds(prepared.query);
+      for (std::size_t i = 100; i < wide.size(); ++i)
+        gap[from == Centre::kMean ? 1 : 0] += static_cast<double>(query->Key(rows.Code(i)) - bounds[i]);
+    }
+  }
+  EXPECT_LT(gap[1], 0.25 * gap[0]);
 }
 
 TEST(OneBit, ExceedsKeysAsSeldomAsItsDeviationsSay) {
@@ -164,7 +219,7 @@ TEST(OneBit, ExceedsKeysAsSeldomAsItsDeviationsSay) {
   std::size_t beyond = 0;
   for (std::size_t q = 0; q < 50; ++q) {
     const PreparedQuery query(rows.codec, vectors[q]);
-    const PreparedBits prepared(rows.codec, *query);
+    const PreparedBits prepared(rows, *query);
     const std::vector<float> estimates = rows.Bounds(prepared.query, zeros);
     const std::vector<float> nearer = rows.Bounds(prepared.query, fifths);
     for (std::size_t i = 64; i < vectors.size(); ++i) {
@@ -183,7 +238,7 @@ TEST(OneBit, GivesTheSameBoundsOfTheFirstRowsAndOfAll) {
   const Vectors vectors = Gaussian(64, 385, 13);
   const Bits rows(Metric::kCosine, vectors);
   const PreparedQuery query(rows.codec, vectors[0]);
-  const PreparedBits prepared(rows.codec, *query);
+  const PreparedBits prepared(rows, *query);
   const std::vector<float> together = rows.Bounds(prepared.query);
   for (std::size_t count = 1; count <= vectors.size(); ++count) {
     float bounds[OneBitQuery::kMostRows] = {};
@@ -197,7 +252,7 @@ TEST(OneBit, TellsWhichBoundsAreWithinACut) {
   const Vectors vectors = Gaussian(64, 385, 15);
   Bits rows(Metric::kL2, vectors);
   const PreparedQuery query(rows.codec, vectors[3]);
-  const PreparedBits prepared(rows.codec, *query);
+  const PreparedBits prepared(rows, *query);
   const std::vector<float> bounds = rows.Bounds(prepared.query);
   std::vector<float> cuts = bounds;
   cuts.push_back(-std::numeric_limits<float>::infinity());
@@ -220,12 +275,18 @@ TEST(OneBit, KnowsNothingOfQueriesWithoutADirection) {
   const Bits rows(Metric::kCosine, vectors);
   const std::vector<float> zero(400);
   const PreparedQuery query(rows.codec, zero.data());
-  EXPECT_FALSE(PreparedBits(rows.codec, *query).query.is_usable());
-  const std::vector<float> offset(400);
-  const WalkCodec of_bytes = {WalkCode::kSq8, {Metric::kL2, 400, 1.0F, offset.data()}};
-  const PreparedQuery other(of_bytes, vectors[0]);
+  EXPECT_FALSE(PreparedBits(rows, *query).query.is_usable());
+  const Bits of_bytes(Metric::kCosine, vectors, WalkCode::kSq8);
+  const PreparedQuery other(of_bytes.codec, zero.data());
   EXPECT_FALSE(PreparedBits(of_bytes, *other).query.is_usable());
-  EXPECT_FALSE(OneBitPays(of_bytes));
+  Bits at_centre(Metric::kL2, vectors, WalkCode::kSq8);
+  at_centre.trained.quantizer.step = at_centre.codec.base.step = 1.0F;
+  std::vector<float> middle = at_centre.trained.offset;
+  for (std::size_t d = 0; d < middle.size(); ++d) middle[d] += std::floor(at_centre.middle[d] = 100.0F);
+  const PreparedQuery central(at_centre.codec, middle.data());
+  EXPECT_FALSE(PreparedBits(at_centre, *central).query.is_usable());
+  Bits by_sums(Metric::kL1, vectors, WalkCode::kSq8);
+  EXPECT_FALSE(OneBitPays(by_sums.codec));
 }
 
 }  // namespace
