@@ -567,6 +567,28 @@ policy::FoldReading ReadingOf(const FoldJob* job) {
   return reading;
 }
 
+Manifest* PreviewOf(const FoldJob* job, Relation index) {
+  if (!StillHolds(*job, index)) return nullptr;
+  const BlobRef blob = WrittenBlob(job->writer);
+  const Manifest& now = *job->manifest;
+  const uint32 extents = ExtentsOfPages(PagesOfBlob(blob.bytes));
+  auto* preview = static_cast<Manifest*>(palloc(sizeof(Manifest)));
+  auto* segment = static_cast<SegmentInfo*>(palloc(sizeof(SegmentInfo)));
+  // Packed ranges stay where they are; the new segment's blocks come behind the others.
+  auto* blocks = static_cast<BlockNumber*>(palloc((now.block_count + extents) * sizeof(BlockNumber)));
+  std::memcpy(blocks, now.blocks, now.block_count * sizeof(BlockNumber));
+  std::memcpy(blocks + now.block_count, blob.first_block, extents * sizeof(BlockNumber));
+  *segment = DescribeSegment(*job, blob);
+  segment->first_extent = now.block_count;
+  *preview = now;
+  preview->root.sealed_rows = SealedAfter(job);
+  preview->segments = segment;
+  preview->segment_count = 1;
+  preview->blocks = blocks;
+  preview->block_count = now.block_count + extents;
+  return preview;
+}
+
 uint64 SealedAfter(const FoldJob* job) {
   return Max(job->end_row, job->sealed_rows);
 }

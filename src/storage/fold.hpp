@@ -110,6 +110,9 @@ enum class SurveyStep {
 [[nodiscard]] bool CutFold(FoldJob* job);
 /// What policy::IsWorthCutting() asks, in row ids; read_rows = 0 while the tail is not being read. arrived_rows is the caller's.
 [[nodiscard]] policy::FoldReading ReadingOf(const FoldJob* job);
+/// In kPublishing: what the manifest will say of the new segment, which is the only one that it lists, in the current memory context.
+/// For who holds the builder lock, and readers of nothing but that segment and rows. nullptr if the job is going to be abandoned.
+[[nodiscard]] Manifest* PreviewOf(const FoldJob* job, Relation index);
 /// Row ids below this are sealed once the job is published.
 [[nodiscard]] uint64 SealedAfter(const FoldJob* job);
 void EndFold(FoldJob* job);

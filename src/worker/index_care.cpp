@@ -39,6 +39,8 @@ constexpr int kLastPauseMs = 100;
 // Somebody has locked the index: tried again so soon. A build that is kept out longer than this lets its work go.
 constexpr int kLockedPauseMs = 50;
 constexpr int kGiveUpMs = 60 * 1000;
+// A segment that is about to be published waits for so many steps of loading at the most: rows may come faster than they get codes.
+constexpr int kMostStepsAhead = 50;
 // Another builder is at work, and tells nobody when it is done.
 constexpr int kBuilderBusyMs = 1000;
 // Sessions come first where processors are short; not so nice that a busy server never gets its graphs.
@@ -287,6 +289,22 @@ storage::FoldStep StepJob(Care* care, Relation index) {
   return step;
 }
 
+/// Copies the new segment into shared memory that is free, and makes codes of the rows behind it, before searches know of it: the
+/// first ones would read its pages, and compare all those rows exactly. True if there is more to do.
+bool LoadAhead(Care* care, Relation index, am::IndexLoad* load) {
+  const MemoryContext context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem load ahead", ALLOCSET_SMALL_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(context);
+  const storage::Manifest* preview = storage::PreviewOf(care->job, index);
+  const TimestampTz until = In(kStepMs);
+  bool more = preview != nullptr && am::StepIndexLoad(index, *preview, load, until, true);
+  if (preview != nullptr && !more && preview->segments[0].end_row == preview->root.sealed_rows)
+    more = am::StepTailLoad(index, *preview, until);
+  MemoryContextSwitchTo(old_context);
+  MemoryContextDelete(context);
+  return more;
+}
+
 /// Opens the index for the next step, once nobody locks it; nullptr if the work is to be given up.
 Relation AwaitStep(Care* care) {
   const TimestampTz give_up_at = In(kGiveUpMs);
@@ -305,9 +323,17 @@ Relation AwaitStep(Care* care) {
 /// Steps until the job has ended one way or the other.
 BuildEnd Build(Care* care) {
   int pause_ms = kFirstPauseMs;
+  am::IndexLoad load = {};
+  int steps_ahead = 0;
   for (;;) {
     const Relation index = AwaitStep(care);
     if (index == nullptr) return BuildEnd::kAbandoned;
+    if (steps_ahead < kMostStepsAhead &&
+        storage::ProgressOf(care->job).phase == storage::FoldPhase::kPublishing) {
+      steps_ahead = LoadAhead(care, index, &load) ? steps_ahead + 1 : kMostStepsAhead;
+      CloseAfterStep(care, index);
+      continue;
+    }
     const storage::FoldStep step = StepJob(care, index);
     CloseAfterStep(care, index);
     const storage::FoldProgress progress = storage::ProgressOf(care->job);

@@ -19,12 +19,14 @@ seed();
 my $node = make_node('races', preload => 1, conf => <<'CONF');
 tandem.build_memory = '64MB'
 tandem.seal_rows = 300
+tandem.memory_budget = '64MB'
 max_connections = 40
 CONF
 need_stop_points($node);
 
 counting();
 cut_short();
+loaded_ahead();
 dropped_while_waited_for();
 database_dropped_while_waited_for();
 woken();
@@ -97,6 +99,29 @@ sub cut_short {
   cmp_ok($sealed, '<', 1500, "is cut, here to $sealed rows");
   let_go('fold-after-publish');
   await_sealed(5500);
+  check_graph($node, 't', 't_index', 'and the rest follows');
+  $node->safe_psql('postgres', 'DROP TABLE t');
+}
+
+# What becomes visible lies in memory by then, and so do codes of the rows behind it: the first search makes none and reads no page.
+sub loaded_ahead {
+  hold('fold-before-read=wait', 'fold-after-publish=wait');
+  make_index(2000);
+  await_stop_point($node, 'fold-before-read');
+  insert_rows(2001, 2400);
+  release_stop_point($node, 'fold-before-read');
+  await_stop_point($node, 'fold-after-publish');
+  is(sealed_rows($node, 't_index'), 2000, 'a segment is visible, with rows behind it');
+  my $plan = $node->safe_psql('postgres', <<'SQL');
+SET enable_seqscan = off; SET enable_sort = off;
+EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM t ORDER BY embedding <-> spread_vector(900001, 8) LIMIT 10
+SQL
+  like($plan, qr/Tail Rows Scanned by Code: 400$/m, 'the first search has codes of all of them');
+  like($plan, qr/Tail Codes Made: 0$/m, 'which it has not made');
+  like($plan, qr/Codes Read from Pages: 0$/m, 'and no code of the graph comes from its pages');
+  like($plan, qr/Chunks Loaded: 0$/m, 'which were copied before');
+  let_go('fold-after-publish');
+  await_sealed(2400);
   check_graph($node, 't', 't_index', 'and the rest follows');
   $node->safe_psql('postgres', 'DROP TABLE t');
 }

@@ -1,0 +1,42 @@
+// Codes of the tail behind a segment that searches do not know yet.
+
+#include "pg/compat.hpp"
+
+#include "am/tail_scan.hpp"
+#include "vec/sketch.hpp"
+
+namespace tandem::am {
+
+static bool LoadTail(Relation index, const storage::Manifest& manifest, TimestampTz until) {
+  // In this order: the directory has the pages of the rows.
+  const uint64 rows = storage::CountRows(index, storage::kHeadStream);
+  storage::MetaPage meta;
+  storage::ReadMeta(index, &meta);
+  const storage::DirectoryView* directory = storage::ReadDirectory(index, meta);
+  if (!vec::HoldsBound(directory->element, directory->column_dimensions, directory->metric)) return false;
+  SegmentScan* scan = BeginSegmentScan(index, manifest, manifest.segments[manifest.segment_count - 1]);
+  if (scan == nullptr) return false;
+  TailSearch search = {index, &manifest, directory, scan->cached, nullptr, nullptr, rows};
+  if (!TailScan::IsPossible(search)) return false;
+  if (vec::OneBitPays(scan->cached->head.codec)) {
+    search.centre = CentreOfCodes(scan);
+    if (search.centre == nullptr) return false;
+  }
+  TailScan tail;
+  tail.Open(search);
+  return tail.MakeMissing(until);
+}
+
+bool StepTailLoad(Relation index, const storage::Manifest& manifest, TimestampTz until) {
+  if (!UsesFrames(index) || manifest.segment_count == 0) return false;
+  const MemoryContext context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem tail load", ALLOCSET_DEFAULT_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(context);
+  ForgetOtherSegments(manifest);
+  const bool more = LoadTail(index, manifest, until);
+  MemoryContextSwitchTo(old_context);
+  MemoryContextDelete(context);
+  return more;
+}
+
+}  // namespace tandem::am
