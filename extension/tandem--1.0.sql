@@ -1285,7 +1285,7 @@ COMMENT ON FUNCTION tandem_build_info(regclass) IS 'one row of view tandem_build
 
 CREATE FUNCTION tandem_search_counts(
 		OUT datid oid, OUT indexrelid oid, OUT searches bigint, OUT filtered_searches bigint, OUT filters_asked bigint,
-		OUT codes bigint, OUT codes_from_pages bigint, OUT mean_search_ms double precision, OUT p99_search_ms double precision)
+		OUT reads bigint, OUT reads_from_pages bigint, OUT mean_search_ms double precision, OUT p99_search_ms double precision)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
 
@@ -1298,7 +1298,7 @@ CREATE VIEW tandem_index_stats AS
 		i.indexed_rows, i.tail_rows, i.lag_seconds, i.segments, i.codec, i.codec_reason,
 		i.head_bytes, i.vector_bytes, i.segment_bytes, i.packed_bytes, i.retired_bytes, i.free_bytes,
 		i.total_bytes, i.memory_bytes,
-		s.searches, s.filtered_searches, 1 - s.codes_from_pages / nullif(s.codes, 0)::double precision AS hit_rate,
+		s.searches, s.filtered_searches, 1 - s.reads_from_pages / nullif(s.reads, 0)::double precision AS hit_rate,
 		s.mean_search_ms, s.p99_search_ms
 	FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_am a ON a.oid = c.relam
@@ -1465,8 +1465,8 @@ CREATE VIEW tandem_memory AS
 		m.datid, m.relfilenode, m.segments, m.chunks, m.cached_chunks, m.wanted_bytes, m.cached_bytes,
 		m.loads, m.evictions, m.idle_seconds,
 		(SELECT b.graph_target_bytes FROM tandem_coordination_status() b) AS target_bytes,
-		CASE WHEN m.kind = 'graph' THEN s.codes - s.codes_from_pages END AS hits,
-		CASE WHEN m.kind = 'graph' THEN s.codes_from_pages END AS misses,
+		CASE WHEN m.kind = 'graph' THEN s.reads - s.reads_from_pages END AS hits,
+		CASE WHEN m.kind = 'graph' THEN s.reads_from_pages END AS misses,
 		m.reload_us
 	FROM (SELECT s.kind, s.datid, s.reltablespace, s.relfilenode, pg_catalog.count(*) AS segments,
 				pg_catalog.sum(s.chunks)::bigint AS chunks, pg_catalog.sum(s.cached_chunks)::bigint AS cached_chunks,
@@ -1504,8 +1504,8 @@ COMMENT ON COLUMN tandem_memory.loads IS 'chunks loaded since the graphs came in
 COMMENT ON COLUMN tandem_memory.evictions IS 'chunks given up for other graphs since then';
 COMMENT ON COLUMN tandem_memory.idle_seconds IS 'since the last search or load';
 COMMENT ON COLUMN tandem_memory.target_bytes IS 'what the cache should have, in all: of graphs and tails, or of filters';
-COMMENT ON COLUMN tandem_memory.hits IS 'codes that searches found in memory, or sets; see tandem_index_stats for whose they are shown';
-COMMENT ON COLUMN tandem_memory.misses IS 'codes that were read from pages, or sets looked for in vain';
+COMMENT ON COLUMN tandem_memory.hits IS 'codes and lists of links that searches found in memory, or sets; see tandem_index_stats for whose they are shown';
+COMMENT ON COLUMN tandem_memory.misses IS 'codes and lists of links that were read from pages, or sets looked for in vain';
 COMMENT ON COLUMN tandem_memory.reload_us IS 'microseconds that a chunk, or a set, took to bring into memory, on average';
 
 CREATE VIEW tandem_filter_cache AS

@@ -68,6 +68,8 @@ struct SearchReport {
   uint64 tail_codes_passed;  ///< codes of such rows that bits told enough of
   uint64 distances;          ///< to codes and to full vectors, without re_ranked
   uint64 codes_from_pages;   ///< of those, to codes that were not in shared memory
+  uint64 lists;              ///< of links, that were followed
+  uint64 lists_from_pages;   ///< of those, that were not in shared memory
   uint64 chunks_loaded;      ///< into shared memory, afterwards
   uint64 re_ranked;          ///< rows found by codes whose true distance was computed
   uint64 late;               ///< rows that strict order dropped, or passed over

@@ -36,6 +36,8 @@ static void Add(const SearchReport& one, SearchReport* sum) {
   sum->tail_codes_passed += one.tail_codes_passed;
   sum->distances += one.distances;
   sum->codes_from_pages += one.codes_from_pages;
+  sum->lists += one.lists;
+  sum->lists_from_pages += one.lists_from_pages;
   sum->chunks_loaded += one.chunks_loaded;
   sum->re_ranked += one.re_ranked;
   sum->late += one.late;

@@ -55,8 +55,8 @@ void CountForStatistics(const Search& search) {
   shmem::SearchSample sample = {};
   sample.is_filtered = report.filtered > 0;
   sample.filters_asked = report.filter_evaluated;
-  sample.codes = report.distances;
-  sample.codes_from_pages = report.codes_from_pages;
+  sample.reads = report.distances + report.lists;
+  sample.reads_from_pages = report.codes_from_pages + report.lists_from_pages;
   sample.is_timed = search.is_timed;
   sample.microseconds = INSTR_TIME_GET_DOUBLE(report.time) * 1e6;
   if (shmem::CountSearch(report.index, sample)) shmem::SetSiblings(report.index, ListSiblings(search.index));

@@ -338,6 +338,9 @@ void CloseStreams(Search* search) {
     const graph::SearchCounters& counters = stream.scan->search->counters();
     search->report.distances += counters.distances - stream.counters_before.distances;
     search->report.codes_from_pages += counters.paged - stream.counters_before.paged;
+    search->report.lists += counters.expanded + counters.bridges - stream.counters_before.expanded -
+                            stream.counters_before.bridges;
+    search->report.lists_from_pages += counters.lists_paged - stream.counters_before.lists_paged;
   }
   search->stream_count = 0;
   search->has_tail = false;

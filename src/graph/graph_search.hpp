@@ -45,10 +45,11 @@ struct FoundNode {
 
 /// What a search did; only ever grows.
 struct SearchCounters {
-  std::uint64_t distances = 0;  ///< codes compared with the query
-  std::uint64_t expanded = 0;   ///< nodes whose links were followed
-  std::uint64_t bridges = 0;    ///< unwanted nodes whose links were followed
-  std::uint64_t paged = 0;      ///< codes that were not in memory
+  std::uint64_t distances = 0;    ///< codes compared with the query
+  std::uint64_t expanded = 0;     ///< nodes whose links were followed
+  std::uint64_t bridges = 0;      ///< unwanted nodes whose links were followed
+  std::uint64_t paged = 0;        ///< codes that were not in memory
+  std::uint64_t lists_paged = 0;  ///< lists of links likewise
 };
 
 /// Nodes to expand at once, by the bytes of a record in memory: more overlap their misses, but look at more codes.
@@ -425,10 +426,16 @@ class GraphSearch {
     return expanded > 0;
   }
 
+  [[nodiscard]] [[gnu::always_inline]] const std::uint32_t* LinksOf(Reader* reader, std::uint32_t node) {
+    const std::uint32_t* links = reader->LinkRecord(node);
+    if (links != nullptr) return links;
+    ++counters_.lists_paged;
+    return reader->Links(node);
+  }
+
   /// Appends the node's neighbours to marked_ that were not there; returns where they begin.
   [[nodiscard]] std::size_t MarkLinks(Reader* reader, std::uint32_t node) {
-    const std::uint32_t* links = reader->LinkRecord(node);
-    if (links == nullptr) links = reader->Links(node);
+    const std::uint32_t* links = LinksOf(reader, node);
     const std::uint32_t room = 2 * header_->m;
     GrowMarked(room);
     const std::size_t first = marked_count_;
@@ -674,8 +681,7 @@ class GraphSearch {
     for (std::size_t at = 0; at < bridges_.size(); ++at) {
       if (at + kBridgesAhead < bridges_.size()) AskForLinks(reader, bridges_[at + kBridgesAhead]);
       const std::uint32_t bridge = bridges_[at];
-      const std::uint32_t* links = reader->LinkRecord(bridge);
-      if (links == nullptr) links = reader->Links(bridge);
+      const std::uint32_t* links = LinksOf(reader, bridge);
       const std::size_t first = marked_count_;
       GrowMarked(room);
       // No branch: nobody can predict which ones are wanted. What ends a list is no node.

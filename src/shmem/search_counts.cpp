@@ -28,8 +28,8 @@ struct alignas(PG_CACHE_LINE_SIZE) Stripe {
   pg_atomic_uint64 searches;
   pg_atomic_uint64 filtered;
   pg_atomic_uint64 filters_asked;
-  pg_atomic_uint64 codes;
-  pg_atomic_uint64 codes_from_pages;
+  pg_atomic_uint64 reads;
+  pg_atomic_uint64 reads_from_pages;
   pg_atomic_uint64 timed;
   pg_atomic_uint64 nanoseconds;
   pg_atomic_uint32 latencies[kLatencyBuckets];
@@ -56,8 +56,8 @@ void InitSlot(Slot* slot) {
   pg_atomic_init_u32(&slot->siblings_at, 0);
   slot->siblings = {};
   for (Stripe& stripe : slot->stripes) {
-    for (pg_atomic_uint64* count : {&stripe.searches, &stripe.filtered, &stripe.filters_asked, &stripe.codes,
-                                    &stripe.codes_from_pages, &stripe.timed, &stripe.nanoseconds})
+    for (pg_atomic_uint64* count : {&stripe.searches, &stripe.filtered, &stripe.filters_asked, &stripe.reads,
+                                    &stripe.reads_from_pages, &stripe.timed, &stripe.nanoseconds})
       pg_atomic_init_u64(count, 0);
     for (pg_atomic_uint32& count : stripe.latencies) pg_atomic_init_u32(&count, 0);
   }
@@ -82,8 +82,8 @@ uint64 KeyOf(Oid database, Oid index) {
 
 void Clear(Slot* slot) {
   for (Stripe& stripe : slot->stripes) {
-    for (pg_atomic_uint64* count : {&stripe.searches, &stripe.filtered, &stripe.filters_asked, &stripe.codes,
-                                    &stripe.codes_from_pages, &stripe.timed, &stripe.nanoseconds})
+    for (pg_atomic_uint64* count : {&stripe.searches, &stripe.filtered, &stripe.filters_asked, &stripe.reads,
+                                    &stripe.reads_from_pages, &stripe.timed, &stripe.nanoseconds})
       pg_atomic_write_u64(count, 0);
     for (pg_atomic_uint32& count : stripe.latencies) pg_atomic_write_u32(&count, 0);
   }
@@ -156,8 +156,8 @@ SearchCounts SumOf(Slot* slot) {
     counts.searches += pg_atomic_read_u64(&stripe.searches);
     counts.filtered += pg_atomic_read_u64(&stripe.filtered);
     counts.filters_asked += pg_atomic_read_u64(&stripe.filters_asked);
-    counts.codes += pg_atomic_read_u64(&stripe.codes);
-    counts.codes_from_pages += pg_atomic_read_u64(&stripe.codes_from_pages);
+    counts.reads += pg_atomic_read_u64(&stripe.reads);
+    counts.reads_from_pages += pg_atomic_read_u64(&stripe.reads_from_pages);
     counts.timed += pg_atomic_read_u64(&stripe.timed);
     nanoseconds += pg_atomic_read_u64(&stripe.nanoseconds);
     for (uint32 i = 0; i < kLatencyBuckets; i++) latencies[i] += pg_atomic_read_u32(&stripe.latencies[i]);
@@ -190,8 +190,8 @@ bool CountSearch(Oid index, const SearchSample& sample) {
   Add(&stripe->searches, 1);
   Add(&stripe->filtered, sample.is_filtered ? 1 : 0);
   Add(&stripe->filters_asked, sample.filters_asked);
-  Add(&stripe->codes, sample.codes);
-  Add(&stripe->codes_from_pages, sample.codes_from_pages);
+  Add(&stripe->reads, sample.reads);
+  Add(&stripe->reads_from_pages, sample.reads_from_pages);
   if (!sample.is_timed) return AreSiblingsOld(slot, now);
   Add(&stripe->timed, 1);
   Add(&stripe->nanoseconds, static_cast<uint64>(sample.microseconds * 1e3));

@@ -16,8 +16,8 @@ namespace tandem::shmem {
 struct SearchSample {
   bool is_filtered;
   uint64 filters_asked;  ///< native indexes scanned for its filter
-  uint64 codes;          ///< compared
-  uint64 codes_from_pages;
+  uint64 reads;          ///< codes compared, lists of links followed
+  uint64 reads_from_pages;
   bool is_timed;
   double microseconds;  ///< if is_timed
 };
@@ -32,8 +32,8 @@ struct SearchCounts {
   uint64 searches;
   uint64 filtered;
   uint64 filters_asked;
-  uint64 codes;
-  uint64 codes_from_pages;
+  uint64 reads;
+  uint64 reads_from_pages;
   uint64 timed;    ///< a sample of the searches
   double mean_us;  ///< of those
   double p99_us;   ///< within an eighth

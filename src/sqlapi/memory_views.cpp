@@ -91,8 +91,8 @@ void ReturnSearchCounts(ReturnSetInfo* result, const shmem::SearchCounts& counts
       Int64GetDatum(static_cast<int64>(counts.searches)),
       Int64GetDatum(static_cast<int64>(counts.filtered)),
       Int64GetDatum(static_cast<int64>(counts.filters_asked)),
-      Int64GetDatum(static_cast<int64>(counts.codes)),
-      Int64GetDatum(static_cast<int64>(Min(counts.codes_from_pages, counts.codes))),
+      Int64GetDatum(static_cast<int64>(counts.reads)),
+      Int64GetDatum(static_cast<int64>(Min(counts.reads_from_pages, counts.reads))),
       Float8GetDatum(counts.mean_us / kMicrosecondsPerMillisecond),
       Float8GetDatum(counts.p99_us / kMicrosecondsPerMillisecond),
   };
