@@ -221,8 +221,15 @@ sub small_budget {
 
 # A reader that stays inside delays what comes after it, and nobody else.
 sub the_unused_give_way {
-  sleep $idle_seconds + 2;
   clear_stop_points($node);
+  # A cursor lies idle all the while, between two rows.
+  my $idle = start_session($node, 'idle');
+  my $declare = "DECLARE c CURSOR FOR SELECT id FROM a ORDER BY embedding <-> spread_vector(7, $dimensions); FETCH 5 FROM c";
+  $idle->query_safe("SET enable_seqscan = off; SET enable_sort = off; BEGIN");
+  $idle->query_safe($declare);
+  my $expected = $idle->query_safe('FETCH 100 FROM c; CLOSE c');
+  $idle->query_safe($declare);
+  sleep $idle_seconds + 2;
   my $session = start_session($node, 'reader');
   send_sql($session, armed('frames-entered=wait') . search_sql('c', 5));
   await_stop_point($node, 'frames-entered');
@@ -235,7 +242,11 @@ sub the_unused_give_way {
   clear_stop_points($node);
   fill('c');
   check_budget('one of three in use');
+  await_condition('what was taken from others to be free', sub { search('c', 5); retired_bytes() == 0 });
+  pass('an idle cursor holds none of it back');
   cmp_ok(of_index('cached_chunks', 'a') + of_index('cached_chunks', 'b'), '<', 24 - of_index('chunks', 'c'), 'the others gave way');
+  is($idle->query_safe('FETCH 100 FROM c; COMMIT'), $expected, 'and goes on in what has gone from memory');
+  is(end_session($idle), '', 'without an error');
   check_graph($node, $_, "${_}_index", 'after that') for qw(a b c);
 }
 

@@ -27,7 +27,7 @@ settings();
 make_tables();
 filters_take_from_graphs();
 graphs_take_back();
-pressure_from_two_databases();
+pressure_from_many_indexes();
 modes();
 the_border_follows_the_load();
 who_sees_what();
@@ -166,29 +166,59 @@ sub graphs_take_back {
   configure('tandem.graph_share = 0.6');
 }
 
-sub pressure_from_two_databases {
-  sql('CREATE DATABASE other');
-  setup_database($node, 'other');
-  declare_probes('other');
+# What the server has asked the system for, all of it at its start.
+sub shared_memory {
+  return sql('SELECT sum(allocated_size) FROM pg_shmem_allocations');
+}
+
+# 19 indexes in three databases, whose graphs want three times as much as there is, and sets of filters.
+sub pressure_from_many_indexes {
+  my @databases = qw(postgres other another);
+  my @small = map { "s$_" } 1 .. 5;
+  my $before = shared_memory();
+  for my $database (@databases) {
+    if ($database ne 'postgres') {
+      sql("CREATE DATABASE $database");
+      setup_database($node, $database);
+      declare_probes($database);
+    }
+    sql(<<"SQL", $database) for @small;
+CREATE TABLE $_ (id bigint, category int, embedding vector($dimensions)) WITH (autovacuum_enabled = off);
+INSERT INTO $_ SELECT i, i % 50, spread_vector(i, $dimensions) FROM generate_series(1, 8000) i;
+CREATE INDEX ${_}_index ON $_ USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch, ef_construction = 40);
+CREATE INDEX ${_}_category ON $_ (category); CALL tandem_build('${_}_index'); ANALYZE $_;
+SQL
+  }
   my @sessions;
-  for my $number (1 .. 4) {
-    my $database = $number % 2 ? 'postgres' : 'other';
+  for my $number (1 .. 6) {
+    my $database = $databases[ $number % 3 ];
     my $file = $node->basedir . "/pressure$number";
-    my $work = join '', map {
-      my $round = $_;
-      ($number == 1 ? "SET enable_seqscan = off;\n" . search_sql($tables[ $round % 4 ], $round) x 3 : '')
-        . "SELECT publish('p$number' || i, 1, $round, 1000 * i * i, 2 + i) FROM generate_series(1, 30) i;\n"
-        . "SELECT 'exceeded' FROM tandem_memory_status() s WHERE used_bytes + free_bytes + retired_bytes <> budget_bytes;\n"
-    } 1 .. 40;
+    my $work = "SET enable_seqscan = off; SET enable_sort = off;\n";
+    for my $round (1 .. 30) {
+      my $table = $small[ ($round + $number) % @small ];
+      $work .= search_sql($_, 7 * $round + $number) . search_sql($_, $round, "category = @{[ ($round + $number) % 50 ]}") for @small;
+      $work .= "SELECT tandem_prewarm('${table}_index') > 0;\n" if $round % 3 == 0;
+      $work .= "SELECT publish('p$number' || i, 1, $round, 1000 * i * i, 2 + i) FROM generate_series(1, 30) i;\n";
+      $work .= "REINDEX INDEX ${table}_index;\n" if $number <= 3 && $round % 5 == 0;
+      $work .= "SELECT 'fullest ' || (used_bytes + retired_bytes) / $frame FROM tandem_memory_status();\n";
+      $work .= "SELECT 'exceeded' FROM tandem_memory_status() s WHERE used_bytes > budget_bytes OR used_bytes + free_bytes + retired_bytes <> budget_bytes;\n";
+    }
     append_to_file("$file.sql", $work);
     push @sessions, IPC::Run::start([ $node->installed_command('psql'), '-XqAt', '-d', $node->connstr($database), '-f', "$file.sql" ], '>', "$file.out", '2>', "$file.err");
   }
   $_->finish for @sessions;
-  my $all = join '', map { slurp_file($node->basedir . "/pressure$_.out") . slurp_file($node->basedir . "/pressure$_.err") } 1 .. 4;
-  unlike($all, qr/exceeded|ERROR|WARNING/, 'the budget was kept all the time');
+  my $all = join '', map { slurp_file($node->basedir . "/pressure$_.out") . slurp_file($node->basedir . "/pressure$_.err") } 1 .. 6;
+  unlike($all, qr/exceeded|ERROR|WARNING|server closed/, 'the budget was kept all the time');
+  my ($fullest) = sort { $b <=> $a } $all =~ /^fullest (\d+)$/mg;
+  cmp_ok($fullest, '>=', 126, 'and all of it was in use');
+  is(shared_memory(), $before, 'no other shared memory has grown');
   check_budget('after pressure');
-  sql('DROP DATABASE other');
-  check_budget('after a database has gone');
+  for my $database (@databases) {
+    check_graph($node, $_, "${_}_index", "$_ of $database", database => $database) for @small;
+  }
+  sql("DROP TABLE $_") for @small;
+  sql("DROP DATABASE $_") for qw(other another);
+  check_budget('after databases have gone');
 }
 
 sub modes {
