@@ -130,15 +130,15 @@ bool TailScan::Pass(float limit, policy::TopCandidates* top) {
   missing_count_ = 0;
   CompareShared(&offers);
   const Watch watch;
-  const uint64 most =
-      pg::IsSwitchedOn("all-tail-codes") ? ~uint64{0} : Max(MissingRows() / kMakeShare, kLeastMade);
+  const bool makes_all = pg::IsSwitchedOn("all-tail-codes");
+  const uint64 most = makes_all ? ~uint64{0} : Max(MissingRows() / kMakeShare, kLeastMade);
   uint64 made = 0;
   for (uint32 i = 0; i < missing_count_; i++) {
     const Part part = missing_[i];
     if (!decided_) {
-      made += Decide(
-          part, watch.IsPast(kMakeMs) ? 0 : static_cast<uint32>(Min(most - made, uint64{layout_.per_chunk})),
-          &offers);
+      const bool has_time = makes_all || !watch.IsPast(kMakeMs);
+      const uint64 room = has_time ? Min(most - made, uint64{layout_.per_chunk}) : 0;
+      made += Decide(part, static_cast<uint32>(room), &offers);
     } else {
       MakeCodes(part);
       ComparePrivate(part, &offers);

@@ -98,7 +98,7 @@ std::vector<float> RandomFloats(std::size_t count, float largest, std::uint32_t 
 
 template <typename T>
 const T* AtTheEnd(const GuardedPages& pages, const std::vector<T>& values, std::size_t count) {
-  return reinterpret_cast<const T*>(pages.AtTheEnd(values.data(), count * sizeof(T)));
+  return pages.AtTheEnd(values.data(), count);
 }
 
 TEST_P(EveryLookupKernelSet, TellsToTheLastBitWhichBoundsAreWithinACutAndReadsNothingBehind) {
