@@ -74,6 +74,21 @@ ANALYZE coded;
 SELECT * FROM coded_answers;
 SELECT re_ranks('SELECT id FROM coded ORDER BY b <~> pseudo_bits(7, 90)::bit(100) LIMIT 10') IS DISTINCT FROM 'some' AS hamming_reads_none,
        re_ranks('SELECT id FROM coded ORDER BY b <%> pseudo_bits(7, 90)::bit(100) LIMIT 10') IS DISTINCT FROM 'some' AS jaccard_reads_none;
+-- Pools by Jaccard distance are twice as large as what is asked for.
+CREATE FUNCTION first_batch(distance text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  nodes bigint;
+BEGIN
+  PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('tandem.stop_points', 'always-graph=on', true),
+          set_config('tandem.iterative_scan', 'off', true), set_config('tandem.ef_search', '20', true);
+  EXECUTE format('SELECT count(DISTINCT b) FROM (SELECT b FROM coded ORDER BY b %s pseudo_bits(7, 90)::bit(100) OFFSET 0) x', distance) INTO nodes;
+  PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true), set_config('tandem.stop_points', '', true),
+          set_config('tandem.iterative_scan', 'strict_order', true), set_config('tandem.ef_search', '0', true);
+  RETURN nodes;
+EXCEPTION WHEN undefined_object THEN
+  RETURN NULL;
+END $$;
+SELECT coalesce(first_batch('<~>'), 20) AS hamming, coalesce(first_batch('<%>'), 40) AS jaccard;
 INSERT INTO coded SELECT i, i % 20, pseudo_bits(i % 800, 90)::bit(100) FROM generate_series(901, 1600) i;
 SELECT * FROM coded_answers;
 DELETE FROM coded WHERE id % 4 = 0;

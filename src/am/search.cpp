@@ -133,8 +133,9 @@ bool AlwaysByGraph() {
 
 uint32 PoolOf(Relation index) {
   const storage::DirectoryView& directory = storage::GetIndexCache(index)->directory;
-  const bool is_sketched = vec::IsSketched(directory.element, directory.column_dimensions);
-  return static_cast<uint32>(EfSearchOf(index)) * (is_sketched ? policy::kSketchPool : 1);
+  const auto asked = static_cast<uint32>(EfSearchOf(index));
+  if (vec::IsSketched(directory.element, directory.column_dimensions)) return asked * policy::kSketchPool;
+  return vec::IsJaccard(directory.metric, directory.element) ? asked * policy::kJaccardPool : asked;
 }
 
 uint32 EffectiveEf(Relation index, const storage::Manifest& manifest) {

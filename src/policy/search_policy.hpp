@@ -54,6 +54,8 @@ constexpr std::uint32_t kHeldBack = 8;
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
 /// look near (src/vec/README.md, "Sketches").
 constexpr std::uint32_t kSketchPool = 64;
+/// The same for rows of bits by Jaccard distance, of which graphs find less than by Hamming distance (README.md, "Graph or exact scan").
+constexpr std::uint32_t kJaccardPool = 2;
 
 /// In units of one row's exact scan at 128 dimensions (about 36 ns).
 [[nodiscard]] double CostOfExactScan(const SearchSituation& situation) noexcept;
