@@ -273,10 +273,7 @@ bool OpenTail(Search* search, const storage::Manifest& manifest, uint32 ef, Grap
   TailSearch tail = {search->index,  &manifest, view.directory, newest.scan->cached,
                      &stream->query, nullptr,   view.rows};
   if (pg::IsSwitchedOn("no-tail-codes") || !KnowsBounds(*search) || !TailScan::IsPossible(tail)) return false;
-  if (vec::OneBitPays(newest.scan->cached->head.codec)) {
-    tail.centre = CentreOfCodes(newest.scan);
-    if (tail.centre == nullptr) return false;  // it has been recycled: nor can its graph be walked
-  }
+  if (!FindCentre(newest.scan, &tail)) return false;
   stream->tail = static_cast<TailScan*>(palloc(sizeof(TailScan)));
   stream->tail->Open(tail);
   stream->ef = ef;

@@ -8,20 +8,13 @@
 namespace tandem::am {
 
 static bool LoadTail(Relation index, const storage::Manifest& manifest, TimestampTz until) {
-  // In this order: the directory has the pages of the rows.
   const uint64 rows = storage::CountRows(index, storage::kHeadStream);
-  storage::MetaPage meta;
-  storage::ReadMeta(index, &meta);
-  const storage::DirectoryView* directory = storage::ReadDirectory(index, meta);
+  const storage::DirectoryView* directory = storage::CopyDirectory(storage::DirectoryWith(index, rows));
   if (!vec::HoldsBound(directory->element, directory->column_dimensions, directory->metric)) return false;
   SegmentScan* scan = BeginSegmentScan(index, manifest, manifest.segments[manifest.segment_count - 1]);
   if (scan == nullptr) return false;
   TailSearch search = {index, &manifest, directory, scan->cached, nullptr, nullptr, rows};
-  if (!TailScan::IsPossible(search)) return false;
-  if (vec::OneBitPays(scan->cached->head.codec)) {
-    search.centre = CentreOfCodes(scan);
-    if (search.centre == nullptr) return false;
-  }
+  if (!TailScan::IsPossible(search) || !FindCentre(scan, &search)) return false;
   TailScan tail;
   tail.Open(search);
   return tail.MakeMissing(until);

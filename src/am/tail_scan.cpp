@@ -97,6 +97,12 @@ bool TailScan::IsPossible(const TailSearch& search) {
          newest.head.header.end_row == first_row && std::isfinite(codec.error) && codec.reach >= 0.0F;
 }
 
+bool FindCentre(SegmentScan* newest, TailSearch* search) {
+  if (!vec::OneBitPays(newest->cached->head.codec)) return true;
+  search->centre = CentreOfCodes(newest);
+  return search->centre != nullptr;
+}
+
 void TailScan::Open(const TailSearch& search) {
   *this = TailScan{};
   search_ = search;

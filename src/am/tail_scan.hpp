@@ -26,6 +26,10 @@ struct TailSearch {
   uint64 rows;                  ///< row ids below it belong to the search
 };
 
+/// Fills in `centre`, if codes have bits. False if the segment has been recycled: nor can its graph be walked. newest: the scan of
+/// search->newest.
+[[nodiscard]] bool FindCentre(SegmentScan* newest, TailSearch* search);
+
 /// One look at the tail for each pass. Which rows are compared by code is decided in the first one, for good; a chunk that
 /// has gone later is made again, and gives the same keys. Plain data.
 class TailScan {

@@ -85,7 +85,6 @@ bool CollectTids(PlanState* plan, base::TidSet* set) {
   }
   pfree(tids.keys);
   MemoryContextSwitchTo(old_context);
-  if (fits) pg::Guard([&] { set->Freeze(); });
   return fits;
 }
 

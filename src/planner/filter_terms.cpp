@@ -12,10 +12,10 @@
 
 #include "planner/filter_terms.hpp"
 
-#include "pg/own.hpp"
-#include "planner/btree_tids.hpp"
 #include "pg/heap_tid.hpp"
+#include "pg/own.hpp"
 #include "pg/stop_point.hpp"
+#include "planner/btree_tids.hpp"
 
 extern "C" {
 #include "access/gin.h"
@@ -205,13 +205,13 @@ void ReadBitmap(const Source& source, base::TidSet* set) {
     });
   });
   tbm_free(bitmap);
-  pg::Guard([set] { set->Freeze(); });
 }
 
 const base::TidSet* Evaluate(void* arg) {
   const auto* source = static_cast<Source*>(arg);
   auto* set = pg::Own<base::TidSet>(source->maker.context);
   if (!MayCollectTids(source->plan) || !CollectTids(source->plan, set)) ReadBitmap(*source, set);
+  pg::Guard([set] { set->Freeze(); });
   source->maker.counts->evaluated++;
   source->maker.counts->blocks += set->whole_blocks();
   pg::StopPoint("filter-made");
