@@ -65,7 +65,7 @@ def _compare(context, data, db, other, reference):
     floors = floor.report(data)
     curves = {name: engines.curves(turns) for name, turns in lines.items()}
     _show(context, data, lines, curves, floors)
-    to_hnswlib, to_pgvector, to_memory = TARGETS[data.name]
+    to_hnswlib, to_pgvector, to_memory = TARGETS.get(data.name, (None, None, None))
     for name, target in (("hnswlib", to_hnswlib), ("pgvector", to_pgvector)):
         if name in curves:
             for recall in RECALLS:
