@@ -231,8 +231,7 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter
   const double vector = kOperatorsPerScatteredRow + kOperatorsPerKilobyte * row_bytes / 1024.0;
   // What others have asked is known, where it can be kept: half of the filters, for want of something better.
   const double asked = shmem::FilterCacheExists() ? 0.5 : 1.0;
-  const Cost mapped = asked * map * cpu_operator_cost;
-  FilteredSearchCost cost = {mapped, 0.0, mapped, rows};
+  FilteredSearchCost cost = {asked * map * cpu_operator_cost, 0.0, rows};
   if (situation.segments > 0) cost.first_rows = situation.ef_search;
   if (situation.segments == 0 ||
       filter_rows <= static_cast<double>(policy::LargestExactSet(situation.row_bytes))) {

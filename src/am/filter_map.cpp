@@ -7,8 +7,6 @@
 
 #include "am/filter_map.hpp"
 
-#include <limits>
-
 #include "pg/guard.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
@@ -91,9 +89,8 @@ shmem::FilterSetId IdOf(uint32 segment, SetKind kind) {
   return {segment, kind, 0};
 }
 
-/// asked: as PinFilterSet() has it.
-bool Find(FilterMap* map, uint32 segment, SetKind kind, shmem::PinnedSet* set, float* asked = nullptr) {
-  if (!map->may_keep || !shmem::PinFilterSet(map->key, IdOf(segment, kind), set, asked)) return false;
+bool Find(FilterMap* map, uint32 segment, SetKind kind, shmem::PinnedSet* set) {
+  if (!map->may_keep || !shmem::PinFilterSet(map->key, IdOf(segment, kind), set)) return false;
   if (!map->found) map->counts->hits++;
   map->found = true;
   return true;
@@ -138,24 +135,19 @@ FilterPart* AdoptPart(FilterMap* map, PartKind kind, const storage::SegmentInfo&
   return part;
 }
 
-/// nullptr if the cache has none.
-FilterPart* AdoptSegmentRows(FilterMap* map, uint32 i, PartKind kind, float* asked = nullptr) {
+FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
   const storage::SegmentInfo& segment = SegmentOf(*map, i);
   const SetKind set_kind = kind == PartKind::kGraph ? kGraphRows : kAllRows;
   shmem::PinnedSet set;
-  if (!Find(map, segment.id, set_kind, &set, asked)) return nullptr;
-  FilterPart* part = AdoptPart(map, kind, segment, &set);
-  if (kind == PartKind::kGraph && Find(map, segment.id, kGraphNodes, &set)) {
-    part->nodes = std::move(set.set);
-    part->node_pin = SetPin(set.pin);
-    part->has_nodes = part->nodes_are_kept = true;
+  if (Find(map, segment.id, set_kind, &set)) {
+    FilterPart* part = AdoptPart(map, kind, segment, &set);
+    if (kind == PartKind::kGraph && Find(map, segment.id, kGraphNodes, &set)) {
+      part->nodes = std::move(set.set);
+      part->node_pin = SetPin(set.pin);
+      part->has_nodes = part->nodes_are_kept = true;
+    }
+    return part;
   }
-  return part;
-}
-
-FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
-  if (FilterPart* known = AdoptSegmentRows(map, i, kind); known != nullptr) return known;
-  const storage::SegmentInfo& segment = SegmentOf(*map, i);
   const base::TidSet& tids = TidsOf(map);
   instr_time start;
   INSTR_TIME_SET_CURRENT(start);
@@ -208,10 +200,10 @@ FilterPart* TailOf(FilterMap* map, uint64 first_row, uint64 end_row, const base:
 }
 
 /// nullptr if the cache has none that is of use here.
-FilterPart* AdoptTail(FilterMap* map, float* asked = nullptr) {
+FilterPart* AdoptTail(FilterMap* map) {
   // What was asked of this very snapshot leaves nothing unsettled.
   shmem::PinnedSet set;
-  if (map->tids != nullptr || !Find(map, kNoSegment, kAllRows, &set, asked)) return nullptr;
+  if (map->tids != nullptr || !Find(map, kNoSegment, kAllRows, &set)) return nullptr;
   const FilterView& view = map->view;
   const uint64 end_row = set.age.end_row;
   const uint64 first_row = end_row - set.set.bound();
@@ -241,31 +233,13 @@ bool MayAdmitTail(const FilterMap& map) {
          policy::FewUnsettledRows(map.view.rows - map.view.sealed_rows, KnownRows(map, base::OrdinalSet()));
 }
 
-/// nullptr if nothing is known of the tail, and it is not few rows.
-FilterPart* KnownTail(FilterMap* map, float* asked = nullptr) {
-  FilterPart* part = AdoptTail(map, asked);
-  return part == nullptr && MayAdmitTail(*map) ? AllOfTail(map) : part;
-}
-
 FilterPart* TermTail(FilterMap* map) {
-  FilterPart* part = KnownTail(map);
+  FilterPart* part = AdoptTail(map);
+  if (part == nullptr && MayAdmitTail(*map)) part = AllOfTail(map);
   if (part != nullptr) return part;
   part = MapRows(map->parts, map->view, kNoSegment, map->view.sealed_rows, map->view.rows, TidsOf(map));
   map->counts->mapped += part->rows.size();
   return part;
-}
-
-/// IsFilterKnown() of a term.
-bool IsTermKnown(FilterMap* map, float* asked) {
-  *asked = 0;
-  if (map->tids != nullptr) return true;
-  if (!map->may_keep) return false;
-  for (uint32 i = 0; i < map->view.manifest->segment_count; i++)
-    if (FindSegmentPart(*map, i, PartKind::kGraph) == nullptr &&
-        AdoptSegmentRows(map, i, PartKind::kGraph, asked) == nullptr)
-      return false;
-  return map->view.sealed_rows == map->view.rows ||
-         FindPart(*map->parts, PartKind::kAll, kNoSegment) != nullptr || KnownTail(map, asked) != nullptr;
 }
 
 // ---- Terms put together ----
@@ -488,19 +462,6 @@ void EnterFilterMap(FilterMap* map, const FilterView& view) {
     map->may_keep = true;
   }
   for (FilterMap* operand : map->operands) EnterFilterMap(operand, view);
-}
-
-bool IsFilterKnown(FilterMap* map, float* asked) {
-  if (map->filter->op == FilterOp::kTerm) return IsTermKnown(map, asked);
-  bool is_known = true;
-  *asked = std::numeric_limits<float>::max();
-  for (FilterMap* operand : map->operands) {
-    float of_operand;
-    if (IsFilterKnown(operand, &of_operand)) continue;
-    is_known = false;
-    *asked = Min(*asked, of_operand);
-  }
-  return is_known;
 }
 
 void KeepFilterSets(FilterMap* map) {

@@ -23,9 +23,6 @@ struct FilterCounts {
 
 /// For a start: lets go of parts that it has no use for.
 void EnterFilterMap(FilterMap* map, const FilterView& view);
-/// True if nothing of the filter must be asked for that view: it was asked before, or the cache knows all of it. If not, *asked is how
-/// often it was looked for there of late; 0 if it will never be kept.
-[[nodiscard]] bool IsFilterKnown(FilterMap* map, float* asked);
 /// Puts what was found out since into the cache, as far as others can use it.
 void KeepFilterSets(FilterMap* map);
 /// TIDs that are all that parts may have: the filter is one term, asked by this very map, and knows single TIDs. nullptr if there are

@@ -84,7 +84,7 @@ static policy::FilterSituation SituationOf(const Search& search, const storage::
   situation.m = segment.m;
   situation.ef_search = EffectiveEf(search.index, *search.filtered->manifest);
   // What is near by sketch is a pool to choose from, however few rows are wanted.
-  situation.wanted = IsSketched(search) ? 0 : search.hints.wanted;
+  situation.wanted = IsSketched(search) ? 0 : search.wanted;
   situation.in_memory = shmem::FramesExist();
   situation.has_bounds = KnowsBounds(search);
   return situation;
@@ -230,23 +230,9 @@ void FinishFilteredRun(Search* search) {
   search->filtered = nullptr;
 }
 
-/// True if the search goes by its filter: it must, or knows it, or has looked for it in vain so often that it is to be known.
-static bool IsToBeUsed(Search* search) {
-  float asked;
-  return search->hints.asks_after == 0 || IsFilterKnown(search->map, &asked) ||
-         asked >= static_cast<float>(search->hints.asks_after);
-}
-
-static void DropFilter(Search* search) {
-  search->filtered = nullptr;
-  search->map = nullptr;
-  MemoryContextReset(search->map_context);
-  MemoryContextReset(search->filter_context);
-}
-
-bool StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
-  const bool is_off = search->order == pg::IterativeScan::kOff;
-  if (search->hints.asks_after > 0 && (is_off || query == nullptr)) return false;
+void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
+  // All rows of the filter come, whatever they cost: `off` is about rows that nobody has asked for by name.
+  if (search->order == pg::IterativeScan::kOff) search->order = pg::IterativeScan::kStrictOrder;
   MemoryContextReset(search->filter_context);
   const MemoryContext old_context = MemoryContextSwitchTo(search->filter_context);
   search->filtered = static_cast<FilteredRows*>(palloc0(sizeof(FilteredRows)));
@@ -254,29 +240,21 @@ bool StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
   storage::Manifest* manifest = storage::ReadManifest(search->index);
   if (search->report.strategy == Strategy::kFlat || pg::SnapshotsGetTooOld()) manifest->segment_count = 0;
   search->filtered->manifest = manifest;
+  search->report.filtered = 1;
   pg::StopPoint("search-after-manifest");
   storage::StartFlatScan(search->flat, snapshot, query);
   pg::StopPoint("search-before-segments");
+  search->is_running = true;
+  search->mode = SearchMode::kExact;
   BeginMap(search);
   search->filtered->counts_before = CountsOf(search->map);
   EnterMap(search);
-  if (!IsToBeUsed(search)) {
-    MemoryContextSwitchTo(old_context);
-    DropFilter(search);
-    return false;
-  }
-  // All rows of the filter come, whatever they cost: `off` is about rows that nobody has asked for by name.
-  if (is_off) search->order = pg::IterativeScan::kStrictOrder;
-  search->report.filtered = 1;
-  search->is_running = true;
-  search->mode = SearchMode::kExact;
   if (query != nullptr)
     StartFiltered(search, query);
   else
     StartUnordered(search);
   if (search->report.graph_scans == 0) search->report.exact_scans = 1;
   MemoryContextSwitchTo(old_context);
-  return true;
 }
 
 // ---- Batches ----
@@ -305,14 +283,6 @@ static bool PrepareTactic(Search* search, const GraphStream& stream) {
   return true;
 }
 
-/// Of the batch that the stream had last.
-static double BatchCost(const GraphStream& stream) {
-  const FilteredStream& filtered = *stream.filtered;
-  const double cost = policy::CostOfTactic(filtered.tactic, filtered.situation);
-  if (filtered.tactic != policy::FilterTactic::kStream) return cost;
-  return cost * stream.scan->search->ef() / policy::EfOfTactic(filtered.tactic, filtered.situation);
-}
-
 /// Gets the stream's next nodes, which may have no row that is wanted. False if graphs are of no use any more.
 static bool StepStream(Search* search, GraphStream* stream) {
   FilteredStream* filtered = stream->filtered;
@@ -336,8 +306,7 @@ static bool StepStream(Search* search, GraphStream* stream) {
     return graph->NextScoredBatch();
   });
   if (!CollectRows(search, stream, nodes) || reader->stale()) return false;
-  stream->found += nodes.size();
-  filtered->spent += BatchCost(*stream);
+  filtered->spent += policy::CostOfTactic(filtered->tactic, filtered->situation);
   if (filtered->scored) {
     stream->ended = nodes.empty();
     stream->has_fence = !nodes.empty();
@@ -351,7 +320,7 @@ static bool StepStream(Search* search, GraphStream* stream) {
     // Nothing was returned yet: the other walk finds its way better to where the wanted nodes are.
     filtered->tactic = policy::FilterTactic::kWalk;
     stream->started = false;
-    stream->batch_size = stream->found = 0;
+    stream->batch_size = 0;
     pg::Guard([&] {
       graph->Start(&stream->scan->cached->head.header, stream->query,
                    policy::EfOfTactic(filtered->tactic, filtered->situation));
@@ -383,24 +352,11 @@ bool WalkByTurns(Search* search) {
   return true;
 }
 
-/// True if the stream needs another batch before rows are returned. `first`: of this fetch, which is the first one of all. A plain walk
-/// then goes on until it has admitted as many as it was to: fewer nodes are admitted near one query than near another.
-static bool NeedsBatch(const GraphStream& stream, bool is_first) {
-  const std::size_t rows = stream.batch_size - stream.rough;
-  if (stream.ended) return false;
-  const FilteredStream& filtered = *stream.filtered;
-  if (!is_first || rows == 0 || filtered.tactic != policy::FilterTactic::kStream) return rows == 0;
-  const uint32 nodes = policy::NodesUntilEnough(stream.found, rows, filtered.situation);
-  if (nodes > 0) pg::Guard([&] { stream.scan->search->SetBatch(nodes); });
-  return nodes > 0;
-}
-
 bool FetchFiltered(Search* search, GraphStream* stream) {
   FilteredStream* filtered = stream->filtered;
   // Rows whose distance is known stay where they are.
   stream->batch_size = stream->rough = stream->asked = stream->ready;
-  const bool is_first = !stream->started;
-  while (NeedsBatch(*stream, is_first)) {
+  while (stream->rough == stream->batch_size && !stream->ended) {
     CHECK_FOR_INTERRUPTS();
     if (filtered->spent >= policy::CostOfAll(filtered->situation))
       filtered->tactic = policy::FilterTactic::kCodes;
@@ -413,8 +369,6 @@ bool FetchFiltered(Search* search, GraphStream* stream) {
     search->report.chunks_loaded += LeaveSegments(&stream->scan, 1);
     if (!is_usable || GrewTooLarge(*search)) return false;
   }
-  // Of several batches.
-  std::sort(stream->batch + stream->rough, stream->batch + stream->batch_size);
   return true;
 }
 
@@ -428,11 +382,6 @@ bool RefillFiltered(Search* search, GraphStream* stream) {
   }
   if (policy::IsWorthScoring(stream->filtered->tactic, stream->filtered->situation))
     stream->filtered->tactic = policy::FilterTactic::kCodes;
-  if (stream->filtered->tactic == policy::FilterTactic::kStream)
-    pg::Guard([&] {
-      stream->scan->search->SetBatch(
-          policy::EfOfTactic(policy::FilterTactic::kStream, stream->filtered->situation));
-    });
   if (!FetchFiltered(search, stream)) {
     TurnExact(search);
     return false;

@@ -136,14 +136,14 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   return true;
 }
 
-void SetScanFilter(IndexScanDesc scan, const Filter* filter, const FilterHints& hints) {
+void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted) {
   // Any two indexes may have their opaque pointer at the same place: only the callbacks tell whose it is.
   if (scan->indexRelation->rd_indam->ambeginscan != BeginScan)
     elog(ERROR, "index \"%s\" is not of access method \"tandem\"",
          RelationGetRelationName(scan->indexRelation));
   auto* state = static_cast<ScanState*>(scan->opaque);
   state->started = false;
-  SetSearchFilter(state->search, filter, hints);
+  SetSearchFilter(state->search, filter, wanted);
 }
 
 void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted) {

@@ -24,7 +24,6 @@ constexpr uint16 kDistanceStrategy = 1;
 struct FilteredSearchCost {
   Cost startup;
   Cost run;
-  Cost mapped;  ///< of `startup`, finding rows by their TIDs: nothing where the filter is known
   double
       first_rows;  ///< so many a search without the filter finds as well as it ever does: later ones, in strict order, with gaps
 };
@@ -46,9 +45,8 @@ struct PoolCost {
 /// rows anyway. nullptr: no filter. The filter is the caller's, and outlives the scan or the next call. To be called again when
 /// its terms would say something else; rescans without a call keep what was made of it. Raises an error if the scan is of
 /// another access method.
-/// A filter with FilterHints::asks_after is one that rows can be found without: the scan is then what it is without a filter, or by it. In
-/// that case no row is left out for the filter's sake but those that it does not admit.
-void SetScanFilter(IndexScanDesc scan, const Filter* filter, const FilterHints& hints);
+/// wanted: rows of the filter that will probably be asked for, 0 if nobody knows; a hint.
+void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted);
 
 /// From the next rescan on: what is wanted of the rows of a scan without a filter, of which conditions are asked later.
 void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted);

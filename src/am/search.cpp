@@ -89,11 +89,11 @@ Search* BeginSearch(Relation index) {
   return search;
 }
 
-void SetSearchFilter(Search* search, const Filter* filter, const FilterHints& hints) {
+void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted) {
   FinishRun(search);
   search->mode = SearchMode::kDone;
   search->filter = filter;
-  search->hints = hints;
+  search->wanted = wanted;
   search->map = nullptr;
   MemoryContextReset(search->map_context);
 }
@@ -207,7 +207,7 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->report.strategy = strategy;
   search->report.scans = 1;
   search->has_query = query != nullptr;
-  search->row_is_certain = false;
+  search->row_is_certain = search->filter == nullptr;
   search->order = pg::CurrentSettings().iterative_scan;
   search->spent = 0;
   search->examined = 0;
@@ -215,8 +215,10 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->delivered = search->accepted = 0;
   search->returned.size = 0;
   search->taken = search->taken_nearer = 0;
-  if (search->filter != nullptr && StartFilteredRun(search, snapshot, query)) return;
-  search->row_is_certain = true;
+  if (search->filter != nullptr) {
+    StartFilteredRun(search, snapshot, query);
+    return;
+  }
 
   const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
   const storage::Manifest* manifest =

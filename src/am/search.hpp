@@ -12,13 +12,6 @@ extern "C" {
 
 namespace tandem::am {
 
-/// How a filter is to be used.
-struct FilterHints {
-  uint64 wanted;  ///< rows of it that will probably be asked for; 0: nobody knows
-  uint32
-      asks_after;  ///< 0: it is asked. Else a start whose filter is not known goes without, until it was looked for so often
-};
-
 /// State of a search; may be started many times. Memory: the context of its creation and children of it.
 struct Search;
 
@@ -27,10 +20,10 @@ struct Search;
 /// From the next start on, rows that `filter` (nullptr: no filter) admits are returned, all of them before the search ends, and
 /// perhaps others: those with a vector in distance order, then those without. Ends what was running. The filter must stay as it
 /// is until the search ends or this is called again: starts in between use what was made of it.
-/// hints: see SetScanFilter().
-void SetSearchFilter(Search* search, const Filter* filter, const FilterHints& hints);
+/// wanted: see SetScanFilter().
+void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
 
-/// From the next start on, in starts without a filter, or that go without theirs: what is wanted of rows that conditions are asked of which the search does not know.
+/// From the next start on, in starts without a filter: what is wanted of rows that conditions are asked of which the search does not know.
 void SetSearchWanted(Search* search, const policy::Wanted& wanted);
 
 /// From the next start on, strict order is that of rows for which AcceptRow() is called: what comes after one that is not wanted

@@ -130,7 +130,7 @@ struct Search {
   MemoryContext graph_context;  ///< everything below that a start makes anew
   storage::FlatScan* flat;
   const Filter* filter;          ///< nullptr: none
-  FilterHints hints;             ///< with it
+  uint64 wanted;                 ///< rows of it that will probably be asked for; 0: nobody knows
   policy::Wanted unfiltered;     ///< what is wanted without one
   MemoryContext filter_context;  ///< reset by every filtered start
   MemoryContext map_context;     ///< of `map`
@@ -260,8 +260,8 @@ void CloseStreams(Search* search);
 
 // ---- filtered_search.cpp: what only a search by a filter does ----
 
-/// The start of a search with a filter. False if it goes without: then nothing was started.
-[[nodiscard]] bool StartFilteredRun(Search* search, Snapshot snapshot, const float* query);
+/// The start of a search with a filter.
+void StartFilteredRun(Search* search, Snapshot snapshot, const float* query);
 /// Its end, before it is reported.
 void FinishFilteredRun(Search* search);
 /// NextSearchRow() by a filter.

@@ -128,7 +128,7 @@ PlanState* FilterPlanOf(const ScanNode* node) {
 }
 
 void ForgetFilter(ScanNode* node) {
-  am::SetScanFilter(node->scan, nullptr, {});
+  am::SetScanFilter(node->scan, nullptr, 0);
   node->has_filter = false;
   MemoryContextReset(node->filter_context);
 }
@@ -137,7 +137,7 @@ void ForgetFilter(ScanNode* node) {
 void SetFilter(ScanNode* node) {
   const TextTerms text = node->plan.has_order ? TextTerms::kWhole : TextTerms::kByWord;
   am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), text, node->filter_context, &node->terms),
-                    {static_cast<uint64>(node->plan.of_filter), static_cast<uint32>(node->plan.asks_after)});
+                    static_cast<uint64>(node->plan.wanted));
   node->has_filter = true;
   node->filters_made++;
 }
@@ -147,7 +147,8 @@ void BeginIndexScan(ScanNode* node) {
   node->scan = pg::BeginOrderedIndexScan(node->custom.ss.ss_currentRelation, node->index, estate->es_snapshot,
                                          &node->counts);
   am::SetScanAwaitsAcceptance(node->scan);
-  am::SetScanWanted(node->scan, {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.wanted)});
+  if (FilterPlanOf(node) == nullptr)
+    am::SetScanWanted(node->scan, {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.wanted)});
 }
 
 /// Computes the distance of the row in the slot. Nothing that a user wrote is evaluated for it: conditions of row security may not
@@ -339,9 +340,7 @@ void ShowTactics(const am::SearchReport& did, ExplainState* explain) {
 
 /// Rows and computations are averages, as the server shows those of loops.
 void ShowFilter(const ScanNode& node, const am::SearchReport& did, ExplainState* explain) {
-  // One that is not asked at once may not have been used.
-  ShowCount("Filter Sets",
-            node.plan.asks_after > 0 ? Min(node.filters_made, did.filtered) : node.filters_made, explain);
+  ShowCount("Filter Sets", node.filters_made, explain);
   ShowCount("Filter Cache Hits", did.filter_hits, explain);
   ShowCount("Filter Cache Misses", node.terms.evaluated, explain);
   ShowCount("Rows in Filter Set", did.filter_rows / Max(did.filtered, 1), explain);
@@ -369,7 +368,6 @@ void ExplainScanNode(CustomScanState* state, List* ancestors, ExplainState* expl
         "Order By",
         deparse_expression(reinterpret_cast<Node*>(plan.distance), context, explain->verbose, false),
         explain);
-  if (plan.asks_after > 0) ShowCount("Filter Asked After", static_cast<uint64>(plan.asks_after), explain);
   pg::ShowIndexSearches(NodeOf(state)->counts, explain);
   if (explain->analyze) ShowSearches(NodeOf(state), explain);
 }

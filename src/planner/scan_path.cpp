@@ -18,7 +18,6 @@
 #include "planner/scan_node.hpp"
 #include "planner/scan_plan.hpp"
 #include "planner/set_scan.hpp"
-#include "policy/filter_policy.hpp"
 #include "policy/search_policy.hpp"
 #include "shmem/filter_cache.hpp"
 
@@ -125,17 +124,10 @@ IndexPath* UnorderedPath(RelOptInfo* relation, IndexOptInfo* index) {
   return path;
 }
 
-/// What a Tandem Scan is offered with.
-struct Offer {
-  Cost startup;
-  Cost run;
-  BitmapHeapPath* filter;  ///< nullptr: none
-  double of_filter;        ///< as in ScanPlan
-  uint32 asks_after;       ///< likewise
-  policy::Wanted wanted;   ///< of a scan that goes without a filter
-};
-
-void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, const Offer& offer) {
+/// filter: nullptr if none. wanted: of the rows that it admits, or else of all, those that the query will probably ask for, 0 if nobody
+/// knows. found_per_row: policy::Wanted.
+void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
+                 BitmapHeapPath* filter, double wanted, double found_per_row = 1.0) {
   auto* path = makeNode(CustomPath);
   path->path = index_path->path;
   path->path.type = T_CustomPath;
@@ -143,17 +135,15 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, const Offer&
   path->path.parent = relation;
   path->path.pathtarget = relation->reltarget;
   path->path.parallel_safe = relation->consider_parallel;
-  path->path.startup_cost = offer.startup;
-  path->path.total_cost = offer.startup + offer.run;
+  path->path.startup_cost = startup_cost;
+  path->path.total_cost = startup_cost + run_cost;
   // The costs are ours then, and with them no setting of the server's scans counts.
-  if (offer.filter != nullptr && offer.asks_after == 0) pg::EnablePath(&path->path);
+  if (filter != nullptr) pg::EnablePath(&path->path);
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
-  path->custom_paths = offer.filter != nullptr ? list_make1(offer.filter) : NIL;
-  List* numbers = list_make4_int(static_cast<int>(Min(offer.wanted.rows, PG_INT32_MAX)),
-                                 static_cast<int>(100 * offer.wanted.found_per_row),
-                                 static_cast<int>(Min(offer.of_filter, PG_INT32_MAX)),
-                                 static_cast<int>(offer.asks_after));
-  path->custom_private = list_make2(const_cast<IndexPath*>(index_path), numbers);
+  path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
+  path->custom_private =
+      list_make3(const_cast<IndexPath*>(index_path), makeInteger(static_cast<int>(Min(wanted, PG_INT32_MAX))),
+                 makeInteger(static_cast<int>(100 * found_per_row)));
   path->methods = &kScanPathMethods;
   add_path(relation, &path->path);
 }
@@ -200,10 +190,9 @@ void RemoveOrderedScans(RelOptInfo* relation) {
 
 /// A scan that visits only rows which a filter admits.
 struct FilteredScan {
-  BitmapHeapPath* filter;  ///< nullptr: there is none
-  double wanted;           ///< ScanPlan::of_filter
-  double first_rows;       ///< as of am::FilteredSearchCost
-  Cost asking;             ///< of `startup`, what is left out where the filter is known
+  BitmapHeapPath* filter;
+  double wanted;      ///< as of AddScanPath()
+  double first_rows;  ///< as of am::FilteredSearchCost
   Cost startup;
   Cost run;
 };
@@ -211,23 +200,19 @@ struct FilteredScan {
 FilteredScan CostFilteredScan(const PlannerInfo* root, const RelOptInfo* relation,
                               const IndexPath* index_path, BitmapHeapPath* filter, Selectivity share) {
   const NativeFilterCost cost = CostOfNativeFilter(relation, filter);
-  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0, 0.0};
+  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0};
   const am::FilteredSearchCost search =
       am::CostOfFilteredSearch(index_path->indexinfo, cost.rows, cost.looked_up, scan.wanted);
   scan.first_rows = search.first_rows;
-  scan.asking = cost.bitmap + search.mapped;
   scan.startup = cost.bitmap + search.startup;
   scan.run = (search.run + cost.heap) * share;
   return scan;
 }
 
 /// For as many rows as are asked for.
-Cost CostForLimit(const PlannerInfo* root, const RelOptInfo* relation, Cost startup, Cost run) {
-  const double share = root->limit_tuples > 0 ? Min(root->limit_tuples / Max(relation->rows, 1.0), 1.0) : 1.0;
-  return startup + share * run;
-}
 Cost CostForLimit(const PlannerInfo* root, const RelOptInfo* relation, const FilteredScan& scan) {
-  return CostForLimit(root, relation, scan.startup, scan.run);
+  const double share = root->limit_tuples > 0 ? Min(root->limit_tuples / Max(relation->rows, 1.0), 1.0) : 1.0;
+  return scan.startup + share * scan.run;
 }
 
 /// By the planner's filter, or by a part of it, where looking up what another part says would cost more than the rows that it leaves out.
@@ -243,19 +228,20 @@ FilteredScan BestFilteredScan(PlannerInfo* root, RelOptInfo* relation, const Ind
   return best;
 }
 
-/// True if a scan by the filter is the only one to be had in this order, whatever it costs: one without would return farther rows for nearer
-/// ones.
-bool IsFilterNeeded(const PlannerInfo* root, const RelOptInfo* relation, const FilteredScan& scan) {
+/// A scan that visits only rows which the filter admits. True if it is the only one in this order, whatever it costs: one without the
+/// filter would return farther rows for nearer ones.
+bool AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                     BitmapHeapPath* filter, Selectivity share) {
+  const FilteredScan scan = BestFilteredScan(root, relation, index_path, filter, share);
   // The pool is made for a LIMIT. But what fulfils conditions may lie farther away than their selectivity tells: only where most does,
   // none of it will be missed.
   constexpr double kMostLookedAt = 2.5;
   const double room = Min(kMostLookedAt * Max(root->limit_tuples, 0.0), policy::kMostWanted);
-  return RowsUntilEnough(root, relation) > Max(scan.first_rows, room);
-}
-
-void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, const FilteredScan& scan) {
-  const Cost run = scan.run - SavedByNode(index_path, scan.run);
-  AddScanPath(relation, index_path, {scan.startup, run, scan.filter, scan.wanted, 0, {}});
+  const bool is_needed = RowsUntilEnough(root, relation) > Max(scan.first_rows, room);
+  if (is_needed) RemoveOrderedScans(relation);
+  AddScanPath(relation, index_path, scan.startup, scan.run - SavedByNode(index_path, scan.run), scan.filter,
+              scan.wanted);
+  return is_needed;
 }
 
 /// What visits the same rows as the server's scan of that bitmap does, and may know some of it already.
@@ -270,7 +256,7 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
     if (path == nullptr) continue;
     constexpr double kShare = 0.9;  // of the server's scan: of two that read the same, this one
     const Cost startup = bitmap->path.startup_cost * kShare;
-    AddScanPath(relation, path, {startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0, 0, {}});
+    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0);
     return;
   }
 }
@@ -278,31 +264,17 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
 // Found for each row that fulfils the conditions: fewer are not worth taking a path away.
 constexpr double kClearlyMore = 1.05;
 
-/// Adds to a scan that goes without the filter what it may go by where that is known: searches that are repeated need not compare, and look
-/// for in the table, what the filter leaves out.
-void AddKnownFilter(const PlannerInfo* root, const RelOptInfo* relation, const RangeTblEntry* entry,
-                    const FilteredScan& scan, Offer* offer) {
-  if (!shmem::FilterCacheExists() || get_rel_persistence(entry->relid) == RELPERSISTENCE_TEMP) return;
-  const Cost without = CostForLimit(root, relation, offer->startup, offer->run);
-  const Cost known = CostForLimit(root, relation, scan) - scan.asking;
-  offer->asks_after = policy::SearchesUntilAsked(scan.asking, without - known);
-  if (offer->asks_after == 0) return;
-  offer->filter = scan.filter;
-  offer->of_filter = scan.wanted;
-}
-
 /// With conditions, other than on the distance, the pool is made larger by as much as they leave out, where there is a LIMIT: the server's
 /// own scan would find less, and is not to be cheaper for it.
-void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* entry,
-                  const IndexPath* index_path, Selectivity share, const FilteredScan& filtered) {
+void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
+                  Selectivity share) {
   const policy::Wanted wanted = WantedOfAll(root, relation, share);
   const am::PoolCost pool = am::CostOfPool(index_path->indexinfo, wanted);
   const Cost startup = index_path->path.startup_cost + pool.startup;
-  const Cost run = (index_path->path.total_cost - index_path->path.startup_cost - pool.saved) * share;
+  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost - pool.saved) * share;
   if (wanted.found_per_row > kClearlyMore) RemoveOrderedScans(relation);
-  Offer offer = {startup, run - SavedByNode(index_path, run), nullptr, 0.0, 0, wanted};
-  if (filtered.filter != nullptr) AddKnownFilter(root, relation, entry, filtered, &offer);
-  AddScanPath(relation, index_path, offer);
+  AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr,
+              wanted.rows, wanted.found_per_row);
 }
 
 bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -320,12 +292,8 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   BitmapHeapPath* filter =
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
   const Selectivity share = ShareWithinBounds(root, relation, path);
-  FilteredScan filtered = {};
-  if (filter != nullptr) filtered = BestFilteredScan(root, relation, path, filter, share);
-  const bool is_needed = filter != nullptr && IsFilterNeeded(root, relation, filtered);
-  if (is_needed) RemoveOrderedScans(relation);
-  if (filter != nullptr) AddFilteredScan(relation, path, filtered);
-  if (!is_needed) AddPlainScan(root, relation, entry, path, share, filtered);
+  const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter, share);
+  if (!is_needed) AddPlainScan(root, relation, path, share);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
@@ -342,12 +310,11 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   node->methods = &kScanPlanMethods;
   const auto column = static_cast<AttrNumber>(linitial_int(index_path->indexorderbycols) + 1);
   auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));
-  const auto* numbers = static_cast<const List*>(lsecond(path->custom_private));
+  const int wanted = intVal(lsecond(path->custom_private));
+  const int found_per_row = intVal(lthird(path->custom_private));
   // A query that happens to be NULL is an order as well.
   const bool has_order = path->path.pathkeys != NIL;
-  StoreScanPlan({index_path->indexinfo->indexoid, column, has_order, linitial_int(numbers),
-                 lsecond_int(numbers), lthird_int(numbers), lfourth_int(numbers), distance},
-                node);
+  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, found_per_row, has_order, distance}, node);
   return &node->scan.plan;
 }
 

@@ -131,19 +131,8 @@ std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) 
   const double share = Share(situation);
   if (tactic == FilterTactic::kWalk) return EfOfWalk(situation, share);
   if (tactic != FilterTactic::kStream || share <= 0.0) return PoolOf(situation);
-  return static_cast<std::uint32_t>(std::min(std::ceil(PoolOf(situation) / share), 1e6));
-}
-
-std::uint32_t NodesUntilEnough(std::uint64_t found, std::uint64_t admitted,
-                               const FilterSituation& situation) noexcept {
-  const std::uint64_t enough = PoolOf(situation);
-  if (admitted >= enough) return 0;
-  // Some are as good as none at a time.
-  constexpr double kLeastNodes = 16.0;
-  const double missing = static_cast<double>(enough - admitted) * static_cast<double>(found) /
-                         static_cast<double>(std::max<std::uint64_t>(admitted, 1));
-  const double most = std::max(static_cast<double>(found), kLeastNodes);
-  return static_cast<std::uint32_t>(std::clamp(std::ceil(missing), kLeastNodes, most));
+  const double spare = situation.wanted > situation.ef_search && share < 1.0 ? kSpare : 1.0;
+  return static_cast<std::uint32_t>(std::min(std::ceil(spare * PoolOf(situation) / share), 1e6));
 }
 
 std::uint32_t WidestWalk(const FilterSituation& situation) noexcept {
@@ -157,12 +146,6 @@ bool IsWorthScoring(FilterTactic tactic, const FilterSituation& situation) noexc
 
 bool LiesNear(std::uint64_t found, std::uint64_t admitted, const FilterSituation& situation) noexcept {
   return static_cast<double>(admitted) * 2.0 >= Share(situation) * static_cast<double>(found);
-}
-
-std::uint32_t SearchesUntilAsked(double asking, double saved) noexcept {
-  constexpr double kMostSearches = 10'000.0;
-  if (saved <= 0.0 || asking > kMostSearches * saved) return 0;
-  return static_cast<std::uint32_t>(std::max(std::ceil(asking / saved), 1.0));
 }
 
 bool FewUnsettledRows(std::uint64_t unsettled, std::uint64_t known) noexcept {

@@ -38,11 +38,6 @@ struct FilterSituation {
 /// The pool of a tactic that walks: nodes.
 [[nodiscard]] std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;
 
-/// For plain walks, of which `found` nodes have been found and `admitted` of them are: so many more will have what the pool is to have; 0 if
-/// there are enough.
-[[nodiscard]] std::uint32_t NodesUntilEnough(std::uint64_t found, std::uint64_t admitted,
-                                             const FilterSituation& situation) noexcept;
-
 /// Of comparing everything that is admitted: by codes, or, if that is cheaper, by vectors.
 [[nodiscard]] double CostOfAll(const FilterSituation& situation) noexcept;
 [[nodiscard]] bool PrefersVectors(const FilterSituation& situation) noexcept;
@@ -59,11 +54,6 @@ struct FilterSituation {
 /// that what is admitted must lie elsewhere.
 [[nodiscard]] bool LiesNear(std::uint64_t found, std::uint64_t admitted,
                             const FilterSituation& situation) noexcept;
-
-/// Searches that go without a filter before it is asked, if it is looked for in vain each time: until they have lost what asking costs
-/// (the ski-rental rule: Karlin, Manasse, Rudolph and Sleator 1988). saved: what a search saves that knows what the filter says. 0 if
-/// that is nothing, or it would take longer than a filter that is not asked for is remembered.
-[[nodiscard]] std::uint32_t SearchesUntilAsked(double asking, double saved) noexcept;
 
 /// True if a set of `known` rows serves a search that must look at `unsettled` more, of which nothing is known, as well as one that
 /// is made anew would.

@@ -162,12 +162,11 @@ FilterKey MakeFilterKey(const char* bytes, uint32 size) {
   return {bytes, size, MyDatabaseId, hash};
 }
 
-bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result, float* asked) {
-  if (asked != nullptr) *asked = 0;
+bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result) {
   if (!FilterCacheExists() || key.size > kLargestFilterKey) return false;
   Prepare();
   MakeRoomForPin();
-  CachedSet* set = directory.Pin(key, id, asked);
+  CachedSet* set = directory.Pin(key, id);
   if (set == nullptr) return false;
   my_pins[my_pin_count++] = {++last_pin, set, CurrentResourceOwner};
   result->pin = last_pin;

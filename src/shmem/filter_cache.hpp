@@ -30,10 +30,8 @@ struct PinnedSet {
 
 /// Finds a set, and pins it: it stays what and where it is until UnpinFilterSet(), or the end of the resource owner that is
 /// current now, as pins of buffers do: of the portal, if a cursor's query pins it, whatever becomes of subtransactions
-/// meanwhile. False if there is none: *asked, if it is not nullptr, is then how often it was asked for of late, this time, too. May be out of
-/// private memory, which is an error.
-[[nodiscard]] bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result,
-                                float* asked = nullptr);
+/// meanwhile. False if there is none. May be out of private memory, which is an error.
+[[nodiscard]] bool PinFilterSet(const FilterKey& key, const FilterSetId& id, PinnedSet* result);
 /// `set` must not be looked at any more. Does nothing for a pin whose resource owner has ended: memory that refers to a set may go
 /// later than that. Never fails.
 void UnpinFilterSet(uint64 pin);

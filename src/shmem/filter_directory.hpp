@@ -192,10 +192,8 @@ class FilterDirectory {
     shared_->most_keys = buckets * kKeysPerBucket;
   }
 
-  /// The set, pinned: it stays where it is until Unpin(). nullptr if there is none; *asked is then how often it was asked for of late (uses of
-  /// policy::UseCount), this time, too.
-  [[nodiscard]] CachedSet* Pin(const FilterKey& key, const FilterSetId& id,
-                               float* asked = nullptr) const noexcept {
+  /// The set, pinned: it stays where it is until Unpin(). nullptr if there is none.
+  [[nodiscard]] CachedSet* Pin(const FilterKey& key, const FilterSetId& id) const noexcept {
     const std::uint32_t now = host_.Now();
     host_.LockShared();
     CachedSet* set = FindSet(FindKey(key), id);
@@ -206,13 +204,11 @@ class FilterDirectory {
     host_.Unlock();
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
     CountAsked(now);
-    if (set != nullptr) {
+    if (set == nullptr)
+      CountAbsent(HashOf(key.hash, key.database, id), {1, now}, now);
+    else
       shared_->pinned.fetch_add(1, std::memory_order_relaxed);
-      return set;
-    }
-    const float uses = CountAbsent(HashOf(key.hash, key.database, id), {1, now}, now);
-    if (asked != nullptr) *asked = uses;
-    return nullptr;
+    return set;
   }
 
   void Unpin(CachedSet* set) const noexcept {
@@ -540,16 +536,14 @@ class FilterDirectory {
   }
 
   /// Who is asked for less than all others that share its places is not remembered.
-  float CountAbsent(std::uint64_t hash, const policy::UseCount& more, std::uint32_t now) const noexcept {
+  void CountAbsent(std::uint64_t hash, const policy::UseCount& more, std::uint32_t now) const noexcept {
     AbsentSet* absent = AbsentAt(hash, now);
     const float there = UsesOf(*absent, now);
     const bool is_known = absent->what.load(std::memory_order_relaxed) == hash;
     const float uses = policy::UsesAt(more, now);
-    if (!is_known && uses < there) return uses;
-    const float all = is_known ? there + uses : uses;
-    absent->count.store(Pack({all, now}), std::memory_order_relaxed);
+    if (!is_known && uses < there) return;
+    absent->count.store(Pack({is_known ? there + uses : uses, now}), std::memory_order_relaxed);
     if (!is_known) absent->what.store(hash, std::memory_order_relaxed);
-    return all;
   }
 
   /// What it had when it gave way, and what it was asked for since: this time, too.

@@ -39,7 +39,6 @@ segments();
 temporary();
 by_reference();
 later_limit();
-asked_later();
 nothing_of_an_and();
 rest_of_an_or();
 unsettled() if has_stop_points();
@@ -370,53 +369,6 @@ SQL
   $node->safe_psql('postgres', "SET tandem.iterative_scan = 'relaxed_order'; BEGIN; DECLARE c CURSOR FOR $query; FETCH 1 FROM c; SET LOCAL gin_fuzzy_search_limit = 20; MOVE ALL FROM c; COMMIT");
   is($node->safe_psql('postgres', "SET tandem.iterative_scan = 'relaxed_order'; SELECT count(*) FROM ($query OFFSET 0) AS s"),
     $node->safe_psql('postgres', "SELECT count(*) FROM t WHERE tags \@> '{4}'"), 'a limit for GIN that came in mid-scan made no sample of what is kept');
-  drop_table('t');
-}
-
-# A condition that most rows fulfil is not worth asking a native index for, once. Who asks for it again and again goes by what it says; and
-# everybody does when it is known.
-sub asked_later {
-  $node->safe_psql('postgres', <<'SQL');
-CREATE TABLE t (id int, a int, b int, embedding vector(4));
-INSERT INTO t SELECT i, i % 10, i % 7, spread_vector(i, 4) FROM generate_series(1, 20000) AS i;
-CREATE INDEX t_index ON t USING tandem (embedding vector_l2_ops) WITH (strategy = hnsw_batch);
-CALL tandem_build('t_index');
-CREATE INDEX t_a ON t (a);
-CREATE INDEX t_b ON t (b);
-VACUUM ANALYZE t;
-SELECT tandem_prewarm('t_index');
-SQL
-  my $query = query('t', 'a < 5');
-  my $session = $node->background_psql('postgres');
-  my $used = sub {
-    my ($sql, $settings) = @_;
-    my $plan = $session->query_safe(($settings // '') . "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) $sql");
-    return join ' ', $plan =~ /(?:Filter Sets|Filter Cache Hits|Filter Cache Misses): (\d+)/g;
-  };
-  $session->query_safe('SET enable_indexscan = on');    # plans without a filter
-  my ($after) = $session->query_safe("EXPLAIN $query") =~ /Filter Asked After: (\d+)/;
-  cmp_ok($after // 0, '>', 1, 'a plan may go without its filter') or return;
-  is(join(',', map { $used->($query) } 2 .. $after), join(',', map { '0 0 0' } 2 .. $after), "searches before the ${after}th go without it");
-  is($used->($query, "BEGIN; SET LOCAL tandem.iterative_scan = 'off'; "), '0 0 0', 'one that may end early never asks');
-  $session->query_safe('COMMIT');
-  # What is seconds ago counts less.
-  my $use = $used->($query);
-  $use = $used->($query) for grep { $use eq '0 0 0' } 1 .. 10 * $after;
-  is($use, '1 0 1', 'one more asks it');
-  is($used->($query), '1 1 0', 'then it is known');
-  is($used->(query('t', 'b < 4')), '0 0 0', 'others are not');
-  check('others know it, too', 't', 'a < 5', 'hits: 1 misses: 0');
-  $session->query_safe('BEGIN; UPDATE t SET a = 8 WHERE id % 1000 = 7; INSERT INTO t SELECT 30000 + i, 3, 3, spread_vector(i, 4) FROM generate_series(1, 20) AS i');
-  is($used->($query), '1 1 0', 'a few rows that nobody was asked of');
-  is($session->query_safe("SELECT compare(\$q\$$query\$q\$)"), '20 rows', 'are looked at');
-  $session->query_safe("ROLLBACK; PREPARE planned AS $query; EXECUTE planned");
-  is($used->('EXECUTE planned'), '1 1 0', 'a plan that is kept');
-  $session->query_safe('INSERT INTO t SELECT 40000 + i, 3, 3, spread_vector(i, 4) FROM generate_series(1, 5000) AS i');
-  is($used->('EXECUTE planned'), '0 0 0', 'with many of them it is not known');
-  like($session->query_safe('EXECUTE planned'), qr/^4000\d\|/, 'and they are found');
-  is($session->query_safe("SELECT count(*) FROM (SELECT id FROM t WHERE a < 5 ORDER BY embedding <-> NULL OFFSET 0) AS s"),
-    $session->query_safe('SELECT count(*) FROM t WHERE a < 5'), 'in no order');
-  $session->quit;
   drop_table('t');
 }
 

@@ -244,20 +244,6 @@ TEST(FilterDirectory, RemembersUsesOfWhatIsNotKept) {
 }
 
 // Twice as many as there is room for, asked for by turns.
-TEST(FilterDirectory, TellsHowOftenASetWasAskedForInVain) {
-  TestFilters filters(1 << 20);
-  const std::string bytes = "seldom";
-  const FilterKey key = KeyOf(bytes);
-  float asked = 0;
-  for (int i = 1; i <= 5; i++) {
-    EXPECT_EQ(filters.directory.Pin(key, kId, &asked), nullptr);
-    EXPECT_FLOAT_EQ(asked, static_cast<float>(i));
-  }
-  const std::string other = "never";
-  EXPECT_EQ(filters.directory.Pin(KeyOf(other), kId, &asked), nullptr);
-  EXPECT_FLOAT_EQ(asked, 1.0F);
-}
-
 TEST(FilterDirectory, KnowsTheWorthOfSetsThatTakeEachOthersPlaces) {
   TestFilters filters(1 << 20);
   double worth = 0;
