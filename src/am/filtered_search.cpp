@@ -283,6 +283,14 @@ static bool PrepareTactic(Search* search, const GraphStream& stream) {
   return true;
 }
 
+/// Of the batch that the stream had last.
+static double BatchCost(const GraphStream& stream) {
+  const FilteredStream& filtered = *stream.filtered;
+  const double cost = policy::CostOfTactic(filtered.tactic, filtered.situation);
+  if (filtered.tactic != policy::FilterTactic::kStream) return cost;
+  return cost * stream.scan->search->ef() / policy::EfOfTactic(filtered.tactic, filtered.situation);
+}
+
 /// Gets the stream's next nodes, which may have no row that is wanted. False if graphs are of no use any more.
 static bool StepStream(Search* search, GraphStream* stream) {
   FilteredStream* filtered = stream->filtered;
@@ -306,7 +314,8 @@ static bool StepStream(Search* search, GraphStream* stream) {
     return graph->NextScoredBatch();
   });
   if (!CollectRows(search, stream, nodes) || reader->stale()) return false;
-  filtered->spent += policy::CostOfTactic(filtered->tactic, filtered->situation);
+  stream->found += nodes.size();
+  filtered->spent += BatchCost(*stream);
   if (filtered->scored) {
     stream->ended = nodes.empty();
     stream->has_fence = !nodes.empty();
@@ -320,7 +329,7 @@ static bool StepStream(Search* search, GraphStream* stream) {
     // Nothing was returned yet: the other walk finds its way better to where the wanted nodes are.
     filtered->tactic = policy::FilterTactic::kWalk;
     stream->started = false;
-    stream->batch_size = 0;
+    stream->batch_size = stream->found = 0;
     pg::Guard([&] {
       graph->Start(&stream->scan->cached->head.header, stream->query,
                    policy::EfOfTactic(filtered->tactic, filtered->situation));
@@ -352,11 +361,24 @@ bool WalkByTurns(Search* search) {
   return true;
 }
 
+/// True if the stream needs another batch before rows are returned. `first`: of this fetch, which is the first one of all. A plain walk
+/// then goes on until it has admitted as many as it was to: fewer nodes are admitted near one query than near another.
+static bool NeedsBatch(const GraphStream& stream, bool is_first) {
+  const std::size_t rows = stream.batch_size - stream.rough;
+  if (stream.ended) return false;
+  const FilteredStream& filtered = *stream.filtered;
+  if (!is_first || rows == 0 || filtered.tactic != policy::FilterTactic::kStream) return rows == 0;
+  const uint32 nodes = policy::NodesUntilEnough(stream.found, rows, filtered.situation);
+  if (nodes > 0) pg::Guard([&] { stream.scan->search->SetBatch(nodes); });
+  return nodes > 0;
+}
+
 bool FetchFiltered(Search* search, GraphStream* stream) {
   FilteredStream* filtered = stream->filtered;
   // Rows whose distance is known stay where they are.
   stream->batch_size = stream->rough = stream->asked = stream->ready;
-  while (stream->rough == stream->batch_size && !stream->ended) {
+  const bool is_first = !stream->started;
+  while (NeedsBatch(*stream, is_first)) {
     CHECK_FOR_INTERRUPTS();
     if (filtered->spent >= policy::CostOfAll(filtered->situation))
       filtered->tactic = policy::FilterTactic::kCodes;
@@ -369,6 +391,8 @@ bool FetchFiltered(Search* search, GraphStream* stream) {
     search->report.chunks_loaded += LeaveSegments(&stream->scan, 1);
     if (!is_usable || GrewTooLarge(*search)) return false;
   }
+  // Of several batches.
+  std::sort(stream->batch + stream->rough, stream->batch + stream->batch_size);
   return true;
 }
 
@@ -382,6 +406,11 @@ bool RefillFiltered(Search* search, GraphStream* stream) {
   }
   if (policy::IsWorthScoring(stream->filtered->tactic, stream->filtered->situation))
     stream->filtered->tactic = policy::FilterTactic::kCodes;
+  if (stream->filtered->tactic == policy::FilterTactic::kStream)
+    pg::Guard([&] {
+      stream->scan->search->SetBatch(
+          policy::EfOfTactic(policy::FilterTactic::kStream, stream->filtered->situation));
+    });
   if (!FetchFiltered(search, stream)) {
     TurnExact(search);
     return false;

@@ -142,8 +142,9 @@ static bool WalkGraphs(Search* search, uint32 first, uint32 count) {
 
 /// Its next batch is as large as all before it, which costs as much again.
 static void Widen(GraphStream* stream) {
+  SegmentSearch* graph = stream->scan->search;
   const auto nodes = static_cast<uint32>(Min(stream->found, static_cast<std::size_t>(kLargestPool)));
-  pg::Guard([&] { stream->scan->search->WidenTo(nodes); });
+  pg::Guard([&] { graph->SetBatch(Max(nodes, graph->ef())); });
 }
 
 /// Of the stream's next batch.

@@ -133,9 +133,9 @@ class GraphSearch {
     return batch();
   }
 
-  /// Batches to come are of so many nodes, if that is more. After a batch. Throws std::bad_alloc.
-  void WidenTo(std::uint32_t ef) {
-    ef_ = std::max(ef_, ef);
+  /// Batches to come are of so many nodes, at least one. After a batch. Throws std::bad_alloc.
+  void SetBatch(std::uint32_t ef) {
+    ef_ = std::max(ef, 1U);
     pool_.resize(std::max<std::size_t>(pool_.size(), ef_));
     batch_.reserve(ef_);
   }

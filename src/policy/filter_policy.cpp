@@ -131,8 +131,19 @@ std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) 
   const double share = Share(situation);
   if (tactic == FilterTactic::kWalk) return EfOfWalk(situation, share);
   if (tactic != FilterTactic::kStream || share <= 0.0) return PoolOf(situation);
-  const double spare = situation.wanted > situation.ef_search && share < 1.0 ? kSpare : 1.0;
-  return static_cast<std::uint32_t>(std::min(std::ceil(spare * PoolOf(situation) / share), 1e6));
+  return static_cast<std::uint32_t>(std::min(std::ceil(PoolOf(situation) / share), 1e6));
+}
+
+std::uint32_t NodesUntilEnough(std::uint64_t found, std::uint64_t admitted,
+                               const FilterSituation& situation) noexcept {
+  const std::uint64_t enough = PoolOf(situation);
+  if (admitted >= enough) return 0;
+  // Some are as good as none at a time.
+  constexpr double kLeastNodes = 16.0;
+  const double missing = static_cast<double>(enough - admitted) * static_cast<double>(found) /
+                         static_cast<double>(std::max<std::uint64_t>(admitted, 1));
+  const double most = std::max(static_cast<double>(found), kLeastNodes);
+  return static_cast<std::uint32_t>(std::clamp(std::ceil(missing), kLeastNodes, most));
 }
 
 std::uint32_t WidestWalk(const FilterSituation& situation) noexcept {

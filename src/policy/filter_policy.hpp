@@ -38,6 +38,11 @@ struct FilterSituation {
 /// The pool of a tactic that walks: nodes.
 [[nodiscard]] std::uint32_t EfOfTactic(FilterTactic tactic, const FilterSituation& situation) noexcept;
 
+/// For plain walks, of which `found` nodes have been found and `admitted` of them are: so many more will have what the pool is to have; 0 if
+/// there are enough.
+[[nodiscard]] std::uint32_t NodesUntilEnough(std::uint64_t found, std::uint64_t admitted,
+                                             const FilterSituation& situation) noexcept;
+
 /// Of comparing everything that is admitted: by codes, or, if that is cheaper, by vectors.
 [[nodiscard]] double CostOfAll(const FilterSituation& situation) noexcept;
 [[nodiscard]] bool PrefersVectors(const FilterSituation& situation) noexcept;

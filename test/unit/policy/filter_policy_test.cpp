@@ -95,11 +95,11 @@ TEST(FilterPolicy, NarrowsPoolsOfWhoWantsLittle) {
 TEST(FilterPolicy, HasRoomForAllThatIsKnownToBeWanted) {
   FilterSituation situation = Make(1'000'000, 0.5);
   situation.wanted = 100;
-  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 250U) << "some more, as half of them are chance";
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 200U) << "then as many more as it takes";
   EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), 100U);
   situation.wanted = 100'000;
   EXPECT_EQ(EfOfTactic(FilterTactic::kWalk, situation), kMostWanted) << "and then searches go on";
-  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 5 * kMostWanted / 2);
+  EXPECT_EQ(EfOfTactic(FilterTactic::kStream, situation), 2 * kMostWanted);
 }
 
 // Broken once by plain walks over bits that are charged for rows read.
@@ -127,6 +127,22 @@ TEST(FilterPolicy, TellsWhatLiesElsewhere) {
   EXPECT_TRUE(LiesNear(80, 20, Make(1'000'000, 0.5)));
   EXPECT_FALSE(LiesNear(80, 19, Make(1'000'000, 0.5)));
   EXPECT_TRUE(LiesNear(0, 0, Make(1'000'000, 0.5)));
+}
+
+TEST(FilterPolicy, GoesOnUntilEnoughIsAdmitted) {
+  const FilterSituation half = Make(1'000'000, 0.5);
+  ASSERT_EQ(half.ef_search, 40U);
+  EXPECT_EQ(NodesUntilEnough(80, 40, half), 0U);
+  EXPECT_EQ(NodesUntilEnough(80, 60, half), 0U);
+  EXPECT_EQ(NodesUntilEnough(80, 20, half), 80U) << "as many again";
+  EXPECT_EQ(NodesUntilEnough(80, 32, half), 20U) << "the other eight, where two of five are admitted";
+  EXPECT_EQ(NodesUntilEnough(80, 39, half), 16U) << "some are as good as none";
+  EXPECT_EQ(NodesUntilEnough(80, 1, half), 80U) << "no more than there were";
+  EXPECT_EQ(NodesUntilEnough(80, 0, half), 80U);
+  EXPECT_EQ(NodesUntilEnough(0, 0, half), 16U);
+  FilterSituation many = half;
+  many.wanted = 100;
+  EXPECT_EQ(NodesUntilEnough(200, 80, many), 50U);
 }
 
 TEST(FilterPolicy, TakesEmptySegments) {
