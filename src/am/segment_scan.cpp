@@ -161,6 +161,7 @@ SegmentScan* BeginSegmentScan(Relation index, const storage::Manifest& manifest,
 
   scan->cached = cached;
   scan->search = search;
+  scan->counted = search->counters();
   cached->users++;
   cached->search_lent = true;
   cached->last_used = ++use_counter;
@@ -176,9 +177,25 @@ void EnterSegments(SegmentScan* const* scans, std::size_t count) {
   for (std::size_t i = 0; i < count; i++) scans[i]->reader.Enter();
 }
 
+/// What was read of the segment since EnterSegments() decides how much of it is worth its memory.
+static void CountReads(SegmentScan* scan) {
+  const graph::SearchCounters& now = scan->search->counters();
+  const graph::SearchCounters& before = scan->counted;
+  const std::uint64_t codes = now.distances - before.distances;
+  const std::uint64_t lists = now.expanded - before.expanded + now.bridges - before.bridges;
+  scan->counted = now;
+  // Who maps rows to nodes reads neither.
+  if (codes == 0 && lists == 0) return;
+  shmem::CountSearch(scan->cached->place, {static_cast<float>(codes), static_cast<float>(lists)},
+                     &scan->cached->uses);
+}
+
 std::uint32_t LeaveSegments(SegmentScan* const* scans, std::size_t count) {
   if (shmem::FramesExist()) shmem::LeaveFrames();
-  for (std::size_t i = 0; i < count; i++) scans[i]->reader.Leave();
+  for (std::size_t i = 0; i < count; i++) {
+    scans[i]->reader.Leave();
+    CountReads(scans[i]);
+  }
   std::uint32_t loaded = 0;
   TimestampTz until = 0;
   for (std::size_t i = 0; i < count; i++) {

@@ -27,7 +27,9 @@ struct CachedSegment {
   shmem::CachedSegmentRef place;       ///< in shared memory
   shmem::CachedSegmentRef tail_place;  ///< of codes of the rows that follow it (tail_scan.hpp)
   const float* centre;                 ///< CentreOfCodes(), once somebody asked for it
-  const graph::UpperNode* upper;       ///< without shared memory, if they are not too many to keep
+  shmem::UncountedUses uses;           ///< of the segment by this backend
+  shmem::UncountedUses tail_uses;
+  const graph::UpperNode* upper;  ///< without shared memory, if they are not too many to keep
   Buffer* recent;         ///< one a page; nullptr before pages are read, and if they exceed shared_buffers
   std::size_t bytes;      ///< of all that, without `search`
   SegmentSearch* search;  ///< its memory serves one scan after the other
@@ -135,6 +137,7 @@ class SegmentReader {
 struct SegmentScan {
   CachedSegment* cached;
   SegmentSearch* search;
+  graph::SearchCounters counted;  ///< of what `search` has done, what `cached->uses` has
   SegmentReader reader;
 };
 

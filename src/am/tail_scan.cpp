@@ -210,6 +210,8 @@ void TailScan::CompareShared(Offers* offers) {
     CompareWaiting(offers);
     shmem::LeaveFrames();
   }
+  // Of a tail all is read.
+  shmem::CountSearch(search_.newest->tail_place, {}, &search_.newest->tail_uses);
 }
 
 void TailScan::CompareChunk(const shmem::ChunkTable* table, uint32 chunk, Offers* offers) {

@@ -11,12 +11,11 @@ constexpr double kMuchMore = 2;
 // And a cache keeps a quarter of its target: what is asked for next is not known yet.
 constexpr std::uint64_t kKeptPart = 4;
 
-// Codes that a search of a graph at the usual ef_search compares, see the table of plain walks in README.md, and lists that it follows; and
-// how many of either are taken to cost as much, read from pages, as loading a chunk: a pin and a look each, against sixteen pages or
+// How many codes or lists are taken to cost as much, read from pages, as loading a chunk: a pin and a look each, against sixteen pages or
 // more and a copy out of all of them, of 512 codes at 128 dimensions, which takes a quarter as long for each.
-constexpr float kCodesOfSearch = 1000;
-constexpr float kListsOfSearch = 50;
 constexpr float kReadsOfLoad = 128;
+// So many searches tell what searches read of late: another kind of them shows within a second.
+constexpr float kSearchesAveraged = 64;
 
 // UseCount::uses for each use in a second, if they always were as many.
 constexpr double kUsesPerRate = kUseHalfLifeSeconds / 0.693147;
@@ -26,6 +25,12 @@ constexpr double kLuckOfSecond = 1.25;
 
 // What is used every 20 s has not gone after 21: so many times the usual time between two uses say so.
 constexpr double kGapsTrusted = 3;
+
+// Of a use: two half-lives after the last one of something that was used once.
+constexpr float kNextToNothing = 0.25F;
+
+// Uses within fewer seconds may belong together: one query that is asked again.
+constexpr std::uint32_t kLeastAge = 5;
 
 double IdleSeconds(const UseCount& count, std::uint32_t now) noexcept {
   return now > count.at ? now - count.at : 0;
@@ -53,10 +58,16 @@ double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now
          static_cast<double>(std::max<std::uint64_t>(cost.bytes, 1));
 }
 
-float UsesOfChunk(float uses, std::uint32_t chunks, GraphPart part) noexcept {
-  const float of_search = part == GraphPart::kCodes ? kCodesOfSearch : kListsOfSearch;
-  const float reads = of_search / static_cast<float>(std::max<std::uint32_t>(chunks, 1));
-  return uses * std::min(1.0F, reads / kReadsOfLoad);
+GraphReads WithReads(const GraphReads& of_search, const GraphReads& sum, float uses) noexcept {
+  if (!(uses > 0)) return of_search;
+  const float weight = std::min(1.0F, uses / kSearchesAveraged);
+  return {of_search.codes + (sum.codes / uses - of_search.codes) * weight,
+          of_search.lists + (sum.lists / uses - of_search.lists) * weight};
+}
+
+float UsesOfChunk(float uses, std::uint32_t chunks, float reads) noexcept {
+  const float of_chunk = reads / static_cast<float>(std::max<std::uint32_t>(chunks, 1));
+  return uses * std::min(1.0F, of_chunk / kReadsOfLoad);
 }
 
 RecentUses WithRecentUses(const RecentUses& recent, float more, std::uint32_t now) noexcept {
@@ -80,6 +91,21 @@ float PartLeft(const UseCount& count, const RecentUses& recent, std::uint32_t no
   if (!(uses > 0)) return 0;
   if (IdleSeconds(count, now) * static_cast<double>(count.uses) <= kGapsTrusted * kUsesPerRate) return 1;
   return UsesNow(count, recent, now) / uses;
+}
+
+bool IsForgotten(const UseCount& count, std::uint32_t now) noexcept {
+  return UsesAt(count, now) < kNextToNothing;
+}
+
+UseCount AsAlways(const UseCount& count, std::uint32_t since, std::uint32_t now) noexcept {
+  const std::uint32_t age = now > since ? now - since : 0;
+  // What is left of the first use: it says nothing of how often others come.
+  const float first = UsesAt({1, since}, now);
+  const float uses = UsesAt(count, now);
+  if (uses <= first) return count;
+  const float counted = 1 - UsesAt({1, since}, since + std::max(age, kLeastAge));
+  // As of the last use: how long ago that was is for WorthOf().
+  return {count.uses * ((uses - first) / counted + first) / uses, count.at};
 }
 
 double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {

@@ -30,11 +30,21 @@ struct PieceCost {
 /// Microseconds a byte saves: frequency × recency × cost to bring back ÷ size.
 [[nodiscard]] double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept;
 
-/// What of a graph is in a chunk. Searches read many codes, and follow few lists of links.
-enum class GraphPart : std::uint8_t { kCodes, kLinks };
+/// What is read of a graph: by one search, or by some.
+struct GraphReads {
+  float codes = 0;  ///< that were compared
+  float lists = 0;  ///< of links, that were followed
+};
 
-/// What of `uses` of a graph by searches falls to one of the `chunks` of this part: a search reads here and there, at most the whole chunk.
-[[nodiscard]] float UsesOfChunk(float uses, std::uint32_t chunks, GraphPart part) noexcept;
+/// Before anything was counted: a plain walk at the usual ef_search.
+constexpr GraphReads kUsualReads = {1000, 50};
+
+/// What a search reads of late, after `uses` more have read `sum` together.
+[[nodiscard]] GraphReads WithReads(const GraphReads& of_search, const GraphReads& sum, float uses) noexcept;
+
+/// What of `uses` of a graph by searches falls to one of so many chunks, of which each search makes `reads` reads: here and there, at
+/// most the whole chunk.
+[[nodiscard]] float UsesOfChunk(float uses, std::uint32_t chunks, float reads) noexcept;
 
 /// Uses of a graph are so many that a second tells how many there are now. Counted by seconds besides, they show within two of them when a
 /// load has gone, or is a hundredth of what it was; see UsesNow().
@@ -54,6 +64,13 @@ struct RecentUses {
 /// What there still is of a use that all pieces of a cache share, 0 to 1: little, soon after a load that had it has gone. A set of a
 /// filter that was asked for ten seconds ago may be asked for in the next ten; not where nobody asks for any of them.
 [[nodiscard]] float PartLeft(const UseCount& count, const RecentUses& recent, std::uint32_t now) noexcept;
+
+/// True if next to nothing is left of what was counted: whatever comes now begins anew.
+[[nodiscard]] bool IsForgotten(const UseCount& count, std::uint32_t now) noexcept;
+
+/// As if what was first used at `since` always had been used as often: for a half-life after that its uses have been counted for too
+/// short a time to be compared with those of another. What was used once may have been for the last time, and counts as that.
+[[nodiscard]] UseCount AsAlways(const UseCount& count, std::uint32_t since, std::uint32_t now) noexcept;
 
 // ---- Two caches ----
 

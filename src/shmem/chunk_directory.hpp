@@ -71,6 +71,12 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
                   sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t),
               "processes share tables of them");
 
+/// What searches of one process have read of a segment since it last counted them for all.
+struct SegmentUses {
+  float searches = 0;
+  policy::GraphReads reads;
+};
+
 /// What is cached of a segment, for views.
 struct CachedSegmentStatus {
   SegmentKey key;
@@ -114,6 +120,9 @@ class ChunkDirectory {
     std::atomic<float> uses;                  ///< A: as of used_at
     std::atomic<float> recent_uses;           ///< A: policy::RecentUses, as of used_at
     std::atomic<float> uses_before;           ///< A
+    std::atomic<std::uint32_t> since;         ///< A: when `uses` began
+    std::atomic<float> codes_read;            ///< A: policy::GraphReads of a search
+    std::atomic<float> lists_read;            ///< A
     std::atomic<std::uint32_t> table_frames;  ///< A
     std::atomic<std::uint32_t> tables[ChunkTable::kFrames];  ///< A: frames
     SegmentKey key;
@@ -138,10 +147,9 @@ class ChunkDirectory {
   ChunkDirectory() = default;
   ChunkDirectory(Shared* shared, Pool pool) noexcept : shared_(shared), pool_(pool) {}
 
-  /// What is in memory of the segment that `ref` was given for; false if it has gone. Marks it as used, and counts `uses` more:
-  /// mostly 0, now and then what was not counted before, so that searches do not write to the same line all the time.
-  [[nodiscard]] bool Attach(const CachedSegmentRef& ref, std::uint32_t now, ChunkTable* table,
-                            float uses = 0) const noexcept {
+  /// What is in memory of the segment that `ref` was given for; false if it has gone. Marks it as used.
+  [[nodiscard]] bool Attach(const CachedSegmentRef& ref, std::uint32_t now,
+                            ChunkTable* table) const noexcept {
     if (ref.generation == 0) return false;
     Slot& slot = shared_->slots[ref.slot];
     if (slot.generation.load(std::memory_order_acquire) != ref.generation) return false;
@@ -151,8 +159,17 @@ class ChunkDirectory {
       table->frame_of[i] = Entries(slot.tables[i].load(std::memory_order_acquire));
     // Whoever gave the slot to another segment set the generation before the tables: none of those was read.
     if (slot.generation.load(std::memory_order_relaxed) != ref.generation) return false;
-    MarkUsed(&slot, now, uses);
+    MarkUsed(&slot, now, 0);
     return true;
+  }
+
+  /// Some searches of the segment, together: they do not write to the same line all the time. Should it have gone just now, those of
+  /// another are counted: it decides who gives way, no more.
+  void Count(const CachedSegmentRef& ref, std::uint32_t now, const SegmentUses& uses) const noexcept {
+    Slot* slot = Held(ref);
+    if (slot == nullptr) return;
+    MarkUsed(slot, now, uses.searches);
+    MarkReads(slot, uses);
   }
 
   /// Nobody looks for memory twice in the second in which there was none: under pressure every search would.
@@ -345,13 +362,26 @@ class ChunkDirectory {
     // Most calls write nothing, so that searches share the line.
     const bool is_later = slot->used_at.load(std::memory_order_relaxed) != now;
     if (!is_later && uses == 0) return;
-    const float more = is_later ? uses + 1 : uses;
+    // Also who only looks uses it.
+    const float more = uses == 0 ? 1 : uses;
     const policy::RecentUses recent = policy::WithRecentUses(RecentOf(*slot), more, now);
+    if (policy::IsForgotten(CountOf(*slot), now)) slot->since.store(now, std::memory_order_relaxed);
     const policy::UseCount count = policy::WithUses(CountOf(*slot), more, now);
     slot->uses.store(count.uses, std::memory_order_relaxed);
     slot->recent_uses.store(recent.uses, std::memory_order_relaxed);
     if (is_later) slot->uses_before.store(recent.before, std::memory_order_relaxed);
     if (is_later) slot->used_at.store(now, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] static policy::GraphReads ReadsOf(const Slot& slot) noexcept {
+    return {slot.codes_read.load(std::memory_order_relaxed), slot.lists_read.load(std::memory_order_relaxed)};
+  }
+
+  /// Of two at once one may be lost.
+  static void MarkReads(Slot* slot, const SegmentUses& uses) noexcept {
+    const policy::GraphReads reads = policy::WithReads(ReadsOf(*slot), uses.reads, uses.searches);
+    slot->codes_read.store(reads.codes, std::memory_order_relaxed);
+    slot->lists_read.store(reads.lists, std::memory_order_relaxed);
   }
 
   /// Among graphs, of which all are used by fits and starts.
@@ -362,7 +392,8 @@ class ChunkDirectory {
 
   /// To others: by what searches need now.
   [[nodiscard]] double WorthOfChunk(const Slot& slot, std::uint32_t now) const noexcept {
-    const policy::UseCount count = CountOf(slot);
+    const policy::UseCount count =
+        policy::AsAlways(CountOf(slot), slot.since.load(std::memory_order_relaxed), now);
     const float uses = policy::UsesNow(count, RecentOf(slot), now);
     const bool is_by_age = pool_.Mode() == policy::BudgetMode::kLru;
     return policy::WorthOf(pool_.Mode(), {PartOfUses(slot, uses), is_by_age ? count.at : now},
@@ -373,8 +404,9 @@ class ChunkDirectory {
   [[nodiscard]] static float PartOfUses(const Slot& slot, float uses) noexcept {
     if (slot.key.part != SegmentPart::kGraph) return uses;
     const std::uint32_t others = slot.chunks - slot.link_chunks;
-    return slot.chunks_end > others ? policy::UsesOfChunk(uses, slot.link_chunks, policy::GraphPart::kLinks)
-                                    : policy::UsesOfChunk(uses, others, policy::GraphPart::kCodes);
+    const policy::GraphReads reads = ReadsOf(slot);
+    return slot.chunks_end > others ? policy::UsesOfChunk(uses, slot.link_chunks, reads.lists)
+                                    : policy::UsesOfChunk(uses, others, reads.codes);
   }
 
   /// 0 also for one that was marked after `now` was read.
@@ -544,6 +576,9 @@ class ChunkDirectory {
     slot.uses.store(1, std::memory_order_relaxed);
     slot.recent_uses.store(1, std::memory_order_relaxed);
     slot.uses_before.store(0, std::memory_order_relaxed);
+    slot.since.store(now, std::memory_order_relaxed);
+    slot.codes_read.store(policy::kUsualReads.codes, std::memory_order_relaxed);
+    slot.lists_read.store(policy::kUsualReads.lists, std::memory_order_relaxed);
     slot.used_at.store(now, std::memory_order_relaxed);
     shared_->hashes[index] = HashOf(key);
     const std::uint64_t generation = ++shared_->last_generation;

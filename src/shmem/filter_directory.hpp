@@ -79,6 +79,7 @@ struct CachedSet : FilterPiece {
   std::atomic<std::uint32_t> pins;     ///< A: how many; kUnlinked is added when nobody can find it any more
   std::atomic<std::uint32_t> used_at;  ///< A: a second of the host's clock
   std::atomic<float> uses;             ///< A: as of used_at
+  std::atomic<std::uint32_t> since;    ///< A: when it was first asked for, as far as is known
   float cost_us;                       ///< of making it
   std::uint64_t key;                   ///< L: while it can be found
   std::uint64_t ring_next;             ///< L
@@ -101,7 +102,13 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free &&
 /// stored by itself: two at once may mix counts, which decide who gives way, no more.
 struct AbsentSet {
   std::atomic<std::uint64_t> what;   ///< a hash of key and id; 0: nothing
-  std::atomic<std::uint64_t> count;  ///< policy::UseCount
+  std::atomic<std::uint64_t> count;  ///< AskedFor
+};
+
+/// How often a set was asked for.
+struct AskedFor {
+  policy::UseCount count;
+  std::uint32_t since;  ///< the first time, as far as is known
 };
 
 /// For the view.
@@ -205,7 +212,7 @@ class FilterDirectory {
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
     CountAsked(now);
     if (set == nullptr)
-      CountAbsent(HashOf(key.hash, key.database, id), {1, now}, now);
+      CountAbsent(HashOf(key.hash, key.database, id), {{1, now}, now}, now);
     else
       shared_->pinned.fetch_add(1, std::memory_order_relaxed);
     return set;
@@ -404,7 +411,8 @@ class FilterDirectory {
     }
     LinkSet(home, set);
     if (older == nullptr) return;
-    SetUses(CountOf(*older), set);
+    SetUses(AskedOf(*older).count, set);
+    set->since.store(AskedOf(*older).since, std::memory_order_relaxed);
     // Not before: the last set takes its key with it.
     Unlink(older, doomed);
   }
@@ -476,8 +484,9 @@ class FilterDirectory {
 
   // ---- Who gives way ----
 
-  [[nodiscard]] static policy::UseCount CountOf(const CachedSet& set) noexcept {
-    return {set.uses.load(std::memory_order_relaxed), set.used_at.load(std::memory_order_relaxed)};
+  [[nodiscard]] static AskedFor AskedOf(const CachedSet& set) noexcept {
+    return {{set.uses.load(std::memory_order_relaxed), set.used_at.load(std::memory_order_relaxed)},
+            set.since.load(std::memory_order_relaxed)};
   }
 
   [[nodiscard]] policy::UseCount Asked() const noexcept {
@@ -502,7 +511,9 @@ class FilterDirectory {
 
   /// Two at once count as one.
   static void MarkUsed(CachedSet* set, std::uint32_t now) noexcept {
-    SetUses(policy::WithUses(CountOf(*set), 1, now), set);
+    const policy::UseCount count = AskedOf(*set).count;
+    if (policy::IsForgotten(count, now)) set->since.store(now, std::memory_order_relaxed);
+    SetUses(policy::WithUses(count, 1, now), set);
   }
 
   static void SetUses(const policy::UseCount& count, CachedSet* set) noexcept {
@@ -532,17 +543,21 @@ class FilterDirectory {
   }
 
   [[nodiscard]] static float UsesOf(const AbsentSet& absent, std::uint32_t now) noexcept {
-    return policy::UsesAt(Unpack(absent.count.load(std::memory_order_relaxed)), now);
+    return policy::UsesAt(Unpack(absent.count.load(std::memory_order_relaxed), now).count, now);
   }
 
   /// Who is asked for less than all others that share its places is not remembered.
-  void CountAbsent(std::uint64_t hash, const policy::UseCount& more, std::uint32_t now) const noexcept {
+  void CountAbsent(std::uint64_t hash, const AskedFor& more, std::uint32_t now) const noexcept {
     AbsentSet* absent = AbsentAt(hash, now);
     const float there = UsesOf(*absent, now);
     const bool is_known = absent->what.load(std::memory_order_relaxed) == hash;
-    const float uses = policy::UsesAt(more, now);
+    const float uses = policy::UsesAt(more.count, now);
     if (!is_known && uses < there) return;
-    absent->count.store(Pack({is_known ? there + uses : uses, now}), std::memory_order_relaxed);
+    const AskedFor before = Unpack(absent->count.load(std::memory_order_relaxed), now);
+    const AskedFor sum = {
+        {there + uses, now},
+        policy::IsForgotten(before.count, now) ? more.since : std::min(before.since, more.since)};
+    absent->count.store(Pack(is_known ? sum : AskedFor{{uses, now}, more.since}), std::memory_order_relaxed);
     if (!is_known) absent->what.store(hash, std::memory_order_relaxed);
   }
 
@@ -550,27 +565,39 @@ class FilterDirectory {
   void RestoreUses(std::uint64_t hash, CachedSet* set) const noexcept {
     AbsentSet* absent = AbsentAt(hash, set->used_at.load(std::memory_order_relaxed));
     if (absent->what.load(std::memory_order_relaxed) != hash) return;
-    const policy::UseCount count = Unpack(absent->count.load(std::memory_order_relaxed));
+    const std::uint32_t now = set->used_at.load(std::memory_order_relaxed);
+    const AskedFor asked = Unpack(absent->count.load(std::memory_order_relaxed), now);
     absent->count.store(0, std::memory_order_relaxed);
     absent->what.store(0, std::memory_order_relaxed);
-    const std::uint32_t now = set->used_at.load(std::memory_order_relaxed);
-    set->uses.store(std::max(1.0F, policy::UsesAt(count, now)), std::memory_order_relaxed);
+    set->uses.store(std::max(1.0F, policy::UsesAt(asked.count, now)), std::memory_order_relaxed);
+    set->since.store(asked.since, std::memory_order_relaxed);
   }
 
-  [[nodiscard]] static std::uint64_t Pack(const policy::UseCount& count) noexcept {
+  /// Into one word: 24 bits of each time, which tell 97 days apart, and the upper half of the float.
+  [[nodiscard]] static std::uint64_t Pack(const AskedFor& asked) noexcept {
     std::uint32_t uses = 0;
-    std::memcpy(&uses, &count.uses, sizeof uses);
-    return std::uint64_t{count.at} << 32 | uses;
+    std::memcpy(&uses, &asked.count.uses, sizeof uses);
+    return std::uint64_t{asked.count.at & kTimeMask} << 40 | std::uint64_t{asked.since & kTimeMask} << 16 |
+           uses >> 16;
   }
-  [[nodiscard]] static policy::UseCount Unpack(std::uint64_t packed) noexcept {
-    policy::UseCount count = {0, static_cast<std::uint32_t>(packed >> 32)};
-    const auto uses = static_cast<std::uint32_t>(packed);
-    std::memcpy(&count.uses, &uses, sizeof uses);
-    return count;
+  [[nodiscard]] static AskedFor Unpack(std::uint64_t packed, std::uint32_t now) noexcept {
+    AskedFor asked = {{0, TimeOf(static_cast<std::uint32_t>(packed >> 40), now)},
+                      TimeOf(static_cast<std::uint32_t>(packed >> 16), now)};
+    const std::uint32_t uses = static_cast<std::uint32_t>(packed) << 16;
+    std::memcpy(&asked.count.uses, &uses, sizeof uses);
+    return asked;
+  }
+  static constexpr std::uint32_t kTimeMask = (std::uint32_t{1} << 24) - 1;
+  /// The time with these lower bits before `now`; another process may have counted a second ahead.
+  [[nodiscard]] static std::uint32_t TimeOf(std::uint32_t bits, std::uint32_t now) noexcept {
+    const std::uint32_t before = (now - bits) & kTimeMask;
+    return before > kTimeMask / 2 ? now : now - std::min(before, now);
   }
 
   [[nodiscard]] double UtilityOfSet(const CachedSet& set, std::uint32_t now) const noexcept {
-    return policy::WorthOf(host_.Mode(), CountOf(set), {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
+    const AskedFor asked = AskedOf(set);
+    return policy::WorthOf(host_.Mode(), policy::AsAlways(asked.count, asked.since, now),
+                           {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
   }
 
   /// Calls it with the next sets from *at on that are not pinned; *at goes behind them.
@@ -612,7 +639,7 @@ class FilterDirectory {
   std::uint64_t EvictOne(CachedSet* victim, Doomed* doomed) const noexcept {
     const std::uint64_t bytes = victim->bytes;
     const FilterKeyEntry* key = KeyAt(victim->key);
-    CountAbsent(HashOf(key->hash, key->database, victim->id), CountOf(*victim), host_.Now());
+    CountAbsent(HashOf(key->hash, key->database, victim->id), AskedOf(*victim), host_.Now());
     Unlink(victim, doomed);
     shared_->evictions++;
     return bytes;
@@ -654,6 +681,7 @@ class FilterDirectory {
     set->is_bitmap = ordinals.is_bitmap() ? 1 : 0;
     set->uses.store(1, std::memory_order_relaxed);
     set->used_at.store(host_.Now(), std::memory_order_relaxed);
+    set->since.store(set->used_at.load(std::memory_order_relaxed), std::memory_order_relaxed);
     if (data_bytes > 0) std::memcpy(static_cast<void*>(set + 1), ordinals.data(), data_bytes);
     return set;
   }

@@ -46,8 +46,9 @@ constexpr char kName[] = "tandem graph cache";
 LWLock* lock = nullptr;
 Directory directory;
 
-// Every search of a segment is a use; so many are counted at once, so that searches seldom write to what others read.
-constexpr uint32 kUsesCounted = 16;
+// Every search of a segment is a use; where there are many in a second, so many are counted at once, so that searches seldom write to what
+// others read.
+constexpr float kUsesCounted = 16;
 
 bool FramesAreWanted() {
   return pg::CurrentSettings().memory_budget_kb >= static_cast<int>(kFrameBytes / 1024);
@@ -161,12 +162,6 @@ float MicrosecondsSince(const instr_time& start) {
   return static_cast<float>(INSTR_TIME_GET_DOUBLE(now) * 1e6);
 }
 
-/// How many uses to count now.
-float UsesToCount() {
-  static uint32 uses;
-  return ++uses % kUsesCounted == 0 ? kUsesCounted : 0;
-}
-
 struct Gift {
   Giving giving;
   bool is_given;       ///< graphs have fewer frames now
@@ -234,9 +229,23 @@ bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref, Ch
                  uint32 link_chunks) {
   if (lock == nullptr) return false;
   const uint32 now = Now();
-  if (directory.Attach(*ref, now, table, UsesToCount())) return true;
+  if (directory.Attach(*ref, now, table)) return true;
   *ref = FindOrMake(key, chunks, link_chunks, now);
   return directory.Attach(*ref, now, table);
+}
+
+void CountSearch(const CachedSegmentRef& ref, const policy::GraphReads& reads, UncountedUses* uncounted) {
+  if (lock == nullptr) return;
+  const uint32 now = Now();
+  SegmentUses* uses = &uncounted->uses;
+  uses->searches++;
+  uses->reads.codes += reads.codes;
+  uses->reads.lists += reads.lists;
+  // The first ones of a second at once: a session may not come to more, and who gives way is decided meanwhile.
+  if (uncounted->counted_at != now) uncounted->at_once = 1;
+  if (uses->searches < uncounted->at_once) return;
+  directory.Count(ref, now, *uses);
+  *uncounted = {{}, Min(uncounted->at_once * 2, kUsesCounted), now};
 }
 
 bool MayHaveRoomForChunks() {

@@ -10,10 +10,20 @@
 
 namespace tandem::shmem {
 
+/// What a process has not told others yet of its searches of a segment.
+struct UncountedUses {
+  SegmentUses uses;
+  float at_once;      ///< so many are told together
+  uint32 counted_at;  ///< a second of Now()
+};
+
 /// Finds the segment's place, or makes one; marks it as used. Takes a lock only if `ref` no longer holds. False if there are no
 /// frames, or none can be had for its table. link_chunks: the last ones, of lists of links. Between EnterFrames() and LeaveFrames().
 [[nodiscard]] bool FindSegment(const SegmentKey& key, uint32 chunks, CachedSegmentRef* ref, ChunkTable* table,
                                uint32 link_chunks = 0);
+
+/// Counts a search of the segment, that has read so much of it. Without a lock.
+void CountSearch(const CachedSegmentRef& ref, const policy::GraphReads& reads, UncountedUses* uncounted);
 
 /// False if somebody has found within this second that no memory is to be had. No lock.
 [[nodiscard]] bool MayHaveRoomForChunks();

@@ -177,11 +177,50 @@ TEST(CacheTraces, WeighsSizeAndCost) {
 
 // A search asks for a few codes of each chunk of a large graph, and for all of those of a small one.
 TEST(CacheUtility, AChunkOfALargeGraphIsUsedLess) {
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 1, GraphPart::kCodes), 100);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 7, GraphPart::kCodes), 100);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 3125, GraphPart::kCodes), 0.25);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 0, GraphPart::kCodes), 100);
-  EXPECT_FLOAT_EQ(UsesOfChunk(100, 250, GraphPart::kLinks), 0.15625) << "searches read far fewer lists";
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 1, 1000), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 7, 1000), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 3125, 1000), 0.25);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 0, 1000), 100);
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 250, 50), 0.15625) << "searches read far fewer lists";
+  EXPECT_FLOAT_EQ(UsesOfChunk(100, 250, 0), 0) << "and maybe none";
+}
+
+TEST(GraphReads, AreWhatSearchesReadOfLate) {
+  GraphReads reads = WithReads(kUsualReads, {}, 0);
+  EXPECT_FLOAT_EQ(reads.codes, kUsualReads.codes) << "no search, nothing new";
+  // A few of another kind are some of them.
+  reads = WithReads(kUsualReads, {16 * 1400, 16 * 850}, 16);
+  EXPECT_FLOAT_EQ(reads.codes, 1100);
+  EXPECT_FLOAT_EQ(reads.lists, 250);
+  for (int i = 0; i < 20; i++) reads = WithReads(reads, {16 * 1400, 16 * 850}, 16);
+  EXPECT_NEAR(reads.codes, 1400, 2);
+  EXPECT_NEAR(reads.lists, 850, 5);
+  // Many at once are all there is.
+  reads = WithReads(reads, {0, 100'000}, 1000);
+  EXPECT_FLOAT_EQ(reads.codes, 0);
+  EXPECT_FLOAT_EQ(reads.lists, 100);
+}
+
+// A set that is used once a second counts 43 uses in the end, and as many from its beginning on.
+TEST(AsAlways, CountsWhatIsNewAsIfItWereOld) {
+  UseCount count = {1, 100};
+  EXPECT_FLOAT_EQ(UsesAt(AsAlways(count, 100, 100), 100), 1) << "used once, maybe for the last time";
+  EXPECT_FLOAT_EQ(UsesAt(AsAlways(count, 100, 130), 130), 0.5);
+  for (std::uint32_t now = 101; now <= 400; now++) {
+    count = WithUses(count, 1, now);
+    if (now >= 105) {
+      EXPECT_NEAR(UsesAt(AsAlways(count, 100, now), now), 43.3F, 3.0F) << now;
+    }
+  }
+  EXPECT_NEAR(UsesAt(AsAlways(count, 100, 400), 400), UsesAt(count, 400), 0.1F);
+  EXPECT_EQ(AsAlways(count, 100, 410).at, 400U) << "still as idle as it was";
+  // Twice at once is not taken for twice in each second.
+  EXPECT_LT(UsesAt(AsAlways({2, 100}, 100, 100), 100), 12);
+  // Used for a minute, and again ten minutes later: it begins anew.
+  EXPECT_FALSE(IsForgotten(count, 430));
+  EXPECT_TRUE(IsForgotten(count, 1000));
+  // The clock of another process is behind.
+  EXPECT_GT(UsesAt(AsAlways({2, 100}, 100, 99), 99), 2);
 }
 
 TEST(CacheUtility, ALoadThatHasGoneIsNotCountedOn) {

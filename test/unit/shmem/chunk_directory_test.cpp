@@ -41,6 +41,11 @@ class ChunkDirectoryTest : public testing::Test {
     return count;
   }
 
+  /// Searches that read as much as is usual.
+  static SegmentUses UsesOf(float searches) {
+    return {searches, {searches * policy::kUsualReads.codes, searches * policy::kUsualReads.lists}};
+  }
+
   CachedSegmentStatus StatusOf(const SegmentKey& key) {
     std::vector<CachedSegmentStatus> all(TestDirectory::kSlots);
     const std::uint32_t count = directory_.ReadStatus(all.data(), TestDirectory::kSlots, kStart);
@@ -295,12 +300,11 @@ TEST_F(ChunkDirectoryTest, LooksForMemoryOnceASecondWhenThereIsNone) {
 TEST_F(ChunkDirectoryTest, GivesUpWhatIsWorthLeastAlsoInUse) {
   const CachedSegmentRef busy = directory_.Make(KeyOf(1), 19, kStart);
   const CachedSegmentRef calm = directory_.Make(KeyOf(2), 19, kStart);
-  ChunkTable table;
   for (const CachedSegmentRef& ref : {busy, calm})
     for (std::uint32_t i = 0; i < 19; i++)
       ASSERT_TRUE(directory_.FinishLoad(ref, i, directory_.BeginLoad(ref, i, kStart), 50));
-  ASSERT_TRUE(directory_.Attach(busy, kStart, &table, 100));
-  ASSERT_TRUE(directory_.Attach(calm, kStart, &table, 2));
+  directory_.Count(busy, kStart, UsesOf(100));
+  directory_.Count(calm, kStart, UsesOf(2));
   EXPECT_GT(directory_.LeastUtility(kStart), 0);
   directory_.GiveUp(10, kStart);
   EXPECT_EQ(CountChunks(busy, 19, kStart), 1U + 19);
@@ -327,16 +331,49 @@ TEST_F(ChunkDirectoryTest, ASegmentThatIsBeingLoadedIsNotTheFirstToGiveWay) {
   EXPECT_EQ(CountChunks(fresh, 10, kLater), 1U + 1);
 }
 
+// As many searches of each; those of one follow so many lists as filtered walks do.
+TEST_F(ChunkDirectoryTest, WhatSearchesReadDecidesWhatIsKept) {
+  constexpr std::uint32_t kCodes = 200, kLinks = 100;
+  // Of equals the first one would go.
+  const CachedSegmentRef filtered = directory_.Make(KeyOf(1), kCodes + kLinks, kStart, kLinks);
+  const CachedSegmentRef plain = directory_.Make(KeyOf(2), kCodes + kLinks, kStart, kLinks);
+  for (const CachedSegmentRef& ref : {plain, filtered})
+    for (std::uint32_t i = kCodes - 5; i < kCodes + 5; i++)
+      ASSERT_TRUE(directory_.FinishLoad(ref, i, directory_.BeginLoad(ref, i, kStart), 50));
+  directory_.Count(plain, kStart, {100, {100 * 1000, 100 * 50}});
+  directory_.Count(filtered, kStart, {100, {100 * 1000, 100 * 850}});
+  // Links of plain walks are worth less than codes of either, links of the others more.
+  directory_.GiveUp(10, kStart);
+  EXPECT_EQ(CountChunks(plain, kCodes + kLinks, kStart), 0U) << "nothing is left of it";
+  EXPECT_EQ(CountChunks(filtered, kCodes + kLinks, kStart), 1U + 10);
+}
+
+// A graph that is new is told from one that is as new and searched less, and is not worth less than an old one for being new.
+TEST_F(ChunkDirectoryTest, WhatIsNewCountsAsIfItAlwaysHadBeenThere) {
+  const auto load = [&](const CachedSegmentRef& ref, std::uint32_t now) {
+    ASSERT_TRUE(directory_.FinishLoad(ref, 0, directory_.BeginLoad(ref, 0, now), 50));
+  };
+  const CachedSegmentRef old = directory_.Make(KeyOf(1), 1, kStart);
+  load(old, kStart);
+  for (std::uint32_t second = 0; second < 300; second++) directory_.Count(old, kStart + second, UsesOf(10));
+  const double worth = directory_.LeastUtility(kStart + 299);
+  (void)directory_.Forget([](const SegmentKey&) { return true; });
+  const CachedSegmentRef fresh = directory_.Make(KeyOf(2), 1, kStart + 400);
+  load(fresh, kStart + 400);
+  for (std::uint32_t second = 0; second < 6; second++)
+    directory_.Count(fresh, kStart + 400 + second, UsesOf(10));
+  EXPECT_NEAR(directory_.LeastUtility(kStart + 405), worth, worth / 3);
+}
+
 TEST_F(ChunkDirectoryTest, GivesUpAsMuchAsWasAskedFor) {
   // The one worth least has fewer than that: the next one gives the rest.
   const CachedSegmentRef small = directory_.Make(KeyOf(1), 3, kStart);
   const CachedSegmentRef large = directory_.Make(KeyOf(2), 30, kStart);
-  ChunkTable table;
   for (std::uint32_t i = 0; i < 3; i++)
     ASSERT_TRUE(directory_.FinishLoad(small, i, directory_.BeginLoad(small, i, kStart), 50));
   for (std::uint32_t i = 0; i < 30; i++)
     ASSERT_TRUE(directory_.FinishLoad(large, i, directory_.BeginLoad(large, i, kStart), 50));
-  ASSERT_TRUE(directory_.Attach(large, kStart, &table, 10));
+  directory_.Count(large, kStart, UsesOf(10));
   directory_.GiveUp(10, kStart);
   EXPECT_EQ(directory_.Find(KeyOf(1)).generation, 0U) << "empty: its table goes, too";
   EXPECT_EQ(CountChunks(large, 30, kStart), 1U + 30 - 7);

@@ -232,13 +232,36 @@ TEST(FilterDirectory, RemembersUsesOfWhatIsNotKept) {
   publish(1);
   const double once = filters.directory.LeastUtility();
   for (int i = 0; i < 9; ++i) EXPECT_EQ(FirstOf(filters, key), 1);
-  EXPECT_NEAR(filters.directory.LeastUtility(), 10 * once, once / 10);
+  // As of one who is asked for as often all the time.
+  const auto worth_of = [once](float uses) {
+    return once * static_cast<double>(policy::AsAlways({uses, 1000}, 1000, 1000).uses);
+  };
+  EXPECT_NEAR(filters.directory.LeastUtility(), worth_of(10), once / 10);
   ASSERT_GT(filters.directory.GiveUp(), 0U);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(FirstOf(filters, key), -1);
   publish(1);
-  EXPECT_NEAR(filters.directory.LeastUtility(), 15 * once, once / 10);
+  EXPECT_NEAR(filters.directory.LeastUtility(), worth_of(15), once / 10);
   publish(2);
-  EXPECT_NEAR(filters.directory.LeastUtility(), 15 * once, once / 10) << "a newer one in its place";
+  EXPECT_NEAR(filters.directory.LeastUtility(), worth_of(15), once / 10) << "a newer one in its place";
+  // Since when it is asked for is not forgotten either.
+  filters.arena.now += 60;
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(FirstOf(filters, key), 1);
+  const double before = filters.directory.LeastUtility();
+  EXPECT_NEAR(before, once * static_cast<double>(policy::AsAlways({15.0F / 4 + 30, 1060}, 1000, 1060).uses),
+              once / 10);
+  ASSERT_GT(filters.directory.GiveUp(), 0U);
+  publish(3);
+  EXPECT_NEAR(filters.directory.LeastUtility(), before, before / 50) << "but for rounding";
+  // Whatever was long ago does not make what is asked for now look seldom: kept or not, it begins anew.
+  for (const bool is_kept : {true, false}) {
+    filters.arena.now += 600;
+    if (!is_kept) {
+      ASSERT_GT(filters.directory.GiveUp(), 0U);
+    }
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(FirstOf(filters, key) != -1, is_kept);
+    if (!is_kept) publish(4);
+    EXPECT_NEAR(filters.directory.LeastUtility(), worth_of(10), once / 10) << is_kept;
+  }
   filters.directory.Forget(1);
   EXPECT_TRUE(filters.IsEmpty());
 }
