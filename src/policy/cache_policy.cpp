@@ -8,8 +8,10 @@ namespace {
 
 // Pieces at their targets change sides only for something worth so many times as much: what has just been taken is not taken back.
 constexpr double kMuchMore = 2;
-// And a cache keeps a quarter of its target: what is asked for next is not known yet.
+// And a cache keeps a quarter of its target: what is asked for next is not known yet. But not from what is worth so many times as much:
+// then nobody has asked for anything of it for some seconds.
 constexpr std::uint64_t kKeptPart = 4;
+constexpr double kAllTheMore = 64;
 
 // How many codes or lists are taken to cost as much, read from pages, as loading a chunk: a pin and a look each, against sixteen pages or
 // more and a copy out of all of them, of 512 codes at 128 dimensions, which takes a quarter as long for each.
@@ -36,7 +38,8 @@ double IdleSeconds(const UseCount& count, std::uint32_t now) noexcept {
   return now > count.at ? now - count.at : 0;
 }
 
-std::uint64_t LeastKept(const CacheShare& share) noexcept {
+std::uint64_t LeastKept(const CacheShare& share, const CacheShare& other) noexcept {
+  if (other.least_utility > kAllTheMore * share.least_utility) return share.floor;
   return std::max(share.floor, share.target / kKeptPart);
 }
 
@@ -132,8 +135,8 @@ bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& ot
   // Both branches are each other's opposite, so that nobody takes back what was just taken.
   if (own.frames < own.target)
     return other.frames > other.target &&
-           (own.frames < LeastKept(own) || other.least_utility <= kMuchMore * own.least_utility);
-  return other.frames > LeastKept(other) && own.least_utility > kMuchMore * other.least_utility;
+           (own.frames < LeastKept(own, other) || other.least_utility <= kMuchMore * own.least_utility);
+  return other.frames > LeastKept(other, own) && own.least_utility > kMuchMore * other.least_utility;
 }
 
 }  // namespace tandem::policy

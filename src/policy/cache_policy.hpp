@@ -98,7 +98,8 @@ struct CacheShare {
                                        const CacheShare& filter) noexcept;
 
 /// Who gives memory up for `requester` when none is free: the other cache, or it itself. The one that is below its target takes from
-/// the one above; but three quarters of a target are lent to what is worth far more than what its owner would give up.
+/// the one above; but three quarters of a target are lent to what is worth far more than what its owner would give up, and all of it where
+/// that is worth next to nothing.
 [[nodiscard]] bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& other) noexcept;
 
 }  // namespace tandem::policy

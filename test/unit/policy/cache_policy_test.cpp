@@ -312,9 +312,9 @@ constexpr auto kCoordinated = BudgetMode::kCoordinated;
 constexpr auto kIndependent = BudgetMode::kIndependent;
 
 TEST(CacheSides, WhoIsBelowItsTargetTakesFromWhoIsAbove) {
-  CacheShare poor = {10, 60, 5, 0};
+  CacheShare poor = {10, 60, 5, 100};
   CacheShare rich = {90, 40, 5, 1000};
-  EXPECT_TRUE(TakesFromOther(kCoordinated, poor, rich)) << "whatever it is worth";
+  EXPECT_TRUE(TakesFromOther(kCoordinated, poor, rich)) << "a quarter of it, though it is worth less";
   EXPECT_FALSE(TakesFromOther(kCoordinated, rich, {10, 60, 10, 0}));
   poor.frames = 50;
   rich.frames = 50;
@@ -332,10 +332,22 @@ TEST(CacheSides, AtTheirTargetsWorthDecidesWithinBounds) {
   EXPECT_FALSE(TakesFromOther(kCoordinated, cheap, dear));
   cheap.least_utility = 60;
   EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "not for a little";
-  cheap = {11, 40, 5, 0};
+  cheap = {11, 40, 5, 20};
   EXPECT_TRUE(TakesFromOther(kCoordinated, dear, cheap));
-  cheap = {10, 40, 5, 0};
+  cheap = {10, 40, 5, 20};
   EXPECT_FALSE(TakesFromOther(kCoordinated, dear, cheap)) << "a quarter stays";
+}
+
+// As after a load that has gone: sets of filters that nobody asks for any more, however large their target still is.
+TEST(CacheSides, WhatIsWorthNextToNothingGoesDownToTheFloor) {
+  const CacheShare dear = {90, 60, 5, 100};
+  CacheShare worthless = {10, 40, 5, 1};
+  EXPECT_TRUE(TakesFromOther(kCoordinated, dear, worthless));
+  EXPECT_FALSE(TakesFromOther(kCoordinated, worthless, dear)) << "nor does it take its quarter back";
+  worthless.frames = 5;
+  EXPECT_FALSE(TakesFromOther(kCoordinated, dear, worthless));
+  worthless.frames = 4;
+  EXPECT_TRUE(TakesFromOther(kCoordinated, worthless, dear)) << "what begins has something to be worth it";
 }
 
 TEST(CacheSides, TheFloorStays) {
@@ -348,8 +360,8 @@ TEST(CacheSides, TheFloorStays) {
 // take it back while both remain as they are.
 TEST(CacheSides, NobodyTakesBackWhatWasJustTaken) {
   for (std::uint64_t own_frames = 1; own_frames < 100; own_frames++)
-    for (const double own_utility : {0.5, 1.0, 3.0, 10.0})
-      for (const double other_utility : {0.5, 1.0, 3.0, 10.0}) {
+    for (const double own_utility : {0.0, 0.01, 0.5, 1.0, 3.0, 10.0})
+      for (const double other_utility : {0.0, 0.01, 0.5, 1.0, 3.0, 10.0}) {
         const CacheShare own = {own_frames, 60, 5, own_utility};
         const CacheShare other = {100 - own_frames, 40, 5, other_utility};
         if (!TakesFromOther(kCoordinated, own, other)) continue;
