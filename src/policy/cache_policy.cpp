@@ -16,6 +16,9 @@ constexpr double kAllTheMore = 64;
 // How many codes or lists are taken to cost as much, read from pages, as loading a chunk: a pin and a look each, against sixteen pages or
 // more and a copy out of all of them, of 512 codes at 128 dimensions, which takes a quarter as long for each.
 constexpr float kReadsOfLoad = 128;
+// A cost that really is ten times as high shows after some twenty pieces.
+constexpr float kCostsAveraged = 16;
+constexpr float kMostTimesAverage = 4;
 // So many searches tell what searches read of late: another kind of them shows within a second.
 constexpr float kSearchesAveraged = 64;
 
@@ -54,6 +57,11 @@ float UsesAt(const UseCount& count, std::uint32_t now) noexcept {
 
 UseCount WithUses(const UseCount& count, float more, std::uint32_t now) noexcept {
   return {UsesAt(count, now) + more, std::max(count.at, now)};
+}
+
+float WithCost(float average_us, float us) noexcept {
+  if (average_us == 0) return us;
+  return average_us + (std::min(us, kMostTimesAverage * average_us) - average_us) / kCostsAveraged;
 }
 
 double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept {

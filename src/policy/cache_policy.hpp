@@ -27,6 +27,10 @@ struct PieceCost {
   std::uint64_t bytes = 1;  ///< greater than 0
 };
 
+/// What bringing pieces of a kind back costs of late, after one more has taken `us`; 0: nothing is known. One that others kept from
+/// the processor for a while, a thousand times as long as it takes, tells nothing of the next.
+[[nodiscard]] float WithCost(float average_us, float us) noexcept;
+
 /// Microseconds a byte saves: frequency × recency × cost to bring back ÷ size.
 [[nodiscard]] double UtilityOf(const UseCount& count, const PieceCost& cost, std::uint32_t now) noexcept;
 

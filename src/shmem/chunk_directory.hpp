@@ -233,7 +233,7 @@ class ChunkDirectory {
                                 float load_us = 0) const noexcept {
     Slot* slot = Held(ref);
     if (slot == nullptr) return false;
-    slot->load_us = slot->load_us == 0 ? load_us : slot->load_us + (load_us - slot->load_us) / kLoadsAveraged;
+    slot->load_us = policy::WithCost(slot->load_us, load_us);
     pool_.SetOwner(frame, {ref.slot, chunk});
     // Release: whoever reads the frame's number sees what was loaded into it.
     EntryOf(*slot, chunk).store(frame, std::memory_order_release);
@@ -345,8 +345,6 @@ class ChunkDirectory {
     mixed *= 0xC2B2AE3D27D4EB4FU;
     return static_cast<std::uint32_t>(mixed >> 32) | 1;
   }
-
-  static constexpr float kLoadsAveraged = 16;
 
   [[nodiscard]] static policy::UseCount CountOf(const Slot& slot) noexcept {
     return {slot.uses.load(std::memory_order_relaxed), slot.used_at.load(std::memory_order_relaxed)};

@@ -185,6 +185,21 @@ TEST(CacheUtility, AChunkOfALargeGraphIsUsedLess) {
   EXPECT_FLOAT_EQ(UsesOfChunk(100, 250, 0), 0) << "and maybe none";
 }
 
+TEST(CacheUtility, ACostIsWhatMostPiecesTook) {
+  EXPECT_FLOAT_EQ(WithCost(0, 40), 40);
+  EXPECT_FLOAT_EQ(WithCost(40, 56), 41);
+  // One of them was interrupted.
+  EXPECT_LT(WithCost(40, 20'000), 50);
+  // The disk is slower now.
+  float cost = 40;
+  for (int i = 0; i < 24; i++) cost = WithCost(cost, 400);
+  EXPECT_GT(cost, 300);
+  // The first one was interrupted.
+  cost = 20'000;
+  for (int i = 0; i < 120; i++) cost = WithCost(cost, 40);
+  EXPECT_LT(cost, 60);
+}
+
 TEST(GraphReads, AreWhatSearchesReadOfLate) {
   GraphReads reads = WithReads(kUsualReads, {}, 0);
   EXPECT_FLOAT_EQ(reads.codes, kUsualReads.codes) << "no search, nothing new";
