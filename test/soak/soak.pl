@@ -20,8 +20,9 @@ my $dimensions = 8;
 my $rows = 12_000;
 my @tables = qw(a b c);
 my $folder = PostgreSQL::Test::Utils::tempdir();
-# What sessions say whose server, or whose neighbour, has been killed.
-my $cut_off = qr/server closed the connection|terminating connection|connection to server|could not receive data|in recovery mode|starting up|shutting down|Run was aborted|SSL SYSCALL|connection not open|lost connection|the results are likely|client \d+ (?:aborted|receiving)|WARNING:|DETAIL:|HINT:|^\s*$|Connection refused|No such file|Is the server running/m;
+# What sessions say whose server, or whose neighbour, has been killed; and where they were when they heard of it, which follows.
+my $where = qr/^LINE \d+:|^\s*\^|^CONTEXT:|^SQL statement|^PL\/pgSQL function/;
+my $cut_off = qr/$where|server closed the connection|terminating connection|connection to server|could not receive data|in recovery mode|starting up|shutting down|Run was aborted|SSL SYSCALL|connection not open|lost connection|the results are likely|client \d+ (?:aborted|receiving)|WARNING:|DETAIL:|HINT:|^\s*$|Connection refused|No such file|Is the server running/m;
 
 seed();
 my $node = make_node('soak', preload => 1, conf => <<'CONF');
