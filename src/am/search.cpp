@@ -169,15 +169,26 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   return situation;
 }
 
+/// Nodes that the search of a segment keeps first. Where nothing is known of distances by code, none has too many of them.
+static uint32 PoolOf(const Search& search, const storage::Manifest& manifest, uint32 segment) {
+  if (manifest.segment_count == 1 || !KnowsBounds(search)) return search.ef;
+  uint64 rows = 0;
+  for (uint32 i = 0; i < manifest.segment_count; i++) rows += manifest.segments[i].rows;
+  const auto rows_of_it = static_cast<double>(manifest.segments[segment].rows);
+  return policy::PoolOfSegment(search.ef, rows_of_it / static_cast<double>(Max(rows, uint64{1})));
+}
+
 /// Opens all segments; the tail is what the flat scan keeps. In graph_context.
 static void StartGraphs(Search* search, const storage::Manifest& manifest, const float* query,
                         const policy::SearchSituation& situation) {
   PrepareStreams(search, manifest);
+  search->ef = situation.ef_search;
+  search->farthest = get_float8_infinity();
   for (uint32 i = 0; i < manifest.segment_count; i++) {
     search->stream_count = i + 1;
     GraphStream* stream = &search->streams[i];
     SegmentScan* scan = BeginSegmentScan(search->index, manifest, manifest.segments[i]);
-    if (!OpenStream(search, scan, query, situation.ef_search, stream)) {
+    if (!OpenStream(search, scan, query, PoolOf(*search, manifest, i), stream)) {
       TurnExact(search);
       return;
     }

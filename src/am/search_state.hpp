@@ -148,7 +148,10 @@ struct Search {
   GraphHandles handles;
   storage::RowReader vectors;  ///< for re-ranking
   std::size_t vectors_ahead;   ///< so many are asked for before one is compared
-  double batch_cost;           ///< of one batch of one segment, in the policy's units
+  uint32 ef;                   ///< nodes that a graph of all rows would have to find
+  double
+      farthest;  ///< how far the last of so many is, of all first batches, by code; infinity: they are fewer
+  double batch_cost;  ///< of a batch of so many of one segment, in the policy's units
   double exact_cost;
   double spent;              ///< on batches after the first
   uint64 examined;           ///< rows of these batches

@@ -149,7 +149,7 @@ static void Widen(GraphStream* stream) {
 
 /// Of the stream's next batch.
 static double BatchCost(const Search& search, const GraphStream& stream) {
-  return search.batch_cost * stream.scan->search->ef() / stream.ef;
+  return search.batch_cost * stream.scan->search->ef() / search.ef;
 }
 
 /// Gets the stream's next rows, or its end. False if graphs are of no use any more.
@@ -196,17 +196,11 @@ bool RefillStream(Search* search, GraphStream* stream) {
 
 // ---- The tail ----
 
-/// How far the rows of the tail that are worth keeping are at the most, by code: about as far as what the graphs found. Nobody
-/// knows how many rows will be asked for; those who ask for more than `ef_search` pay for another pass.
+/// How far the rows of the tail that are worth keeping are at the most, by code: about as far as what the graphs found, unless that is
+/// little. Nobody knows how many rows will be asked for; those who ask for more than `ef_search` pay for another pass.
 static float TailLimit(const Search& search, const GraphStream& tail) {
-  double farthest = get_float8_infinity();
-  for (uint32 i = 0; i < search.stream_count; i++) {
-    const GraphStream& stream = search.streams[i];
-    const auto nodes = stream.scan->search->batch();
-    if (!nodes.empty() && stream.batch_size >= kTailBatch / 4)
-      farthest = Min(farthest, stream.query.Estimate(nodes[nodes.size() - 1].key));
-  }
-  return std::isfinite(farthest) ? tail.query.KeyOfBound(farthest) : get_float4_infinity();
+  const bool is_known = search.ef >= kTailBatch / 4 && std::isfinite(search.farthest);
+  return is_known ? tail.query.KeyOfBound(search.farthest) : get_float4_infinity();
 }
 
 bool FetchTail(Search* search, GraphStream* stream, float limit) {
@@ -305,9 +299,60 @@ void AddToHandles(GraphHandles* handles, uint32 i, SegmentScan* scan) {
   handles->readers[i] = &scan->reader;
 }
 
+/// Adds how far the nodes of the latest batch are, by code.
+static void AddEstimates(const GraphStream& stream, double* estimates, uint32* count) {
+  for (const graph::FoundNode& node : stream.scan->search->batch()) {
+    const double estimate = stream.query.Estimate(node.key);
+    estimates[(*count)++] = std::isnan(estimate) ? get_float8_infinity() : estimate;
+  }
+}
+
+/// The search->ef-th nearest of them; infinity if they are fewer.
+static double FarthestWanted(const Search& search, double* estimates, uint32 count) {
+  if (count < search.ef) return get_float8_infinity();
+  double* last = estimates + search.ef - 1;
+  std::nth_element(estimates, last, estimates + count);
+  return *last;
+}
+
+/// True if what comes next of a segment may be among what is wanted of all.
+static bool HoldsMore(const Search& search, const GraphStream& stream) {
+  const auto nodes = stream.scan->search->batch();
+  return !stream.ended && !nodes.empty() && stream.found < search.ef &&
+         stream.query.Estimate(nodes[nodes.size() - 1].key) < search.farthest;
+}
+
+/// First batches have what segments hold of the nearest rows if these lie by chance. A segment that holds more, as the newest one may
+/// where queries are for what is new, goes on until it has delivered something that is farther than what is wanted, or as much as if
+/// it were alone. False if graphs are of no use any more.
+static bool LevelSegments(Search* search) {
+  if (!KnowsBounds(*search) || (search->stream_count == 1 && !search->has_tail)) return true;
+  // Of a segment as many as are wanted, and a batch less one.
+  const Size room = search->stream_count * 2 * std::size_t{search->ef};
+  auto* estimates =
+      static_cast<double*>(MemoryContextAllocHuge(search->graph_context, room * sizeof(double)));
+  uint32 count = 0;
+  for (uint32 i = 0; i < search->stream_count; i++) AddEstimates(search->streams[i], estimates, &count);
+  bool is_usable = true;
+  for (bool more = true; more && is_usable;) {
+    more = false;
+    search->farthest = FarthestWanted(*search, estimates, count);
+    for (uint32 i = 0; i < search->stream_count && search->stream_count > 1 && is_usable; i++) {
+      GraphStream* stream = &search->streams[i];
+      if (!HoldsMore(*search, *stream)) continue;
+      is_usable = WalkGraphs(search, i, 1);
+      AddEstimates(*stream, estimates, &count);
+      more = true;
+    }
+  }
+  pfree(estimates);
+  return is_usable;
+}
+
 bool StartStreams(Search* search) {
   bool is_usable =
       search->filtered != nullptr ? WalkByTurns(search) : WalkGraphs(search, 0, search->stream_count);
+  if (is_usable && search->filtered == nullptr) is_usable = LevelSegments(search);
   for (uint32 i = 0; i < search->stream_count && is_usable; i++) {
     GraphStream* stream = &search->streams[i];
     if (stream->batch_size > 0 || stream->ended) continue;

@@ -96,6 +96,11 @@ std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept {
   return static_cast<std::uint32_t>(std::max({ef, std::min(same, enough), room}));
 }
 
+std::uint32_t PoolOfSegment(std::uint32_t ef_search, double share) noexcept {
+  const double by_share = std::ceil(static_cast<double>(ef_search) * std::sqrt(std::clamp(share, 0.0, 1.0)));
+  return std::min(ef_search, std::max(kLeastPool, static_cast<std::uint32_t>(by_share)));
+}
+
 bool LiesFartherOff(const Wanted& wanted, std::uint64_t returned, std::uint64_t accepted) noexcept {
   // Chance seldom leaves half of what is expected, and it has to be worth a difference.
   constexpr double kLeastReturned = 32.0;

@@ -39,6 +39,11 @@ struct Wanted {
 [[nodiscard]] std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept;
 constexpr double kMostWidened = 4;
 constexpr std::uint32_t kMostWanted = 1'000;
+/// Of a segment that has a share of the rows: where rows lie by chance, segments with such pools find together what a graph of all rows
+/// finds with `ef_search`.
+[[nodiscard]] std::uint32_t PoolOfSegment(std::uint32_t ef_search, double share) noexcept;
+/// But for pools that are smaller themselves, none is smaller: a way down to the nearest node costs as much.
+constexpr std::uint32_t kLeastPool = 8;
 /// Where some of what is found is not wanted, a pool for just as much as is expected would have too few in half of all searches, and a
 /// second batch costs more than the first.
 constexpr double kSpare = 1.25;

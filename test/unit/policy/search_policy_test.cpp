@@ -66,6 +66,16 @@ TEST(SearchPolicy, TellsWhatLiesFartherOff) {
   EXPECT_FALSE(LiesFartherOff(Wanted{}, 1'000, 0)) << "no conditions: who takes none of it has its reasons";
 }
 
+TEST(SearchPolicy, GivesSegmentsPoolsByTheirShare) {
+  EXPECT_EQ(PoolOfSegment(40, 1.0), 40U);
+  EXPECT_EQ(PoolOfSegment(40, 0.25), 20U);
+  EXPECT_EQ(PoolOfSegment(40, 0.001), kLeastPool);
+  EXPECT_EQ(PoolOfSegment(3, 0.001), 3U) << "never more than was asked for";
+  // All of them together keep as many as one graph.
+  for (std::uint32_t segments = 1; segments <= 64; ++segments)
+    EXPECT_GE(segments * PoolOfSegment(100, 1.0 / segments), 100U);
+}
+
 TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
   EXPECT_NEAR(CostOfExactScan(Make(1'000, 128)), 1'000.0, 1e-6);
   EXPECT_GT(CostOfExactScan(Make(1'000, 768)), 4'000.0);
