@@ -47,8 +47,9 @@ struct IndexLoad {
                                  TimestampTz until, bool is_shy);
 
 /// Makes codes of the rows behind the manifest's last segment, for searches to come, until it is `until`; true if there is more to
-/// do then. The builder lock is held.
-[[nodiscard]] bool StepTailLoad(Relation index, const storage::Manifest& manifest, TimestampTz until);
+/// do then. made: how many. The builder lock is held.
+[[nodiscard]] bool StepTailLoad(Relation index, const storage::Manifest& manifest, TimestampTz until,
+                                uint64* made);
 
 /// Bytes of the index's current segments that are in shared memory.
 [[nodiscard]] uint64 BytesInMemory(Relation index, const storage::Manifest& manifest);

@@ -29,6 +29,8 @@ struct CachedSegment {
   const float* centre;                 ///< CentreOfCodes(), once somebody asked for it
   shmem::UncountedUses uses;           ///< of the segment by this backend
   shmem::UncountedUses tail_uses;
+  uint64 tail_coded;              ///< rows of the tail below it had codes, when this backend looked last
+  TimestampTz tail_extended_at;   ///< when it last found that others had made some since
   const graph::UpperNode* upper;  ///< without shared memory, if they are not too many to keep
   Buffer* recent;         ///< one a page; nullptr before pages are read, and if they exceed shared_buffers
   std::size_t bytes;      ///< of all that, without `search`

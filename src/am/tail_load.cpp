@@ -7,7 +7,7 @@
 
 namespace tandem::am {
 
-static bool LoadTail(Relation index, const storage::Manifest& manifest, TimestampTz until) {
+static bool LoadTail(Relation index, const storage::Manifest& manifest, TimestampTz until, uint64* made) {
   const uint64 rows = storage::CountRows(index, storage::kHeadStream);
   const storage::DirectoryView* directory = storage::CopyDirectory(storage::DirectoryWith(index, rows));
   if (!vec::HoldsBound(directory->element, directory->column_dimensions, directory->metric)) return false;
@@ -17,16 +17,19 @@ static bool LoadTail(Relation index, const storage::Manifest& manifest, Timestam
   if (!TailScan::IsPossible(search) || !FindCentre(scan, &search)) return false;
   TailScan tail;
   tail.Open(search);
-  return tail.MakeMissing(until);
+  const bool more = tail.MakeMissing(until);
+  *made = tail.made();
+  return more;
 }
 
-bool StepTailLoad(Relation index, const storage::Manifest& manifest, TimestampTz until) {
+bool StepTailLoad(Relation index, const storage::Manifest& manifest, TimestampTz until, uint64* made) {
+  *made = 0;
   if (!UsesFrames(index) || manifest.segment_count == 0) return false;
   const MemoryContext context =
       AllocSetContextCreate(CurrentMemoryContext, "tandem tail load", ALLOCSET_DEFAULT_SIZES);
   const MemoryContext old_context = MemoryContextSwitchTo(context);
   ForgetOtherSegments(manifest);
-  const bool more = LoadTail(index, manifest, until);
+  const bool more = LoadTail(index, manifest, until, made);
   MemoryContextSwitchTo(old_context);
   MemoryContextDelete(context);
   return more;

@@ -31,6 +31,10 @@ constexpr uint32 kMostChunks = shmem::ChunkTable::kChunksPerFrame;
 constexpr uint64 kMakeShare = 16;
 constexpr uint64 kLeastMade = 32;
 constexpr double kMakeMs = 2.0;
+// Who finds that others make codes leaves so many rows to them, for so long: comparing those exactly takes less time than making
+// codes of a share of them does.
+constexpr uint64 kLeftToOthers = 512;
+constexpr int64 kOthersMs = 50;
 // Chunks that are compared without leaving the frames: about a millisecond.
 constexpr uint32 kChunksInside = 256;
 // Codes that are looked at together.
@@ -137,7 +141,8 @@ bool TailScan::Pass(float limit, policy::TopCandidates* top) {
   CompareShared(&offers);
   const Watch watch;
   const bool makes_all = pg::IsSwitchedOn("all-tail-codes");
-  const uint64 most = makes_all ? ~uint64{0} : Max(MissingRows() / kMakeShare, kLeastMade);
+  uint64 most = ~uint64{0};
+  if (!decided_ && !makes_all) most = OthersMakeCodes() ? 0 : Max(MissingRows() / kMakeShare, kLeastMade);
   uint64 made = 0;
   for (uint32 i = 0; i < missing_count_; i++) {
     const Part part = missing_[i];
@@ -152,6 +157,7 @@ bool TailScan::Pass(float limit, policy::TopCandidates* top) {
   }
   if (vectors_open_) storage::CloseRows(&vectors_);
   if (!decided_) FinishExact();
+  if (!decided_) search_.newest->tail_coded += made;
   decided_ = true;
   return offers.left_out;
 }
@@ -183,6 +189,20 @@ uint64 TailScan::MissingRows() const {
   uint64 rows = 0;
   for (uint32 i = 0; i < missing_count_; i++) rows += missing_[i].end - missing_[i].first;
   return rows;
+}
+
+/// True if somebody has added codes since this backend last looked, or a moment before: a worker that folds, or another session. Then a
+/// few rows are left to them.
+bool TailScan::OthersMakeCodes() {
+  CachedSegment* newest = search_.newest;
+  const uint64 coded = missing_count_ > 0 ? FirstRowOf(missing_[0].chunk) + missing_[0].first : search_.rows;
+  const bool is_first_look = newest->tail_coded == 0;
+  if (coded > newest->tail_coded) {
+    newest->tail_coded = coded;
+    if (!is_first_look) newest->tail_extended_at = GetCurrentTimestamp();
+  }
+  if (missing_count_ == 0 || newest->tail_extended_at == 0 || MissingRows() > kLeftToOthers) return false;
+  return !TimestampDifferenceExceeds(newest->tail_extended_at, GetCurrentTimestamp(), kOthersMs);
 }
 
 uint32 TailScan::RowsWantedOf(uint32 chunk) const {

@@ -102,6 +102,7 @@ class TailScan {
   void ComparePrivate(const Part& part, Offers* offers);
   [[nodiscard]] uint32 Decide(const Part& part, uint32 most, Offers* offers);
   [[nodiscard]] uint64 MissingRows() const;
+  [[nodiscard]] bool OthersMakeCodes();
   [[nodiscard]] bool MakeChunk(const Part& part);
   void ExtendChunk(const Part& part);
   void MakeCodes(const Part& part);

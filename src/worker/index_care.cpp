@@ -39,6 +39,8 @@ constexpr int kLastPauseMs = 100;
 // Somebody has locked the index: tried again so soon. A build that is kept out longer than this lets its work go.
 constexpr int kLockedPauseMs = 50;
 constexpr int kGiveUpMs = 60 * 1000;
+// For codes of rows that came while a segment is built.
+constexpr int kTailMs = 5;
 // A segment that is about to be published waits for so many steps of loading at the most: rows may come faster than they get codes.
 constexpr int kMostStepsAhead = 50;
 // Another builder is at work, and tells nobody when it is done.
@@ -289,6 +291,18 @@ storage::FoldStep StepJob(Care* care, Relation index) {
   return step;
 }
 
+/// Makes codes of the rows that have come since, so that searches need not. True if there were some.
+bool CodeTail(Care* care, Relation index) {
+  const MemoryContext context =
+      AllocSetContextCreate(CurrentMemoryContext, "tandem tail codes", ALLOCSET_SMALL_SIZES);
+  const MemoryContext old_context = MemoryContextSwitchTo(context);
+  uint64 made;
+  (void)am::StepTailLoad(index, *storage::ReadManifest(index), In(kTailMs), &made);
+  MemoryContextSwitchTo(old_context);
+  MemoryContextDelete(context);
+  return made > 0;
+}
+
 /// Copies the new segment into shared memory that is free, and makes codes of the rows behind it, before searches know of it: the
 /// first ones would read its pages, and compare all those rows exactly. True if there is more to do.
 bool LoadAhead(Care* care, Relation index, am::IndexLoad* load) {
@@ -298,8 +312,9 @@ bool LoadAhead(Care* care, Relation index, am::IndexLoad* load) {
   const storage::Manifest* preview = storage::PreviewOf(care->job, index);
   const TimestampTz until = In(kStepMs);
   bool more = preview != nullptr && am::StepIndexLoad(index, *preview, load, until, true);
+  uint64 made;
   if (preview != nullptr && !more && preview->segments[0].end_row == preview->root.sealed_rows)
-    more = am::StepTailLoad(index, *preview, until);
+    more = am::StepTailLoad(index, *preview, until, &made);
   MemoryContextSwitchTo(old_context);
   MemoryContextDelete(context);
   return more;
@@ -335,6 +350,8 @@ BuildEnd Build(Care* care) {
       continue;
     }
     const storage::FoldStep step = StepJob(care, index);
+    const bool is_under_way = step == storage::FoldStep::kContinue || step == storage::FoldStep::kWait;
+    const bool has_coded = is_under_way && CodeTail(care, index);
     CloseAfterStep(care, index);
     const storage::FoldProgress progress = storage::ProgressOf(care->job);
     shmem::ReportBuildProgress(care->watched->index, static_cast<uint32>(progress.phase), progress.rows_done,
@@ -345,7 +362,10 @@ BuildEnd Build(Care* care) {
         break;
       case storage::FoldStep::kWait:
         Pause(pause_ms);
-        if (progress.phase == storage::FoldPhase::kBuilding) pause_ms = Min(2 * pause_ms, kLastPauseMs);
+        if (has_coded)
+          pause_ms = kFirstPauseMs;
+        else if (progress.phase == storage::FoldPhase::kBuilding)
+          pause_ms = Min(2 * pause_ms, kLastPauseMs);
         break;
       case storage::FoldStep::kPublished:
         return BuildEnd::kPublished;

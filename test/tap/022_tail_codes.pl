@@ -4,7 +4,8 @@
 #
 # Seen to fail with: what lies beyond a batch taken for farther than all of it (no fence); rows that codes stand for badly not
 # kept apart; codes found by the file alone, so that those of another tail are used; which rows go by code decided anew in
-# each pass; rows of bit columns read although their codes say it all, and those of equal distance taken out of order.
+# each pass; rows of bit columns read although their codes say it all, and those of equal distance taken out of order; codes left to
+# searches while a worker builds; first batches of a segment that are no larger than its share, whatever it holds.
 use strict;
 use warnings;
 
@@ -39,6 +40,8 @@ errors_and_crashes();
 beside_inserts();
 standby();
 no_memory();
+segments();
+worker();
 $node->stop;
 done_testing();
 
@@ -485,4 +488,53 @@ sub no_memory {
     cmp_ok($codes, '<', $tail, "memory_budget = $budget: not all by code");
     check_budget("memory_budget = $budget");
   }
+}
+
+# What is near may all be in one small segment: it delivers as many rows as if it were alone, also where nothing follows first batches.
+sub segments {
+  set_configuration($node, 'tandem.memory_budget = 64MB');
+  $node->restart;
+  make_table('alike', 64);
+  my $alike = '(SELECT array_agg(0.5 + x / 20) FROM unnest(spread_vector(i, 64)::real[]) x)::vector';
+  $node->safe_psql('postgres', "INSERT INTO alike SELECT i, $alike FROM generate_series(10001, 10140) i; CALL tandem_build('alike_index')");
+  is($node->safe_psql('postgres', "SELECT string_agg(rows::text, ' ' ORDER BY first_row) FROM tandem_segments('alike_index')"), "$sealed 140",
+    'a small segment behind another one');
+  my $right = $node->safe_psql('postgres', arm_sql('always-graph=on') . <<"SQL");
+SET tandem.iterative_scan = off;
+SET enable_seqscan = off;
+SELECT count(*) FROM generate_series(20001, 20020) i, LATERAL (SELECT $alike AS query OFFSET 0) q, LATERAL (
+  SELECT id FROM (SELECT id FROM alike ORDER BY embedding <-> query LIMIT 30) found
+  INTERSECT
+  SELECT id FROM (SELECT id FROM alike ORDER BY (embedding <-> query) + 0.0 LIMIT 30) nearest) both_have;
+SQL
+  cmp_ok($right, '>=', 0.97 * 600, "$right of 600 rows of it are found");
+}
+
+# A worker that builds makes codes of the rows that come meanwhile: searches find them there.
+sub worker {
+  # The other tables' tails would be folded, too.
+  $node->safe_psql('postgres', <<'SQL');
+DO $$ DECLARE name regclass; BEGIN
+  FOR name IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
+    EXECUTE format('DROP TABLE %s', name);
+  END LOOP;
+END $$;
+SQL
+  make_table('steady', 100);
+  clear_stop_points($node);
+  set_configuration($node, 'max_worker_processes = 8', 'tandem.memory_budget = 64MB', 'tandem.seal_rows = 1000', "tandem.naptime = '1h'",
+    "tandem.stop_points = 'always-graph=on,worker-between-steps=wait,fold-before-publish=wait'");
+  $node->restart;
+  # A page of heads fills, with which an insert looks at the tail.
+  my $first = 2000;
+  add_tail('steady', 100, $first);
+  await_stop_point($node, 'worker-between-steps');
+  add_tail('steady', 100, $tail);
+  release_stop_point($node, 'worker-between-steps');
+  await_stop_point($node, 'fold-before-publish');
+  my $count = sub { $node->safe_psql('postgres', "SELECT coalesce(tail_codes('steady', '<->', spread_vector(900001, 100), '$_[0]'), 0)") };
+  is($count->('Tail Codes Made'), 0, 'no search has to make codes of rows that came during a build');
+  is($count->('Tail Rows Scanned by Code'), $first + $tail, 'they go by code');
+  arm_server($node);
+  release_stop_point($node, 'fold-before-publish');
 }
