@@ -188,15 +188,17 @@ sub dropped_indexes_go {
 }
 
 sub a_crash_empties_it {
-  rebuild('b');
-  my $log_end = -s $node->logfile;
-  $node->psql('postgres', armed('chunk-begun=crash') . search_sql('b', 3));
-  $node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
-  is($node->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory WHERE cached_chunks > 0 AND indexname IS NULL'), 0,
-    'a crash empties it');
-  fill('b');
-  check_budget('after the crash');
-  check_graph($node, 'b', 'b_index', 'after the crash');
+  for my $point (qw(frames-entered chunk-begun chunk-filled)) {
+    rebuild('b');
+    my $log_end = -s $node->logfile;
+    $node->psql('postgres', armed("$point=crash") . search_sql('b', 3));
+    $node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
+    is($node->safe_psql('postgres', 'SELECT count(*) FROM tandem_memory WHERE cached_chunks > 0 AND indexname IS NULL'), 0,
+      "$point: a crash empties it");
+    fill('b');
+    check_budget("$point: after the crash");
+    check_graph($node, 'b', 'b_index', "$point: after the crash");
+  }
 }
 
 # ---- Little memory ----
