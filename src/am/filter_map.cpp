@@ -334,8 +334,13 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
     return true;
   }
   const bool is_single_rows = scan->reader.header().row_starts_at == 0;
-  if (map->filter->op == FilterOp::kTerm || (is_single_rows && !part->rows.is_bitmap()))
-    return MapNodes(part, scan, chunks_loaded);
+  if (map->filter->op == FilterOp::kTerm || (is_single_rows && !part->rows.is_bitmap())) {
+    instr_time start;
+    INSTR_TIME_SET_CURRENT(start);
+    const bool is_mapped = MapNodes(part, scan, chunks_loaded);
+    part->nodes_us = MicrosecondsSince(start);
+    return is_mapped;
+  }
   // A node of several rows may be in an intersection though none of them is: rows are asked for one by one later.
   const base::OrdinalSet* so_far = nullptr;
   for (FilterMap* operand : map->operands) {
@@ -355,8 +360,12 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
 
 /// Of two tails, that of the later view of the index is of more use, even if it ends earlier.
 void Keep(const FilterMap& map, const FilterPart& part, SetKind kind, const base::OrdinalSet& set) {
-  shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), {map.view.manifest->root.version, part.end_row},
-                          set, map.evaluate_us + part.map_us);
+  const shmem::FilterSetAge age = {map.view.manifest->root.version, part.end_row};
+  const shmem::FilterSetId rows = IdOf(part.segment, kGraphRows);
+  if (kind == kGraphNodes)
+    shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), age, set, part.nodes_us, &rows);
+  else
+    shmem::PublishFilterSet(map.key, IdOf(part.segment, kind), age, set, map.evaluate_us + part.map_us);
 }
 
 /// Of a tail, the rows that are settled.

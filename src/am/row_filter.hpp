@@ -51,6 +51,7 @@ struct FilterPart {
   bool is_kept;            ///< `rows` was put into the cache, or came from there
   bool nodes_are_kept;
   float map_us;    ///< what looking `rows` up took; 0: not known
+  float nodes_us;  ///< what `nodes` took beyond that
   SetPin row_pin;  ///< if `rows` is the cache's
   SetPin node_pin;
 

@@ -181,10 +181,10 @@ void UnpinFilterSet(uint64 pin) {
 }
 
 void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
-                      const base::OrdinalSet& set, float cost_us) {
+                      const base::OrdinalSet& set, float cost_us, const FilterSetId* made_from) {
   if (!FilterCacheExists() || key.size > kLargestFilterKey) return;
   pg::StopPoint("filter-set-publishing");
-  directory.Publish(key, id, age, set, cost_us);
+  directory.Publish(key, id, age, set, cost_us, made_from);
 }
 
 void ForgetFilterSetsOf(Oid database) {

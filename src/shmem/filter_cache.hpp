@@ -38,8 +38,9 @@ void UnpinFilterSet(uint64 pin);
 
 /// Keeps a copy of a frozen set. It takes the place of an older one of the same key and id, which those who have pinned it keep. Does
 /// nothing if there is one as new, or no memory can be had, which is never an error. cost_us: what it took to make it; 0: not known.
+/// made_from: another set of the key, which whoever asks for this one has found.
 void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
-                      const base::OrdinalSet& set, float cost_us = 0);
+                      const base::OrdinalSet& set, float cost_us = 0, const FilterSetId* made_from = nullptr);
 
 /// For graphs, which have found no frame: gives frames up, if what graphs would give up themselves is worth more. True if one is free.
 [[nodiscard]] bool FiltersGiveWay(double graph_utility);

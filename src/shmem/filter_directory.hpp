@@ -226,21 +226,28 @@ class FilterDirectory {
   }
 
   /// Keeps a copy of a frozen set, in place of an older one. Does nothing if there is one as new, or no memory. cost_us: what it took
-  /// to make it.
+  /// to make it. made_from: another set of the key, without which nobody asks for this one: it is asked for as often, and not kept without.
   void Publish(const FilterKey& key, const FilterSetId& id, const FilterSetAge& age,
-               const base::OrdinalSet& ordinals, float cost_us = 0) const noexcept {
+               const base::OrdinalSet& ordinals, float cost_us = 0,
+               const FilterSetId* made_from = nullptr) const noexcept {
     if (sizeof(CachedSet) + ordinals.DataBytes() > host_.BytesTotal() / kMostPart) return;
     host_.LockShared();
     const FilterKeyEntry* known = FindKey(key);
     const CachedSet* present = FindSet(known, id);
     const bool is_new = present == nullptr || present->age < age;
     const bool is_known = known != nullptr;
+    const CachedSet* other = made_from != nullptr ? FindSet(known, *made_from) : nullptr;
+    const AskedFor asked = other != nullptr ? AskedOf(*other) : AskedFor{};
     host_.Unlock();
-    if (!is_new) return;
+    if (!is_new || (made_from != nullptr && other == nullptr)) return;
     CachedSet* set = MakeSet(id, age, ordinals);
     if (set != nullptr) {
       set->cost_us = cost_us;
       RestoreUses(HashOf(key.hash, key.database, id), set);
+      if (other != nullptr) {
+        SetUses(asked.count, set);
+        set->since.store(asked.since, std::memory_order_relaxed);
+      }
     }
     // Made beside the lock, too. If a known one goes meanwhile the set is not kept.
     FilterKeyEntry* entry = set == nullptr || is_known ? nullptr : MakeKey(key);

@@ -266,6 +266,24 @@ TEST(FilterDirectory, RemembersUsesOfWhatIsNotKept) {
   EXPECT_TRUE(filters.IsEmpty());
 }
 
+// Nobody asks for nodes while rows are missing: they are as much in demand as these, and of no use without them.
+TEST(FilterDirectory, WhatIsMadeFromAnotherSetIsAskedForAsOften) {
+  TestFilters filters(1 << 20);
+  const std::string bytes = "key";
+  const FilterKey key = KeyOf(bytes);
+  const FilterSetId nodes = {kId.segment, kId.kind + 1, kId.first_row};
+  filters.directory.Publish(key, nodes, {1, 1}, SetOf(1, 5'000, 10'000'000), 1'000, &kId);
+  EXPECT_EQ(filters.directory.ReadStatus().sets, 0U);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(FirstOf(filters, key), -1);
+  filters.directory.Publish(key, kId, {1, 1}, SetOf(1, 5'000, 10'000'000), 1'000);
+  const double worth = filters.directory.LeastUtility();
+  filters.directory.Publish(key, nodes, {1, 1}, SetOf(1, 5'000, 10'000'000), 1'000, &kId);
+  EXPECT_EQ(filters.directory.ReadStatus().sets, 2U);
+  EXPECT_NEAR(filters.directory.LeastUtility(), worth, worth / 100);
+  filters.directory.Forget(1);
+  EXPECT_TRUE(filters.IsEmpty());
+}
+
 // Twice as many as there is room for, asked for by turns.
 TEST(FilterDirectory, KnowsTheWorthOfSetsThatTakeEachOthersPlaces) {
   TestFilters filters(1 << 20);
