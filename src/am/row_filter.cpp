@@ -63,48 +63,10 @@ enum class Match : unsigned char { kMore, kEnd, kDamaged };
 
 constexpr std::size_t kBlocksAhead = 4;
 
-/// Where blocks are among entries that lie together: their numbers tell it to within a few entries, as for whole segments
-/// (storage/segment_tids.cpp), so that no line of memory between is looked at.
-class BlockPlaces {
- public:
-  explicit BlockPlaces(base::Span<const graph::TidEntry> entries)
-      : entries_(entries),
-        first_(entries[0].tid.Block()),
-        last_(entries[entries.size() - 1].tid.Block()),
-        per_block_(static_cast<double>(entries.size()) / (static_cast<double>(last_ - first_) + 1.0)) {}
-
-  /// The first entry of that block or of a later one, not before `from`.
-  [[nodiscard]] const graph::TidEntry* Find(const graph::TidEntry* from, uint32 block) const {
-    if (block > last_) return entries_.end();
-    const graph::TidEntry* at = Max(from, Guess(block));
-    while (at != from && at[-1].tid.Block() >= block)
-      at -= Min(static_cast<std::ptrdiff_t>(kStep), at - from);
-    while (at->tid.Block() < block) at++;
-    return at;
-  }
-  /// Asks for where it will be looked for.
-  void AskFor(uint32 block) const {
-    if (block >= first_ && block <= last_) __builtin_prefetch(Guess(block));
-  }
-
- private:
-  static constexpr std::ptrdiff_t kStep = 16;
-
-  [[nodiscard]] const graph::TidEntry* Guess(uint32 block) const {
-    if (block < first_) return entries_.begin();  // of a damaged page
-    return entries_.begin() + static_cast<std::ptrdiff_t>((block - first_) * per_block_);
-  }
-
-  base::Span<const graph::TidEntry> entries_;
-  uint32 first_;
-  uint32 last_;
-  double per_block_;
-};
-
 /// Adds the rows of those entries that the filter has.
 Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::SegmentHeader& header,
                    base::TidFinder* finder, base::OrdinalSet* rows) {
-  const BlockPlaces places(entries);
+  const storage::BlockPlaces places(entries);
   const graph::TidEntry* entry = entries.begin();
   while (entry != entries.end()) {
     const uint32 block = entry->tid.Block();

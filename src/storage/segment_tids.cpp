@@ -6,18 +6,12 @@
 
 #include "storage/segment_tids.hpp"
 
-#include <algorithm>
-
 namespace tandem::storage {
 
 namespace {
 
 constexpr uint32 kEntriesPerPage = kBlobPageBytes / sizeof(graph::TidEntry);
 constexpr int kGuesses = 3;
-
-bool IsBefore(const graph::TidEntry& entry, uint32 block) {
-  return entry.tid.Block() < block;
-}
 
 }  // namespace
 
@@ -65,8 +59,7 @@ uint32 SegmentTids::Seek(uint32 block, uint32 low, uint32 low_block) {
       low = guess + static_cast<uint32>(entries.size());
       low_block = entries[entries.size() - 1].tid.Block();
     } else {
-      return guess + static_cast<uint32>(std::lower_bound(entries.begin(), entries.end(), block, IsBefore) -
-                                         entries.begin());
+      return guess + static_cast<uint32>(BlockPlaces(entries).Find(entries.begin(), block) - entries.begin());
     }
   }
   return low;
