@@ -15,6 +15,7 @@
 #include "storage/settled_rows.hpp"
 
 extern "C" {
+#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 }
 
@@ -135,23 +136,28 @@ FilterPart* AdoptPart(FilterMap* map, PartKind kind, const storage::SegmentInfo&
   return part;
 }
 
-FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
+/// nullptr if the cache has none.
+FilterPart* AdoptSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
   const storage::SegmentInfo& segment = SegmentOf(*map, i);
   const SetKind set_kind = kind == PartKind::kGraph ? kGraphRows : kAllRows;
   shmem::PinnedSet set;
-  if (Find(map, segment.id, set_kind, &set)) {
-    FilterPart* part = AdoptPart(map, kind, segment, &set);
-    if (kind == PartKind::kGraph && Find(map, segment.id, kGraphNodes, &set)) {
-      part->nodes = std::move(set.set);
-      part->node_pin = SetPin(set.pin);
-      part->has_nodes = part->nodes_are_kept = true;
-    }
-    return part;
+  if (!Find(map, segment.id, set_kind, &set)) return nullptr;
+  FilterPart* part = AdoptPart(map, kind, segment, &set);
+  if (kind == PartKind::kGraph && Find(map, segment.id, kGraphNodes, &set)) {
+    part->nodes = std::move(set.set);
+    part->node_pin = SetPin(set.pin);
+    part->has_nodes = part->nodes_are_kept = true;
   }
+  return part;
+}
+
+FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
+  FilterPart* part = AdoptSegmentRows(map, i, kind);
+  if (part != nullptr) return part;
+  const storage::SegmentInfo& segment = SegmentOf(*map, i);
   const base::TidSet& tids = TidsOf(map);
   instr_time start;
   INSTR_TIME_SET_CURRENT(start);
-  FilterPart* part;
   if (kind == PartKind::kGraph) {
     SegmentScan* scan = map->view.open_segment(map->view.arg, i);
     part = scan == nullptr ? nullptr : MapSegment(map->parts, map->view, segment, scan, tids);
@@ -471,6 +477,28 @@ void EnterFilterMap(FilterMap* map, const FilterView& view) {
     map->may_keep = true;
   }
   for (FilterMap* operand : map->operands) EnterFilterMap(operand, view);
+}
+
+uint64 HashOf(const FilterMap* map) {
+  if (map->filter->op == FilterOp::kTerm) return map->may_keep ? map->key.hash : 0;
+  uint64 hash = 1 + static_cast<uint64>(map->filter->op);
+  for (const FilterMap* operand : map->operands) {
+    const uint64 of_operand = HashOf(operand);
+    if (of_operand == 0) return 0;
+    hash = hash_combine64(hash, of_operand);
+  }
+  return hash;
+}
+
+bool KnowsSegments(FilterMap* map) {
+  for (FilterMap* operand : map->operands)
+    if (!KnowsSegments(operand)) return false;
+  if (map->filter->op != FilterOp::kTerm || map->tids != nullptr) return true;
+  for (uint32 i = 0; i < map->view.manifest->segment_count; i++)
+    if (FindSegmentPart(*map, i, PartKind::kGraph) == nullptr &&
+        AdoptSegmentRows(map, i, PartKind::kGraph) == nullptr)
+      return false;
+  return true;
 }
 
 void KeepFilterSets(FilterMap* map) {

@@ -21,6 +21,12 @@ struct FilterCounts {
 [[nodiscard]] FilterMap* BeginFilterMap(const Filter* filter);
 [[nodiscard]] const FilterCounts& CountsOf(const FilterMap* map);
 
+/// What distinguishes it from other filters of this index, and is the same whenever it is used; 0 if nothing of it can be kept. After
+/// EnterFilterMap().
+[[nodiscard]] uint64 HashOf(const FilterMap* map);
+/// True if what it admits in segments is known, so that no term need be asked for that.
+[[nodiscard]] bool KnowsSegments(FilterMap* map);
+
 /// For a start: lets go of parts that it has no use for.
 void EnterFilterMap(FilterMap* map, const FilterView& view);
 /// Puts what was found out since into the cache, as far as others can use it.

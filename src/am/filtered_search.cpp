@@ -219,6 +219,62 @@ static void BeginMap(Search* search) {
   MemoryContextSwitchTo(old_context);
 }
 
+// ---- Beginning without the filter ----
+
+namespace {
+
+/// Searches that began so and had a filter that can be kept: what they have cost. As soon as those of this session have cost as much as
+/// asking would, it is asked (the ski-rental rule, as in search_streams.cpp).
+struct Unasked {
+  uint64 hash;
+  double spent;
+};
+constexpr uint32 kUnasked = 64;
+Unasked unasked[kUnasked];
+
+}  // namespace
+
+/// Where searches by this filter count what they spend without it.
+static double* SpentUnasked(Search* search) {
+  const uint64 hash = HashOf(search->map);
+  if (hash == 0) return &search->unasked_spent;
+  Unasked* filter = &unasked[hash % kUnasked];
+  if (filter->hash != hash) *filter = {hash, 0.0};
+  return &filter->spent;
+}
+
+/// Starts without the filter, if that is worth trying. The filter is asked when that turns out to be dear (TurnExact()), or when so few
+/// rows fulfil the conditions that those who do must lie elsewhere. In filter_context.
+static bool BeginPlain(Search* search, const float* query) {
+  const bool may_be_worth_it = search->later.cost > 0.0 && search->awaits_acceptance && query != nullptr &&
+                               search->order != pg::IterativeScan::kRelaxedOrder &&
+                               pg::CurrentSettings().max_scan_tuples == 0;
+  if (!may_be_worth_it || KnowsSegments(search->map)) return false;
+  double* spent = SpentUnasked(search);
+  if (*spent >= search->later.cost) return false;
+  FilteredRows* filtered = search->filtered;
+  search->unfiltered = {search->later.found_per_row, search->later.rows};
+  search->filtered = nullptr;
+  search->is_unasked = true;
+  if (StartPlain(search, *filtered->manifest, query)) {
+    *spent += search->spent;
+    return true;
+  }
+  search->filtered = filtered;
+  search->is_unasked = false;
+  return false;
+}
+
+void TurnFiltered(Search* search) {
+  search->report.by_stream += search->stream_count;
+  CloseStreams(search);
+  search->report.distances += storage::ViewOf(search->flat).distances;
+  search->is_unasked = false;
+  // Those at last_key are known by their ids.
+  search->repeats = search->accepted - Min(search->accepted, search->returned.size);
+  StartFilteredRun(search, search->snapshot, search->query, true);
+}
+
 void FinishFilteredRun(Search* search) {
   KeepFilterSets(search->map);
   const FilterCounts& counts = CountsOf(search->map);
@@ -230,7 +286,7 @@ void FinishFilteredRun(Search* search) {
   search->filtered = nullptr;
 }
 
-void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
+void StartFilteredRun(Search* search, Snapshot snapshot, const float* query, bool asks) {
   // All rows of the filter come, whatever they cost: `off` is about rows that nobody has asked for by name.
   if (search->order == pg::IterativeScan::kOff) search->order = pg::IterativeScan::kStrictOrder;
   MemoryContextReset(search->filter_context);
@@ -240,7 +296,6 @@ void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
   storage::Manifest* manifest = storage::ReadManifest(search->index);
   if (search->report.strategy == Strategy::kFlat || pg::SnapshotsGetTooOld()) manifest->segment_count = 0;
   search->filtered->manifest = manifest;
-  search->report.filtered = 1;
   pg::StopPoint("search-after-manifest");
   storage::StartFlatScan(search->flat, snapshot, query);
   pg::StopPoint("search-before-segments");
@@ -249,11 +304,14 @@ void StartFilteredRun(Search* search, Snapshot snapshot, const float* query) {
   BeginMap(search);
   search->filtered->counts_before = CountsOf(search->map);
   EnterMap(search);
-  if (query != nullptr)
-    StartFiltered(search, query);
-  else
-    StartUnordered(search);
-  if (search->report.graph_scans == 0) search->report.exact_scans = 1;
+  if (asks || !BeginPlain(search, query)) {
+    search->report.filtered = 1;
+    if (query != nullptr)
+      StartFiltered(search, query);
+    else
+      StartUnordered(search);
+    if (search->report.graph_scans == 0) search->report.exact_scans = 1;
+  }
   MemoryContextSwitchTo(old_context);
 }
 

@@ -136,14 +136,14 @@ bool GetTuple(IndexScanDesc scan, ScanDirection direction) {
   return true;
 }
 
-void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted) {
+void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted, const policy::AskLater& later) {
   // Any two indexes may have their opaque pointer at the same place: only the callbacks tell whose it is.
   if (scan->indexRelation->rd_indam->ambeginscan != BeginScan)
     elog(ERROR, "index \"%s\" is not of access method \"tandem\"",
          RelationGetRelationName(scan->indexRelation));
   auto* state = static_cast<ScanState*>(scan->opaque);
   state->started = false;
-  SetSearchFilter(state->search, filter, wanted);
+  SetSearchFilter(state->search, filter, wanted, later);
 }
 
 void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted) {

@@ -19,18 +19,27 @@ constexpr uint16 kDistanceStrategy = 1;
 /// True for an index of this access method.
 [[nodiscard]] bool IsTandemIndex(const IndexOptInfo* index);
 
-/// What a search costs whose filter admits `filter_rows` rows, in the planner's units, beside what delivers the filter and what is done
+/// What a search by a filter costs, in the planner's units, beside what delivers the filter and what is done
 /// with rows found. startup: until the first rows. run: for all others.
 struct FilteredSearchCost {
   Cost startup;
   Cost run;
+  Cost look_up;  ///< of the rows of the filter's TIDs, if nothing of them is known: startup has a share of it
+  bool is_exact;  ///< all that the filter admits will be compared by full vectors
   double
       first_rows;  ///< so many a search without the filter finds as well as it ever does: later ones, in strict order, with gaps
 };
-/// looked_up: TIDs of all its terms.
-/// wanted: as of SetScanFilter().
-[[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, double filter_rows,
-                                                      double looked_up, double wanted);
+struct FilterEstimate {
+  double rows;       ///< that it admits
+  double collected;  ///< TIDs of its terms that come one by one
+  double looked_up;  ///< TIDs of its other terms, from bitmaps
+  double wanted;     ///< as of SetScanFilter()
+};
+[[nodiscard]] FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index,
+                                                      const FilterEstimate& filter);
+
+/// In the units of policy::AskLater.
+[[nodiscard]] double PolicyUnitsOf(Cost cost);
 
 /// How a search without a filter whose pool is made for what is wanted (policy::PoolFor()) differs from what the planner was told of
 /// the index. startup: more, until the first row. saved: less, of all other rows, as those that are wanted are in the first batch.
@@ -46,7 +55,8 @@ struct PoolCost {
 /// its terms would say something else; rescans without a call keep what was made of it. Raises an error if the scan is of
 /// another access method.
 /// wanted: rows of the filter that will probably be asked for, 0 if nobody knows; a hint.
-void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted);
+/// later: when the search may begin without its filter, if that is not known from the cache. Rows are told apart then.
+void SetScanFilter(IndexScanDesc scan, const Filter* filter, uint64 wanted, const policy::AskLater& later);
 
 /// From the next rescan on: what is wanted of the rows of a scan without a filter, of which conditions are asked later.
 void SetScanWanted(IndexScanDesc scan, const policy::Wanted& wanted);

@@ -86,14 +86,17 @@ Search* BeginSearch(Relation index) {
   search->flat = storage::BeginFlatScan(index);
   search->mode = SearchMode::kDone;
   search->unfiltered = policy::Wanted{};
+  search->later = policy::AskLater{};
   return search;
 }
 
-void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted) {
+void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted, const policy::AskLater& later) {
   FinishRun(search);
   search->mode = SearchMode::kDone;
   search->filter = filter;
   search->wanted = wanted;
+  search->later = later;
+  search->unasked_spent = 0.0;
   search->map = nullptr;
   MemoryContextReset(search->map_context);
 }
@@ -199,6 +202,10 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   sealed.tail_rows = 0;
   search->batch_cost = policy::CostOfGraphSearch(sealed) / manifest.segment_count;
   search->exact_cost = AlwaysByGraph() ? get_float8_infinity() : policy::CostOfExactScan(situation);
+  if (search->is_unasked) {
+    search->spent = search->batch_cost * manifest.segment_count;
+    search->exact_cost = search->later.cost;
+  }
   search->has_tail =
       OpenTail(search, manifest, situation.ef_search, &search->streams[manifest.segment_count]);
   storage::FlatRange tail;
@@ -211,6 +218,20 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   search->report.tail_rows = situation.tail_rows;
 }
 
+bool StartPlain(Search* search, const storage::Manifest& manifest, const float* query) {
+  if (manifest.segment_count == 0) return false;
+  const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
+  const policy::SearchSituation situation = SituationOf(*search, manifest);
+  // A zero vector under cosine is equally far from everything: no graph can say more.
+  if (!vec::IsCodable(directory.metric, query, directory.dimensions) ||
+      (!AlwaysByGraph() && policy::PrefersExactScan(situation)))
+    return false;
+  const MemoryContext old_context = MemoryContextSwitchTo(search->graph_context);
+  StartGraphs(search, manifest, query, situation);
+  MemoryContextSwitchTo(old_context);
+  return true;
+}
+
 static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   const Strategy strategy = StrategyOf(search->index);
   search->report = SearchReport{};
@@ -218,6 +239,8 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->report.strategy = strategy;
   search->report.scans = 1;
   search->has_query = query != nullptr;
+  search->query = query;
+  search->is_unasked = false;
   search->row_is_certain = search->filter == nullptr;
   search->order = pg::CurrentSettings().iterative_scan;
   search->spent = 0;
@@ -225,9 +248,9 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->has_last = search->has_unaccepted = false;
   search->delivered = search->accepted = 0;
   search->returned.size = 0;
-  search->taken = search->taken_nearer = 0;
+  search->taken = search->taken_nearer = search->repeats = 0;
   if (search->filter != nullptr) {
-    StartFilteredRun(search, snapshot, query);
+    StartFilteredRun(search, snapshot, query, false);
     return;
   }
 
@@ -241,15 +264,8 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   pg::StopPoint("search-before-segments");
   search->is_running = true;
   search->mode = SearchMode::kExact;
-  if (manifest != nullptr && manifest->segment_count > 0) {
-    const storage::DirectoryView& directory = *storage::ViewOf(search->flat).directory;
-    const policy::SearchSituation situation = SituationOf(*search, *manifest);
-    // A zero vector under cosine is equally far from everything: no graph can say more.
-    if (vec::IsCodable(directory.metric, query, directory.dimensions) &&
-        (AlwaysByGraph() || !policy::PrefersExactScan(situation)))
-      StartGraphs(search, *manifest, query, situation);
-  }
-  if (search->mode == SearchMode::kExact) search->report.exact_scans = 1;
+  const bool has_graphs = manifest != nullptr && StartPlain(search, *manifest, query);
+  if (!has_graphs) search->report.exact_scans = 1;
   MemoryContextSwitchTo(old_context);
 }
 
@@ -269,6 +285,10 @@ void StartSearch(Search* search, Snapshot snapshot, const float* query) {
 // ---- The next row ----
 
 void TurnExact(Search* search) {
+  if (search->is_unasked) {
+    TurnFiltered(search);
+    return;
+  }
   CloseStreams(search);
   if (search->filtered != nullptr) {
     // What graphs found that has no place in the order is in the whole set, too.
@@ -296,18 +316,24 @@ void EndMerge(Search* search) {
   search->mode = SearchMode::kDone;
 }
 
+/// Without a filter, which a search that began so may get meanwhile.
+static bool NextPlainRow(Search* search, storage::ScanRow* row) {
+  if (LiesElsewhere(*search)) TurnFiltered(search);
+  if (search->filtered == nullptr && search->mode == SearchMode::kGraph) {
+    if (NextMerged(search, row)) return true;
+    if (search->filtered == nullptr && search->mode == SearchMode::kGraph) EndMerge(search);
+  }
+  return search->filtered == nullptr && search->mode == SearchMode::kExact &&
+         storage::NextFlatRow(search->flat, row);
+}
+
 static bool NextRow(Search* search, storage::ScanRow* row) {
   search->has_unaccepted = false;
-  if (search->filtered != nullptr) {
-    const bool found = NextFilteredRow(search, row);
-    search->filtered->returned += found ? 1 : 0;
-    return found;
-  }
-  if (search->mode == SearchMode::kGraph) {
-    if (NextMerged(search, row)) return true;
-    if (search->mode == SearchMode::kGraph) EndMerge(search);
-  }
-  return search->mode == SearchMode::kExact && storage::NextFlatRow(search->flat, row);
+  if (search->filtered == nullptr && NextPlainRow(search, row)) return true;
+  if (search->filtered == nullptr) return false;
+  const bool found = NextFilteredRow(search, row);
+  search->filtered->returned += found ? 1 : 0;
+  return found;
 }
 
 bool NextSearchRow(Search* search, storage::ScanRow* row) {

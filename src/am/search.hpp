@@ -20,8 +20,8 @@ struct Search;
 /// From the next start on, rows that `filter` (nullptr: no filter) admits are returned, all of them before the search ends, and
 /// perhaps others: those with a vector in distance order, then those without. Ends what was running. The filter must stay as it
 /// is until the search ends or this is called again: starts in between use what was made of it.
-/// wanted: see SetScanFilter().
-void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted);
+/// wanted, later: see SetScanFilter().
+void SetSearchFilter(Search* search, const Filter* filter, uint64 wanted, const policy::AskLater& later);
 
 /// From the next start on, in starts without a filter: what is wanted of rows that conditions are asked of which the search does not know.
 void SetSearchWanted(Search* search, const policy::Wanted& wanted);
@@ -38,7 +38,7 @@ void SetSearchOperator(Search* search, const vec::ForeignOperator& foreign);
 /// Nodes that a search of one of its graphs keeps: ef_search, where graphs are of sketches more.
 [[nodiscard]] uint32 PoolOf(Relation index);
 
-/// (Re)starts it. query: as StartFlatScan() has it, needed during the call only; nullptr: no order. The
+/// (Re)starts it. query: as StartFlatScan() has it, needed until the next start or the end; nullptr: no order. The
 /// view of the index that it takes must be no older than `snapshot`.
 void StartSearch(Search* search, Snapshot snapshot, const float* query);
 

@@ -186,17 +186,32 @@ void AcceptRow(Search* search) {
   NoteLast(search, search->unaccepted);
 }
 
+/// True of a row that was returned before its search had a filter. In strict order; what is nearer than the last row comes late anyway.
+static bool IsRepeated(const Search& search, const policy::Candidate& candidate) {
+  if (search.filtered == nullptr || !search.has_last || candidate.key != search.last_key) return false;
+  const uint64* end = search.returned.ids + search.returned.size;
+  return std::find(static_cast<const uint64*>(search.returned.ids), end, base::ToIndex(candidate.row)) != end;
+}
+
+static void CountLate(Search* search) {
+  search->taken_nearer++;
+  search->taken++;
+  if (search->repeats > 0)
+    search->repeats--;
+  else
+    search->report.late++;
+}
+
 bool NextMerged(Search* search, storage::ScanRow* row) {
   const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
   policy::Candidate candidate;
   while (TakeNearest(search, &candidate)) {
     const bool is_late = search->has_last && candidate.key < search->last_key;
     if (is_late && !is_relaxed) {
-      search->report.late++;
-      search->taken_nearer++;
-      search->taken++;
+      CountLate(search);
       continue;
     }
+    if (!is_relaxed && IsRepeated(*search, candidate)) continue;
     const bool is_dead = !storage::ReadFlatRow(search->flat, candidate, row);
     // Exact scans of sets meet dead rows again, flat ones do not.
     if (!is_dead || search->filtered != nullptr) search->taken++;

@@ -131,6 +131,10 @@ struct Search {
   storage::FlatScan* flat;
   const Filter* filter;          ///< nullptr: none
   uint64 wanted;                 ///< rows of it that will probably be asked for; 0: nobody knows
+  policy::AskLater later;        ///< when it may begin without asking it
+  bool is_unasked;               ///< it runs without its filter, and may go on by it: TurnFiltered()
+  double unasked_spent;          ///< by starts that began so with this filter, in the policy's units
+  const float* query;            ///< as it was started
   policy::Wanted unfiltered;     ///< what is wanted without one
   MemoryContext filter_context;  ///< reset by every filtered start
   MemoryContext map_context;     ///< of `map`
@@ -167,6 +171,7 @@ struct Search {
   ReturnedRows returned;
   uint64 taken;         ///< rows that the merge has had, as far as an exact scan meets them
   uint64 taken_nearer;  ///< of these, nearer than last_key; in strict order
+  uint64 repeats;       ///< rows that count, nearer than last_key, which the filter may find once more
 
   bool is_running;  ///< started, and not reported yet
   bool is_timed;    ///< report.time is kept
@@ -192,8 +197,10 @@ inline uint32 SourceCount(const Search& search) {
   return vec::HoldsBound(directory.element, directory.column_dimensions, directory.metric);
 }
 
-/// The rest of the search is an exact scan.
+/// The rest of the search is an exact scan; of what its filter admits, if it has one, by which it goes on if it began without.
 void TurnExact(Search* search);
+/// Starts through graphs, all rows. False, with nothing done, if they are of no use. In filter_context, or graph_context.
+[[nodiscard]] bool StartPlain(Search* search, const storage::Manifest& manifest, const float* query);
 /// The sources have ended: what is left is for the exact scan, unless somebody said that enough is enough.
 void EndMerge(Search* search);
 /// PoolOf(), widened by the share of the graphs that is dead.
@@ -263,8 +270,15 @@ void CloseStreams(Search* search);
 
 // ---- filtered_search.cpp: what only a search by a filter does ----
 
-/// The start of a search with a filter.
-void StartFilteredRun(Search* search, Snapshot snapshot, const float* query);
+/// The start of a search with a filter, which it may go without at first, but not if it asks.
+void StartFilteredRun(Search* search, Snapshot snapshot, const float* query, bool asks);
+/// A search that began without its filter goes on by it, behind the last row that counts.
+void TurnFiltered(Search* search);
+/// True if so few rows were accepted that it had better.
+[[nodiscard]] inline bool LiesElsewhere(const Search& search) {
+  return search.is_unasked &&
+         policy::LiesElsewhere(search.unfiltered.found_per_row, search.delivered, search.accepted);
+}
 /// Its end, before it is reported.
 void FinishFilteredRun(Search* search);
 /// NextSearchRow() by a filter.

@@ -8,6 +8,7 @@
 #include "planner/relation_copy.hpp"
 
 extern "C" {
+#include "catalog/pg_am.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -56,13 +57,24 @@ bool Filters(const Path* path) {
   return operands != NIL;
 }
 
-double RowsOfScans(const RelOptInfo* relation, const Path* path) {
-  if (IsA(path, IndexPath))
-    return clamp_row_est(relation->tuples * reinterpret_cast<const IndexPath*>(path)->indexselectivity);
-  double rows = 0;
+/// True of a scan that MayCollectTids(), as far as its path tells.
+bool DeliversTids(const IndexPath* path) {
+  if (path->indexinfo->relam != BTREE_AM_OID) return false;
   ListCell* cell;
-  foreach (cell, OperandsOf(path)) rows += RowsOfScans(relation, static_cast<const Path*>(lfirst(cell)));
-  return rows;
+  foreach (cell, path->indexclauses)
+    if (IsA(lfirst_node(IndexClause, cell)->rinfo->clause, ScalarArrayOpExpr)) return false;
+  return true;
+}
+
+void AddRowsOfScans(const RelOptInfo* relation, const Path* path, NativeFilterCost* sum) {
+  if (IsA(path, IndexPath)) {
+    const auto* index_path = reinterpret_cast<const IndexPath*>(path);
+    const double rows = clamp_row_est(relation->tuples * index_path->indexselectivity);
+    (DeliversTids(index_path) ? sum->collected : sum->looked_up) += rows;
+    return;
+  }
+  ListCell* cell;
+  foreach (cell, OperandsOf(path)) AddRowsOfScans(relation, static_cast<const Path*>(lfirst(cell)), sum);
 }
 
 }  // namespace
@@ -105,7 +117,7 @@ NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeap
   cost_bitmap_tree_node(filter->bitmapqual, &result.bitmap, &selectivity);
   result.heap = filter->path.total_cost - result.bitmap - (enable_bitmapscan ? 0 : pg::kDisableCost);
   result.rows = clamp_row_est(relation->tuples * selectivity);
-  result.looked_up = RowsOfScans(relation, filter->bitmapqual);
+  AddRowsOfScans(relation, filter->bitmapqual, &result);
   return result;
 }
 

@@ -18,8 +18,9 @@ struct NativeFilterCost {
   Cost bitmap;  ///< to have it
   Cost heap;    ///< to visit all rows that it admits, and to check them
   double rows;  ///< these
-  double
-      looked_up;  ///< rows of our index that are found by their TIDs: of each scan in it, as each is a term by itself
+  // Rows of our index that are found by their TIDs: of each scan in it, as each is a term by itself.
+  double collected;  ///< of btrees that deliver TIDs one by one (btree_tids.hpp)
+  double looked_up;  ///< of all others
 };
 [[nodiscard]] NativeFilterCost CostOfNativeFilter(const RelOptInfo* relation, const BitmapHeapPath* filter);
 

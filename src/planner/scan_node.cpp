@@ -128,7 +128,7 @@ PlanState* FilterPlanOf(const ScanNode* node) {
 }
 
 void ForgetFilter(ScanNode* node) {
-  am::SetScanFilter(node->scan, nullptr, 0);
+  am::SetScanFilter(node->scan, nullptr, 0, policy::AskLater{});
   node->has_filter = false;
   MemoryContextReset(node->filter_context);
 }
@@ -137,7 +137,9 @@ void ForgetFilter(ScanNode* node) {
 void SetFilter(ScanNode* node) {
   const TextTerms text = node->plan.has_order ? TextTerms::kWhole : TextTerms::kByWord;
   am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), text, node->filter_context, &node->terms),
-                    static_cast<uint64>(node->plan.wanted));
+                    static_cast<uint64>(node->plan.wanted),
+                    {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.later_rows),
+                     static_cast<double>(node->plan.later_cost)});
   node->has_filter = true;
   node->filters_made++;
 }

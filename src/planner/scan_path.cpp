@@ -124,10 +124,21 @@ IndexPath* UnorderedPath(RelOptInfo* relation, IndexOptInfo* index) {
   return path;
 }
 
-/// filter: nullptr if none. wanted: of the rows that it admits, or else of all, those that the query will probably ask for, 0 if nobody
-/// knows. found_per_row: policy::Wanted.
+/// What a path says of what is wanted, to its plan.
+struct WantedRows {
+  double wanted = 0;         ///< of the rows that the filter admits, or else of all; 0: nobody knows
+  double found_per_row = 1;  ///< policy::Wanted
+  double later_rows = 0;     ///< policy::AskLater
+  double later_cost = 0;     ///< the same
+};
+
+int InInteger(double number) {
+  return static_cast<int>(Min(number, PG_INT32_MAX));
+}
+
+/// filter: nullptr if none.
 void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup_cost, Cost run_cost,
-                 BitmapHeapPath* filter, double wanted, double found_per_row = 1.0) {
+                 BitmapHeapPath* filter, const WantedRows& wanted) {
   auto* path = makeNode(CustomPath);
   path->path = index_path->path;
   path->path.type = T_CustomPath;
@@ -141,9 +152,9 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   if (filter != nullptr) pg::EnablePath(&path->path);
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
   path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
-  path->custom_private =
-      list_make3(const_cast<IndexPath*>(index_path), makeInteger(static_cast<int>(Min(wanted, PG_INT32_MAX))),
-                 makeInteger(static_cast<int>(100 * found_per_row)));
+  List* numbers = list_make4_int(InInteger(wanted.wanted), InInteger(100 * wanted.found_per_row),
+                                 InInteger(wanted.later_rows), InInteger(wanted.later_cost));
+  path->custom_private = list_make2(const_cast<IndexPath*>(index_path), numbers);
   path->methods = &kScanPathMethods;
   add_path(relation, &path->path);
 }
@@ -195,17 +206,21 @@ struct FilteredScan {
   double first_rows;  ///< as of am::FilteredSearchCost
   Cost startup;
   Cost run;
+  Cost ask;       ///< native indexes, and look up what they say
+  bool is_exact;  ///< as of am::FilteredSearchCost
 };
 
 FilteredScan CostFilteredScan(const PlannerInfo* root, const RelOptInfo* relation,
                               const IndexPath* index_path, BitmapHeapPath* filter, Selectivity share) {
   const NativeFilterCost cost = CostOfNativeFilter(relation, filter);
-  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0};
-  const am::FilteredSearchCost search =
-      am::CostOfFilteredSearch(index_path->indexinfo, cost.rows, cost.looked_up, scan.wanted);
+  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0, 0.0, false};
+  const am::FilteredSearchCost search = am::CostOfFilteredSearch(
+      index_path->indexinfo, {cost.rows, cost.collected, cost.looked_up, scan.wanted});
   scan.first_rows = search.first_rows;
   scan.startup = cost.bitmap + search.startup;
   scan.run = (search.run + cost.heap) * share;
+  scan.ask = cost.bitmap + search.look_up;
+  scan.is_exact = search.is_exact;
   return scan;
 }
 
@@ -228,19 +243,58 @@ FilteredScan BestFilteredScan(PlannerInfo* root, RelOptInfo* relation, const Ind
   return best;
 }
 
+/// What the scan without a filter costs.
+struct PlainScan {
+  Cost startup;
+  Cost run;
+};
+
+PlainScan CostPlainScan(const IndexPath* index_path, const policy::Wanted& wanted, Selectivity share) {
+  const am::PoolCost pool = am::CostOfPool(index_path->indexinfo, wanted);
+  return {index_path->path.startup_cost + pool.startup,
+          (index_path->path.total_cost - index_path->path.startup_cost - pool.saved) * share};
+}
+
+/// Rows in order of distance, of each of which conditions are asked, can be had for less than native indexes say which rows fulfil
+/// them: then the scan begins so, and asks only when that turns out otherwise.
+WantedRows PutOffAsking(const PlannerInfo* root, const RelOptInfo* relation, const IndexPath* index_path,
+                        Selectivity share, FilteredScan* scan) {
+  WantedRows wanted;
+  wanted.wanted = scan->wanted;
+  const double rows = std::ceil(RowsUntilEnough(root, relation));
+  // Of few rows the answer is to be exact.
+  if (scan->is_exact || root->limit_tuples <= 0 || rows > policy::kMostWanted) return wanted;
+  const double per_row = Max(rows / root->limit_tuples, 1.0);
+  const PlainScan plain = CostPlainScan(index_path, {per_row, rows}, share);
+  // Settings of the server's scans do not count, as in AddScanPath().
+  const Cost cost = plain.startup - (enable_indexscan ? 0 : pg::kDisableCost) +
+                    plain.run * Min(rows / Max(relation->tuples, rows), 1.0);
+  if (cost >= scan->ask) return wanted;
+  wanted.found_per_row = per_row;
+  wanted.later_rows = rows;
+  wanted.later_cost = am::PolicyUnitsOf(scan->ask);
+  scan->startup = Min(scan->startup, cost);
+  return wanted;
+}
+
 /// A scan that visits only rows which the filter admits. True if it is the only one in this order, whatever it costs: one without the
 /// filter would return farther rows for nearer ones.
 bool AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                      BitmapHeapPath* filter, Selectivity share) {
-  const FilteredScan scan = BestFilteredScan(root, relation, index_path, filter, share);
+  FilteredScan scan = BestFilteredScan(root, relation, index_path, filter, share);
   // The pool is made for a LIMIT. But what fulfils conditions may lie farther away than their selectivity tells: only where most does,
   // none of it will be missed.
   constexpr double kMostLookedAt = 2.5;
   const double room = Min(kMostLookedAt * Max(root->limit_tuples, 0.0), policy::kMostWanted);
   const bool is_needed = RowsUntilEnough(root, relation) > Max(scan.first_rows, room);
-  if (is_needed) RemoveOrderedScans(relation);
+  WantedRows wanted;
+  wanted.wanted = scan.wanted;
+  if (is_needed) {
+    RemoveOrderedScans(relation);
+    wanted = PutOffAsking(root, relation, index_path, share, &scan);
+  }
   AddScanPath(relation, index_path, scan.startup, scan.run - SavedByNode(index_path, scan.run), scan.filter,
-              scan.wanted);
+              wanted);
   return is_needed;
 }
 
@@ -256,7 +310,7 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
     if (path == nullptr) continue;
     constexpr double kShare = 0.9;  // of the server's scan: of two that read the same, this one
     const Cost startup = bitmap->path.startup_cost * kShare;
-    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, 0.0);
+    AddScanPath(relation, path, startup, bitmap->path.total_cost * kShare - startup, bitmap, WantedRows{});
     return;
   }
 }
@@ -269,12 +323,10 @@ constexpr double kClearlyMore = 1.05;
 void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
                   Selectivity share) {
   const policy::Wanted wanted = WantedOfAll(root, relation, share);
-  const am::PoolCost pool = am::CostOfPool(index_path->indexinfo, wanted);
-  const Cost startup = index_path->path.startup_cost + pool.startup;
-  const Cost run_cost = (index_path->path.total_cost - index_path->path.startup_cost - pool.saved) * share;
+  const auto [startup, run_cost] = CostPlainScan(index_path, wanted, share);
   if (wanted.found_per_row > kClearlyMore) RemoveOrderedScans(relation);
   AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr,
-              wanted.rows, wanted.found_per_row);
+              {wanted.rows, wanted.found_per_row});
 }
 
 bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -310,11 +362,12 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   node->methods = &kScanPlanMethods;
   const auto column = static_cast<AttrNumber>(linitial_int(index_path->indexorderbycols) + 1);
   auto* distance = static_cast<OpExpr*>(copyObjectImpl(linitial(index_path->indexorderbys)));
-  const int wanted = intVal(lsecond(path->custom_private));
-  const int found_per_row = intVal(lthird(path->custom_private));
+  const auto* numbers = static_cast<const List*>(lsecond(path->custom_private));
   // A query that happens to be NULL is an order as well.
   const bool has_order = path->path.pathkeys != NIL;
-  StoreScanPlan({index_path->indexinfo->indexoid, column, wanted, found_per_row, has_order, distance}, node);
+  StoreScanPlan({index_path->indexinfo->indexoid, column, linitial_int(numbers), lsecond_int(numbers),
+                 has_order, lthird_int(numbers), lfourth_int(numbers), distance},
+                node);
   return &node->scan.plan;
 }
 

@@ -109,6 +109,13 @@ bool LiesFartherOff(const Wanted& wanted, std::uint64_t returned, std::uint64_t 
          2.0 * wanted.found_per_row * static_cast<double>(accepted) < rows;
 }
 
+bool LiesElsewhere(double found_per_row, std::uint64_t returned, std::uint64_t accepted) noexcept {
+  // Of six that are expected, chance leaves one or none once in sixty times.
+  constexpr double kLeastExpected = 6.0;
+  const double expected = static_cast<double>(returned) / found_per_row;
+  return expected >= kLeastExpected && 3.0 * static_cast<double>(accepted) < expected;
+}
+
 double CostOfExactScan(const SearchSituation& situation) noexcept {
   return InUnits(ScanNs(situation, situation.rows));
 }

@@ -52,7 +52,18 @@ constexpr double kSpare = 1.25;
 /// chance. Then the nearest of a later batch may well be the nearest there are.
 [[nodiscard]] bool LiesFartherOff(const Wanted& wanted, std::uint64_t returned,
                                   std::uint64_t accepted) noexcept;
-/// Of all nodes found for such a search, one in so many, the farthest, waits for the next batch: nearer ones are missed among them
+/// A filter that need not be asked at once: rows in order of distance, of each of which the conditions are asked, may cost less than asking
+/// native indexes for all rows that fulfil them.
+struct AskLater {
+  double found_per_row = 0;  ///< as in Wanted, but no less than it is
+  double rows = 0;           ///< as in Wanted
+  double cost = 0;           ///< of asking, in the units of this file; 0: the filter is asked first
+};
+/// True if of `returned` rows so few were wanted that it is no chance.
+[[nodiscard]] bool LiesElsewhere(double found_per_row, std::uint64_t returned,
+                                 std::uint64_t accepted) noexcept;
+
+/// Of all nodes found for a search whose rows lie farther off, one in so many, the farthest, waits for the next batch: nearer ones are missed among them
 /// before the others. And that batch is of as many nodes as there were before.
 constexpr std::uint32_t kHeldBack = 8;
 

@@ -27,6 +27,8 @@ enable_seqscan = off
 enable_sort = off
 enable_indexscan = off
 enable_bitmapscan = off
+# So large that it says nothing, but that filters are asked at once.
+tandem.max_scan_tuples = 2000000000
 CONF
 make_checker();
 
@@ -49,6 +51,7 @@ pins();
 walks_by_turns();
 nodes_of_several_rows();
 near_ties();
+asked_later();
 on_a_standby();
 too_old();
 $node->stop;
@@ -118,6 +121,56 @@ SQL
     like($node->safe_psql('postgres', "EXPLAIN (ANALYZE, COSTS OFF) $query"), qr/Tactic: codes of the set/, "$k near ties: codes are compared");
     is($node->safe_psql('postgres', "SELECT compare('$query')"), "$k rows", "$k near ties: the nearest");
   }
+}
+
+# Where native indexes are dear to ask, rows are looked at in order of distance at first, and the index is asked once these cost too much, or
+# once so few of them fulfil the conditions that those who do lie elsewhere. All rows come, none twice, in order. `far`: rank from the
+# farthest on. Of the last two conditions the plan expects more rows than there are.
+sub asked_later {
+  my $q = 'spread_vector(7, 32)';
+  $node->safe_psql('postgres', <<"SQL");
+CREATE TABLE later (id int, tag int, far int, v vector(32)) WITH (autovacuum_enabled = off);
+INSERT INTO later SELECT i, hashint4(i) & 1023, row_number() OVER (ORDER BY v <-> $q DESC, i), v
+  FROM (SELECT i, spread_vector(i / 3, 32) AS v FROM generate_series(1, 20000) AS i) AS r;
+CREATE INDEX later_v ON later USING tandem (v vector_l2_ops) WITH (strategy = hnsw_inline);
+CREATE INDEX ON later (tag);
+CREATE INDEX ON later (far);
+VACUUM ANALYZE later;
+SELECT tandem_prewarm('later_v');
+SQL
+  my $dear = "SET tandem.max_scan_tuples = 0; SET cpu_index_tuple_cost = 1;";
+  for my $case (
+    [ 'tag < 200', 20, 'plain walk' ],
+    [ 'tag < 100', 20, 'plain walk' ],
+    [ 'far <= 4000', 20, 'plain walk, .*' ],
+    [ 'far <= 4000', 150, 'plain walk, .*' ],
+    [ 'tag < 300 AND hashint4(id) & 63 < 1', 20, 'plain walk, .*' ],
+    [ 'tag < 300 AND hashint4(id) & 63 < 1', 60, 'plain walk, .*' ])
+  {
+    my ($condition, $wanted, $tactic) = @$case;
+    my $query = "SELECT id, v <-> $q AS d FROM later WHERE $condition ORDER BY v <-> $q LIMIT $wanted";
+    my $found = $node->safe_psql('postgres', <<"SQL");
+$dear
+CREATE TEMP TABLE ours AS SELECT row_number() OVER () AS n, * FROM ($query) AS r;
+SET tandem.enable_custom_scan = off; SET enable_seqscan = on; SET enable_sort = on;
+CREATE TEMP TABLE theirs AS $query;
+SELECT (SELECT count(DISTINCT id) FROM ours), (SELECT count(*) FROM ours), (SELECT count(*) FROM theirs),
+  (SELECT bool_and(d >= before) FROM (SELECT d, lag(d) OVER (ORDER BY n) AS before FROM ours) AS o),
+  (SELECT count(*) FROM ours WHERE d <= (SELECT max(d) FROM theirs)) >= 0.9 * (SELECT count(*) FROM theirs);
+SQL
+    is($found, "$wanted|$wanted|$wanted|t|t", "$condition, $wanted rows: all, once, in order, the nearest");
+    # What was asked is known by now: another set, of some rows more.
+    my $more = $wanted / 5;
+    $query =~ s/(<=? )(\d+)/$1 . ($2 + $more)/e;
+    my $plan = $node->safe_psql('postgres', "$dear EXPLAIN (ANALYZE, COSTS OFF) $query");
+    like($plan, qr/Tactic: $tactic\n/, "$condition, $wanted rows: $tactic");
+  }
+  # What searches of a session have spent adds up.
+  my $query = "SELECT id FROM later WHERE tag < 150 ORDER BY v <-> $q LIMIT 20";
+  my $asked = "EXPLAIN (ANALYZE, COSTS OFF) $query";
+  like($node->safe_psql('postgres', "$dear $asked"), qr/Filter Cache Hits: 0\n.*Misses: 0\n/, 'one search does not ask');
+  like($node->safe_psql('postgres', "$dear DO \$\$ BEGIN FOR i IN 1 .. 2000 LOOP PERFORM 1 FROM ($query) AS s; END LOOP; END \$\$; $asked"),
+    qr/Filter Cache Hits: 1\n.*Misses: 0\n/, 'one of many does, and others know what it was told');
 }
 
 sub has_stop_points {

@@ -76,6 +76,16 @@ TEST(SearchPolicy, GivesSegmentsPoolsByTheirShare) {
     EXPECT_GE(segments * PoolOfSegment(100, 1.0 / segments), 100U);
 }
 
+TEST(SearchPolicy, TellsChanceFromElsewhere) {
+  EXPECT_FALSE(LiesElsewhere(20.0, 0, 0));
+  EXPECT_FALSE(LiesElsewhere(20.0, 119, 0)) << "fewer than six are expected";
+  EXPECT_TRUE(LiesElsewhere(20.0, 120, 0));
+  EXPECT_TRUE(LiesElsewhere(20.0, 120, 1));
+  EXPECT_FALSE(LiesElsewhere(20.0, 120, 2));
+  EXPECT_FALSE(LiesElsewhere(20.0, 1'000, 17));
+  EXPECT_TRUE(LiesElsewhere(20.0, 1'000, 16));
+}
+
 TEST(SearchPolicy, CountsInRowsOf128Dimensions) {
   EXPECT_NEAR(CostOfExactScan(Make(1'000, 128)), 1'000.0, 1e-6);
   EXPECT_GT(CostOfExactScan(Make(1'000, 768)), 4'000.0);
