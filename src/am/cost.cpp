@@ -240,7 +240,7 @@ FilteredSearchCost CostOfFilteredSearch(const IndexOptInfo* index, const FilterE
   // What others have asked is known, where it can be kept: half of the filters, for want of something better.
   const double asked = shmem::FilterCacheExists() ? 0.5 : 1.0;
   const Cost look_up = map * cpu_operator_cost;
-  FilteredSearchCost cost = {asked * look_up, 0.0, look_up, true, rows};
+  FilteredSearchCost cost = {asked * look_up, 0.0, look_up, asked * look_up, true, rows};
   if (situation.segments > 0) cost.first_rows = situation.ef_search;
   if (situation.segments == 0 ||
       filter.rows <= static_cast<double>(policy::LargestExactSet(situation.row_bytes))) {

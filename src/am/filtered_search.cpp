@@ -251,7 +251,7 @@ static bool BeginPlain(Search* search, const float* query) {
                                pg::CurrentSettings().max_scan_tuples == 0;
   if (!may_be_worth_it || KnowsSegments(search->map)) return false;
   double* spent = SpentUnasked(search);
-  if (*spent >= search->later.cost) return false;
+  if (*spent >= search->later.budget) return false;
   FilteredRows* filtered = search->filtered;
   search->unfiltered = {search->later.found_per_row, search->later.rows};
   search->filtered = nullptr;

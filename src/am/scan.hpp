@@ -24,7 +24,8 @@ constexpr uint16 kDistanceStrategy = 1;
 struct FilteredSearchCost {
   Cost startup;
   Cost run;
-  Cost look_up;  ///< of the rows of the filter's TIDs, if nothing of them is known: startup has a share of it
+  Cost look_up;   ///< of the rows of the filter's TIDs, if nothing of them is known
+  Cost expected;  ///< of that, what startup has: it may be known
   bool is_exact;  ///< all that the filter admits will be compared by full vectors
   double
       first_rows;  ///< so many a search without the filter finds as well as it ever does: later ones, in strict order, with gaps

@@ -136,10 +136,11 @@ void ForgetFilter(ScanNode* node) {
 /// What the plan below says comes into the search as its terms, one by one, and only if they are asked.
 void SetFilter(ScanNode* node) {
   const TextTerms text = node->plan.has_order ? TextTerms::kWhole : TextTerms::kByWord;
-  am::SetScanFilter(node->scan, MakeFilter(FilterPlanOf(node), text, node->filter_context, &node->terms),
-                    static_cast<uint64>(node->plan.wanted),
-                    {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.later_rows),
-                     static_cast<double>(node->plan.later_cost)});
+  am::SetScanFilter(
+      node->scan, MakeFilter(FilterPlanOf(node), text, node->filter_context, &node->terms),
+      static_cast<uint64>(node->plan.wanted),
+      {node->plan.found_per_row / 100.0, static_cast<double>(node->plan.later_rows),
+       static_cast<double>(node->plan.later_cost), static_cast<double>(node->plan.later_budget)});
   node->has_filter = true;
   node->filters_made++;
 }

@@ -130,6 +130,7 @@ struct WantedRows {
   double found_per_row = 1;  ///< policy::Wanted
   double later_rows = 0;     ///< policy::AskLater
   double later_cost = 0;     ///< the same
+  double later_budget = 0;   ///< the same
 };
 
 int InInteger(double number) {
@@ -152,8 +153,9 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   if (filter != nullptr) pg::EnablePath(&path->path);
   path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
   path->custom_paths = filter != nullptr ? list_make1(filter) : NIL;
-  List* numbers = list_make4_int(InInteger(wanted.wanted), InInteger(100 * wanted.found_per_row),
-                                 InInteger(wanted.later_rows), InInteger(wanted.later_cost));
+  List* numbers = list_make5_int(InInteger(wanted.wanted), InInteger(100 * wanted.found_per_row),
+                                 InInteger(wanted.later_rows), InInteger(wanted.later_cost),
+                                 InInteger(wanted.later_budget));
   path->custom_private = list_make2(const_cast<IndexPath*>(index_path), numbers);
   path->methods = &kScanPathMethods;
   add_path(relation, &path->path);
@@ -207,25 +209,28 @@ struct FilteredScan {
   Cost startup;
   Cost run;
   Cost ask;       ///< native indexes, and look up what they say
+  Cost expected;  ///< of that, what `startup` has
   bool is_exact;  ///< as of am::FilteredSearchCost
 };
 
 FilteredScan CostFilteredScan(const PlannerInfo* root, const RelOptInfo* relation,
                               const IndexPath* index_path, BitmapHeapPath* filter, Selectivity share) {
   const NativeFilterCost cost = CostOfNativeFilter(relation, filter);
-  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0, 0.0, false};
+  FilteredScan scan = {filter, RowsOfFilterUntilEnough(root, relation, cost), 0.0, 0.0, 0.0, 0.0, 0.0, false};
   const am::FilteredSearchCost search = am::CostOfFilteredSearch(
       index_path->indexinfo, {cost.rows, cost.collected, cost.looked_up, scan.wanted});
   scan.first_rows = search.first_rows;
   scan.startup = cost.bitmap + search.startup;
   scan.run = (search.run + cost.heap) * share;
   scan.ask = cost.bitmap + search.look_up;
+  scan.expected = cost.bitmap + search.expected;
   scan.is_exact = search.is_exact;
   return scan;
 }
 
 /// For as many rows as are asked for.
-Cost CostForLimit(const PlannerInfo* root, const RelOptInfo* relation, const FilteredScan& scan) {
+template <typename Scan>
+Cost CostForLimit(const PlannerInfo* root, const RelOptInfo* relation, const Scan& scan) {
   const double share = root->limit_tuples > 0 ? Min(root->limit_tuples / Max(relation->rows, 1.0), 1.0) : 1.0;
   return scan.startup + share * scan.run;
 }
@@ -272,30 +277,25 @@ WantedRows PutOffAsking(const PlannerInfo* root, const RelOptInfo* relation, con
   if (cost >= scan->ask) return wanted;
   wanted.found_per_row = per_row;
   wanted.later_rows = rows;
-  wanted.later_cost = am::PolicyUnitsOf(scan->ask);
+  wanted.later_cost = wanted.later_budget = am::PolicyUnitsOf(scan->ask);
   scan->startup = Min(scan->startup, cost);
   return wanted;
 }
 
-/// A scan that visits only rows which the filter admits. True if it is the only one in this order, whatever it costs: one without the
-/// filter would return farther rows for nearer ones.
-bool AddFilteredScan(PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
-                     BitmapHeapPath* filter, Selectivity share) {
-  FilteredScan scan = BestFilteredScan(root, relation, index_path, filter, share);
+/// True if a scan without the filter would return farther rows for nearer ones.
+bool IsFilterNeeded(const PlannerInfo* root, const RelOptInfo* relation, const FilteredScan& scan) {
   // The pool is made for a LIMIT. But what fulfils conditions may lie farther away than their selectivity tells: only where most does,
   // none of it will be missed.
   constexpr double kMostLookedAt = 2.5;
   const double room = Min(kMostLookedAt * Max(root->limit_tuples, 0.0), policy::kMostWanted);
-  const bool is_needed = RowsUntilEnough(root, relation) > Max(scan.first_rows, room);
-  WantedRows wanted;
-  wanted.wanted = scan.wanted;
-  if (is_needed) {
-    RemoveOrderedScans(relation);
-    wanted = PutOffAsking(root, relation, index_path, share, &scan);
-  }
+  return RowsUntilEnough(root, relation) > Max(scan.first_rows, room);
+}
+
+/// A scan that visits only rows which the filter admits, once it has asked for them.
+void AddFilteredScan(RelOptInfo* relation, const IndexPath* index_path, const FilteredScan& scan,
+                     const WantedRows& wanted) {
   AddScanPath(relation, index_path, scan.startup, scan.run - SavedByNode(index_path, scan.run), scan.filter,
               wanted);
-  return is_needed;
 }
 
 /// What visits the same rows as the server's scan of that bitmap does, and may know some of it already.
@@ -318,15 +318,40 @@ void AddSetScan(PlannerInfo* root, RelOptInfo* relation, const RangeTblEntry* en
 // Found for each row that fulfils the conditions: fewer are not worth taking a path away.
 constexpr double kClearlyMore = 1.05;
 
+/// A filter that is not worth asking once may be known, or be worth it when searches are repeated; and what fulfils conditions may lie
+/// elsewhere. Nothing if there is no need to know when a scan is to go by it.
+WantedRows TakeFilterAlong(const PlannerInfo* root, const RelOptInfo* relation, const PlainScan& plain,
+                           const policy::Wanted& wanted, const FilteredScan& filtered) {
+  const pg::Settings& settings = pg::CurrentSettings();
+  // As the search has it (am/filtered_search.cpp), which else would ask at once; without graphs it would, too.
+  const bool may_put_off = settings.iterative_scan == pg::IterativeScan::kStrictOrder &&
+                           settings.max_scan_tuples == 0 && enable_indexscan &&
+                           filtered.first_rows < relation->tuples && shmem::FilterCacheExists();
+  WantedRows along;
+  if (!may_put_off || wanted.rows <= 0) return along;
+  const Cost without = CostForLimit(root, relation, plain);
+  const Cost known = CostForLimit(root, relation, filtered) - filtered.expected;
+  along.wanted = filtered.wanted;
+  along.found_per_row = wanted.found_per_row;
+  along.later_rows = wanted.rows;
+  along.later_cost = am::PolicyUnitsOf(filtered.ask);
+  along.later_budget = policy::BudgetUnasked(along.later_cost, without, known);
+  return along;
+}
+
 /// With conditions, other than on the distance, the pool is made larger by as much as they leave out, where there is a LIMIT: the server's
-/// own scan would find less, and is not to be cheaper for it.
+/// own scan would find less, and is not to be cheaper for it. filtered: nullptr if there is no filter.
 void AddPlainScan(const PlannerInfo* root, RelOptInfo* relation, const IndexPath* index_path,
-                  Selectivity share) {
+                  Selectivity share, const FilteredScan* filtered) {
   const policy::Wanted wanted = WantedOfAll(root, relation, share);
-  const auto [startup, run_cost] = CostPlainScan(index_path, wanted, share);
+  const PlainScan plain = CostPlainScan(index_path, wanted, share);
   if (wanted.found_per_row > kClearlyMore) RemoveOrderedScans(relation);
-  AddScanPath(relation, index_path, startup, run_cost - SavedByNode(index_path, run_cost), nullptr,
-              {wanted.rows, wanted.found_per_row});
+  WantedRows along;
+  if (filtered != nullptr) along = TakeFilterAlong(root, relation, plain, wanted, *filtered);
+  const bool goes_along = along.later_cost > 0;
+  if (!goes_along) along = {wanted.rows, wanted.found_per_row};
+  AddScanPath(relation, index_path, plain.startup, plain.run - SavedByNode(index_path, plain.run),
+              goes_along ? filtered->filter : nullptr, along);
 }
 
 bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
@@ -344,8 +369,21 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
   BitmapHeapPath* filter =
       pg::CurrentSettings().enable_filtered_scan ? FindNativeFilter(root, relation) : nullptr;
   const Selectivity share = ShareWithinBounds(root, relation, path);
-  const bool is_needed = filter != nullptr && AddFilteredScan(root, relation, path, filter, share);
-  if (!is_needed) AddPlainScan(root, relation, path, share);
+  if (filter == nullptr) {
+    AddPlainScan(root, relation, path, share, nullptr);
+    return;
+  }
+  FilteredScan filtered = BestFilteredScan(root, relation, path, filter, share);
+  WantedRows wanted;
+  wanted.wanted = filtered.wanted;
+  if (!IsFilterNeeded(root, relation, filtered)) {
+    AddFilteredScan(relation, path, filtered, wanted);
+    AddPlainScan(root, relation, path, share, &filtered);
+    return;
+  }
+  RemoveOrderedScans(relation);
+  wanted = PutOffAsking(root, relation, path, share, &filtered);
+  AddFilteredScan(relation, path, filtered, wanted);
 }
 
 Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path, List* target, List* clauses,
@@ -366,7 +404,7 @@ Plan* PlanScanPath(PlannerInfo* /*root*/, RelOptInfo* relation, CustomPath* path
   // A query that happens to be NULL is an order as well.
   const bool has_order = path->path.pathkeys != NIL;
   StoreScanPlan({index_path->indexinfo->indexoid, column, linitial_int(numbers), lsecond_int(numbers),
-                 has_order, lthird_int(numbers), lfourth_int(numbers), distance},
+                 has_order, lthird_int(numbers), lfourth_int(numbers), list_nth_int(numbers, 4), distance},
                 node);
   return &node->scan.plan;
 }

@@ -32,6 +32,7 @@ struct ScanPlan {
   bool has_order;     ///< false: rows come by a filter alone (set_scan.hpp)
   int later_rows;     ///< policy::AskLater
   int later_cost;     ///< the same
+  int later_budget;   ///< the same
   OpExpr* distance;
 };
 
@@ -39,17 +40,22 @@ inline void StoreScanPlan(const ScanPlan& plan, CustomScan* node) {
   node->custom_exprs = list_make1(plan.distance);
   List* numbers =
       list_make5_int(plan.column, plan.wanted, plan.found_per_row, plan.has_order ? 1 : 0, plan.later_rows);
-  numbers = lappend_int(numbers, plan.later_cost);
+  numbers = lappend_int(lappend_int(numbers, plan.later_cost), plan.later_budget);
   node->custom_private = list_make2(list_make1_oid(plan.index), numbers);
 }
 
 [[nodiscard]] inline ScanPlan ScanPlanOf(const CustomScan* node) {
   const auto* index = static_cast<const List*>(linitial(node->custom_private));
   const auto* numbers = static_cast<const List*>(lsecond(node->custom_private));
-  return {linitial_oid(index),       static_cast<AttrNumber>(linitial_int(numbers)),
-          lsecond_int(numbers),      lthird_int(numbers),
-          lfourth_int(numbers) != 0, list_nth_int(numbers, 4),
-          list_nth_int(numbers, 5),  linitial_node(OpExpr, node->custom_exprs)};
+  return {linitial_oid(index),
+          static_cast<AttrNumber>(linitial_int(numbers)),
+          lsecond_int(numbers),
+          lthird_int(numbers),
+          lfourth_int(numbers) != 0,
+          list_nth_int(numbers, 4),
+          list_nth_int(numbers, 5),
+          list_nth_int(numbers, 6),
+          linitial_node(OpExpr, node->custom_exprs)};
 }
 
 }  // namespace tandem::planner

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace tandem::policy {
 namespace {
@@ -114,6 +115,11 @@ bool LiesElsewhere(double found_per_row, std::uint64_t returned, std::uint64_t a
   constexpr double kLeastExpected = 6.0;
   const double expected = static_cast<double>(returned) / found_per_row;
   return expected >= kLeastExpected && 3.0 * static_cast<double>(accepted) < expected;
+}
+
+double BudgetUnasked(double asking, double without, double known) noexcept {
+  const double lost = without - known;
+  return lost > 0.0 ? asking * (without / lost) : std::numeric_limits<double>::infinity();
 }
 
 double CostOfExactScan(const SearchSituation& situation) noexcept {

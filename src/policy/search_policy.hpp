@@ -58,7 +58,11 @@ struct AskLater {
   double found_per_row = 0;  ///< as in Wanted, but no less than it is
   double rows = 0;           ///< as in Wanted
   double cost = 0;           ///< of asking, in the units of this file; 0: the filter is asked first
+  double budget = 0;         ///< what searches without it may cost together, until asking would have paid
 };
+/// AskLater::budget: searches go without the filter until they have lost what asking costs. without, known: of a search, without the filter and
+/// by one that is known. Infinite if nothing is lost.
+[[nodiscard]] double BudgetUnasked(double asking, double without, double known) noexcept;
 /// True if of `returned` rows so few were wanted that it is no chance.
 [[nodiscard]] bool LiesElsewhere(double found_per_row, std::uint64_t returned,
                                  std::uint64_t accepted) noexcept;

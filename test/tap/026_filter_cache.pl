@@ -138,16 +138,19 @@ CREATE INDEX ON later (far);
 VACUUM ANALYZE later;
 SELECT tandem_prewarm('later_v');
 SQL
-  my $dear = "SET tandem.max_scan_tuples = 0; SET cpu_index_tuple_cost = 1;";
+  our $dear = "SET tandem.max_scan_tuples = 0; SET cpu_index_tuple_cost = 1;";
   for my $case (
     [ 'tag < 200', 20, 'plain walk' ],
     [ 'tag < 100', 20, 'plain walk' ],
     [ 'far <= 4000', 20, 'plain walk, .*' ],
     [ 'far <= 4000', 150, 'plain walk, .*' ],
+    [ 'tag < 500', 20, 'plain walk', 'SET enable_indexscan = on;' ],
+    [ 'far <= 10000', 20, 'plain walk.*', 'SET enable_indexscan = on;' ],
     [ 'tag < 300 AND hashint4(id) & 63 < 1', 20, 'plain walk, .*' ],
     [ 'tag < 300 AND hashint4(id) & 63 < 1', 60, 'plain walk, .*' ])
   {
-    my ($condition, $wanted, $tactic) = @$case;
+    my ($condition, $wanted, $tactic, $settings) = @$case;
+    local $dear = $dear . ($settings // '');
     my $query = "SELECT id, v <-> $q AS d FROM later WHERE $condition ORDER BY v <-> $q LIMIT $wanted";
     my $found = $node->safe_psql('postgres', <<"SQL");
 $dear
@@ -164,6 +167,7 @@ SQL
     $query =~ s/(<=? )(\d+)/$1 . ($2 + $more)/e;
     my $plan = $node->safe_psql('postgres', "$dear EXPLAIN (ANALYZE, COSTS OFF) $query");
     like($plan, qr/Tactic: $tactic\n/, "$condition, $wanted rows: $tactic");
+    like($plan, qr/Misses: 1\n/, "$condition, $wanted rows: asks, since they lie elsewhere") if $condition =~ /^far/;
   }
   # What searches of a session have spent adds up.
   my $query = "SELECT id FROM later WHERE tag < 150 ORDER BY v <-> $q LIMIT 20";
@@ -171,6 +175,14 @@ SQL
   like($node->safe_psql('postgres', "$dear $asked"), qr/Filter Cache Hits: 0\n.*Misses: 0\n/, 'one search does not ask');
   like($node->safe_psql('postgres', "$dear DO \$\$ BEGIN FOR i IN 1 .. 2000 LOOP PERFORM 1 FROM ($query) AS s; END LOOP; END \$\$; $asked"),
     qr/Filter Cache Hits: 1\n.*Misses: 0\n/, 'one of many does, and others know what it was told');
+  # Where a scan without the filter would do, it is taken along: others may have asked.
+  my $on = 'SET tandem.max_scan_tuples = 0; SET enable_indexscan = on;';
+  (my $half = $query) =~ s/tag < 150/tag < 520/;
+  like($node->safe_psql('postgres', "$on EXPLAIN (ANALYZE, COSTS OFF) $half"), qr/Hits: 0\n.*Misses: 0\n.*Tactic: plain walk\n.*never executed/s,
+    'one search by a condition of half of the rows does not ask');
+  $node->safe_psql('postgres', "SET tandem.iterative_scan = relaxed_order; SET enable_indexscan = off; $half");
+  like($node->safe_psql('postgres', "$on EXPLAIN (ANALYZE, COSTS OFF) $half"), qr/Hits: 1\n.*Misses: 0\n.*never executed/s, 'and goes by what others were told');
+  like($node->safe_psql('postgres', "$on SET tandem.iterative_scan = off; EXPLAIN (ANALYZE, COSTS OFF) $half"), qr/^((?!Filter Cache).)*$/s, 'not where it may end early');
 }
 
 sub has_stop_points {

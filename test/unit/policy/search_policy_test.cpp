@@ -76,6 +76,13 @@ TEST(SearchPolicy, GivesSegmentsPoolsByTheirShare) {
     EXPECT_GE(segments * PoolOfSegment(100, 1.0 / segments), 100U);
 }
 
+TEST(SearchPolicy, GoesWithoutAFilterUntilAskingWouldHavePaid) {
+  EXPECT_DOUBLE_EQ(BudgetUnasked(100, 10, 0), 100.0) << "all that was spent";
+  EXPECT_DOUBLE_EQ(BudgetUnasked(100, 10, 8), 500.0) << "fifty searches that each lose two";
+  EXPECT_TRUE(std::isinf(BudgetUnasked(100, 10, 10)));
+  EXPECT_TRUE(std::isinf(BudgetUnasked(100, 10, 11)));
+}
+
 TEST(SearchPolicy, TellsChanceFromElsewhere) {
   EXPECT_FALSE(LiesElsewhere(20.0, 0, 0));
   EXPECT_FALSE(LiesElsewhere(20.0, 119, 0)) << "fewer than six are expected";
