@@ -239,9 +239,14 @@ bool MayAdmitTail(const FilterMap& map) {
          policy::FewUnsettledRows(map.view.rows - map.view.sealed_rows, KnownRows(map, base::OrdinalSet()));
 }
 
-FilterPart* TermTail(FilterMap* map) {
+/// nullptr if nothing is known of it, and it is not few rows.
+FilterPart* KnownTail(FilterMap* map) {
   FilterPart* part = AdoptTail(map);
-  if (part == nullptr && MayAdmitTail(*map)) part = AllOfTail(map);
+  return part == nullptr && MayAdmitTail(*map) ? AllOfTail(map) : part;
+}
+
+FilterPart* TermTail(FilterMap* map) {
+  FilterPart* part = KnownTail(map);
   if (part != nullptr) return part;
   part = MapRows(map->parts, map->view, kNoSegment, map->view.sealed_rows, map->view.rows, TidsOf(map));
   map->counts->mapped += part->rows.size();
@@ -490,15 +495,16 @@ uint64 HashOf(const FilterMap* map) {
   return hash;
 }
 
-bool KnowsSegments(FilterMap* map) {
+bool IsFilterKnown(FilterMap* map) {
   for (FilterMap* operand : map->operands)
-    if (!KnowsSegments(operand)) return false;
+    if (!IsFilterKnown(operand)) return false;
   if (map->filter->op != FilterOp::kTerm || map->tids != nullptr) return true;
   for (uint32 i = 0; i < map->view.manifest->segment_count; i++)
     if (FindSegmentPart(*map, i, PartKind::kGraph) == nullptr &&
         AdoptSegmentRows(map, i, PartKind::kGraph) == nullptr)
       return false;
-  return true;
+  return map->view.sealed_rows == map->view.rows ||
+         FindPart(*map->parts, PartKind::kAll, kNoSegment) != nullptr || KnownTail(map) != nullptr;
 }
 
 void KeepFilterSets(FilterMap* map) {

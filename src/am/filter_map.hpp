@@ -24,8 +24,8 @@ struct FilterCounts {
 /// What distinguishes it from other filters of this index, and is the same whenever it is used; 0 if nothing of it can be kept. After
 /// EnterFilterMap().
 [[nodiscard]] uint64 HashOf(const FilterMap* map);
-/// True if what it admits in segments is known, so that no term need be asked for that.
-[[nodiscard]] bool KnowsSegments(FilterMap* map);
+/// True if no term need be asked for what it admits: all of it is known, but for a few rows behind the segments.
+[[nodiscard]] bool IsFilterKnown(FilterMap* map);
 
 /// For a start: lets go of parts that it has no use for.
 void EnterFilterMap(FilterMap* map, const FilterView& view);

@@ -249,29 +249,34 @@ static bool BeginPlain(Search* search, const float* query) {
   const bool may_be_worth_it = search->later.cost > 0.0 && search->awaits_acceptance && query != nullptr &&
                                search->order != pg::IterativeScan::kRelaxedOrder &&
                                pg::CurrentSettings().max_scan_tuples == 0;
-  if (!may_be_worth_it || KnowsSegments(search->map)) return false;
-  double* spent = SpentUnasked(search);
-  if (*spent >= search->later.budget) return false;
+  if (!may_be_worth_it || IsFilterKnown(search->map)) return false;
+  if (*SpentUnasked(search) >= search->later.budget) return false;
   FilteredRows* filtered = search->filtered;
   search->unfiltered = {search->later.found_per_row, search->later.rows};
   search->filtered = nullptr;
   search->is_unasked = true;
-  if (StartPlain(search, *filtered->manifest, query)) {
-    *spent += search->spent;
-    return true;
-  }
+  if (StartPlain(search, *filtered->manifest, query)) return true;
   search->filtered = filtered;
   search->is_unasked = false;
   return false;
 }
 
+void CountUnasked(Search* search) {
+  if (search->is_unasked) *SpentUnasked(search) += search->spent;
+}
+
 void TurnFiltered(Search* search) {
+  CountUnasked(search);
   search->report.by_stream += search->stream_count;
   CloseStreams(search);
   search->report.distances += storage::ViewOf(search->flat).distances;
   search->is_unasked = false;
   // Those at last_key are known by their ids.
-  search->repeats = search->accepted - Min(search->accepted, search->returned.size);
+  ReturnedRows& returned = search->returned;
+  std::sort(returned.ids, returned.ids + returned.size);
+  search->repeated = returned.size;
+  search->repeated_key = search->last_key;
+  search->repeats = search->accepted - Min(search->accepted, returned.size);
   StartFilteredRun(search, search->snapshot, search->query, true);
 }
 
@@ -426,6 +431,8 @@ static bool NeedsBatch(const GraphStream& stream, bool is_first) {
   if (stream.ended) return false;
   const FilteredStream& filtered = *stream.filtered;
   if (!is_first || rows == 0 || filtered.tactic != policy::FilterTactic::kStream) return rows == 0;
+  // What comes next are codes of the rest, behind a fence that these rows may lie beyond.
+  if (filtered.spent >= policy::CostOfAll(filtered.situation)) return false;
   const uint32 nodes = policy::NodesUntilEnough(stream.found, rows, filtered.situation);
   if (nodes > 0) pg::Guard([&] { stream.scan->search->SetBatch(nodes); });
   return nodes > 0;
@@ -519,6 +526,11 @@ void ScanRest(Search* search) {
   }
   SetRange range;
   range.parts = {filtered->exact, filtered->exact_count};
+  // A search that began without its filter may have returned some of them: from the tail, since folded.
+  if (search->order != pg::IterativeScan::kRelaxedOrder) {
+    std::sort(search->returned.ids, search->returned.ids + search->returned.size);
+    range.excluded = {search->returned.ids, search->returned.size};
+  }
   StartSetScan(&filtered->scan, range);
   search->mode = SearchMode::kSet;
 }

@@ -58,6 +58,7 @@ class Stopwatch {
 /// What the previous start left: it is reported and let go.
 static void FinishRun(Search* search) {
   if (!search->is_running) return;
+  CountUnasked(search);
   CloseStreams(search);
   const storage::FlatScanView view = storage::ViewOf(search->flat);
   search->report.distances += view.distances;
@@ -248,7 +249,7 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->has_last = search->has_unaccepted = false;
   search->delivered = search->accepted = 0;
   search->returned.size = 0;
-  search->taken = search->taken_nearer = search->repeats = 0;
+  search->taken = search->taken_nearer = search->repeats = search->repeated = 0;
   if (search->filter != nullptr) {
     StartFilteredRun(search, snapshot, query, false);
     return;

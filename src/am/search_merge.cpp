@@ -188,9 +188,10 @@ void AcceptRow(Search* search) {
 
 /// True of a row that was returned before its search had a filter. In strict order; what is nearer than the last row comes late anyway.
 static bool IsRepeated(const Search& search, const policy::Candidate& candidate) {
-  if (search.filtered == nullptr || !search.has_last || candidate.key != search.last_key) return false;
-  const uint64* end = search.returned.ids + search.returned.size;
-  return std::find(static_cast<const uint64*>(search.returned.ids), end, base::ToIndex(candidate.row)) != end;
+  if (search.repeated == 0 || candidate.key != search.repeated_key || search.last_key != candidate.key)
+    return false;
+  const uint64* ids = search.returned.ids;
+  return std::binary_search(ids, ids + search.repeated, base::ToIndex(candidate.row));
 }
 
 static void CountLate(Search* search) {

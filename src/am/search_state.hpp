@@ -172,6 +172,9 @@ struct Search {
   uint64 taken;         ///< rows that the merge has had, as far as an exact scan meets them
   uint64 taken_nearer;  ///< of these, nearer than last_key; in strict order
   uint64 repeats;       ///< rows that count, nearer than last_key, which the filter may find once more
+  std::size_t
+      repeated;  ///< those at last_key when the search got its filter: so many of `returned`, which are sorted
+  policy::OrderedKey repeated_key;  ///< that key
 
   bool is_running;  ///< started, and not reported yet
   bool is_timed;    ///< report.time is kept
@@ -274,6 +277,8 @@ void CloseStreams(Search* search);
 void StartFilteredRun(Search* search, Snapshot snapshot, const float* query, bool asks);
 /// A search that began without its filter goes on by it, behind the last row that counts.
 void TurnFiltered(Search* search);
+/// What a search has spent without its filter adds up with what others have.
+void CountUnasked(Search* search);
 /// True if so few rows were accepted that it had better.
 [[nodiscard]] inline bool LiesElsewhere(const Search& search) {
   return search.is_unasked &&

@@ -346,6 +346,11 @@ static bool LevelSegments(Search* search) {
     }
   }
   pfree(estimates);
+  // Who wants more than that gets batches as of one graph: of a few nodes at a time each would cost a selection among all that are left.
+  if (search->stream_count > 1)
+    pg::Guard([search] {
+      for (uint32 i = 0; i < search->stream_count; i++) search->streams[i].scan->search->SetBatch(search->ef);
+    });
   return is_usable;
 }
 

@@ -267,8 +267,11 @@ WantedRows PutOffAsking(const PlannerInfo* root, const RelOptInfo* relation, con
   WantedRows wanted;
   wanted.wanted = scan->wanted;
   const double rows = std::ceil(RowsUntilEnough(root, relation));
-  // Of few rows the answer is to be exact.
-  if (scan->is_exact || root->limit_tuples <= 0 || rows > policy::kMostWanted) return wanted;
+  // Of few rows the answer is to be exact; and where the search asks at once (am/filtered_search.cpp), so it costs.
+  const pg::Settings& settings = pg::CurrentSettings();
+  if (scan->is_exact || root->limit_tuples <= 0 || rows > policy::kMostWanted ||
+      settings.iterative_scan == pg::IterativeScan::kRelaxedOrder || settings.max_scan_tuples != 0)
+    return wanted;
   const double per_row = Max(rows / root->limit_tuples, 1.0);
   const PlainScan plain = CostPlainScan(index_path, {per_row, rows}, share);
   // Settings of the server's scans do not count, as in AddScanPath().
@@ -332,7 +335,8 @@ WantedRows TakeFilterAlong(const PlannerInfo* root, const RelOptInfo* relation, 
   const Cost without = CostForLimit(root, relation, plain);
   const Cost known = CostForLimit(root, relation, filtered) - filtered.expected;
   along.wanted = filtered.wanted;
-  along.found_per_row = wanted.found_per_row;
+  // Not as far as the pool is widened, but as many as are expected: fewer tell that they lie elsewhere.
+  along.found_per_row = Max(wanted.found_per_row, RowsUntilEnough(root, relation) / root->limit_tuples);
   along.later_rows = wanted.rows;
   along.later_cost = am::PolicyUnitsOf(filtered.ask);
   along.later_budget = policy::BudgetUnasked(along.later_cost, without, known);
