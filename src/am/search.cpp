@@ -179,6 +179,9 @@ static uint32 PoolOf(const Search& search, const storage::Manifest& manifest, ui
   uint64 rows = 0;
   for (uint32 i = 0; i < manifest.segment_count; i++) rows += manifest.segments[i].rows;
   const auto rows_of_it = static_cast<double>(manifest.segments[segment].rows);
+  // A walk of so few looks at all of them, whatever it keeps; what it does not keep would come late to who asks for more.
+  constexpr uint32 kAllLookedAt = 4;
+  if (manifest.segments[segment].rows <= uint64{kAllLookedAt} * search.ef) return search.ef;
   return policy::PoolOfSegment(search.ef, rows_of_it / static_cast<double>(Max(rows, uint64{1})));
 }
 
