@@ -99,7 +99,8 @@ std::uint32_t PoolFor(std::uint32_t ef_search, const Wanted& wanted) noexcept {
 
 std::uint32_t PoolOfSegment(std::uint32_t ef_search, double share) noexcept {
   const double by_share = std::ceil(static_cast<double>(ef_search) * std::sqrt(std::clamp(share, 0.0, 1.0)));
-  return std::min(ef_search, std::max(kLeastPool, static_cast<std::uint32_t>(by_share)));
+  const std::uint32_t least = std::max(kLeastPool, ef_search / 2);
+  return std::min(ef_search, std::max(least, static_cast<std::uint32_t>(by_share)));
 }
 
 bool LiesFartherOff(const Wanted& wanted, std::uint64_t returned, std::uint64_t accepted) noexcept {

@@ -42,8 +42,9 @@ constexpr std::uint32_t kMostWanted = 1'000;
 /// Of a segment that has a share of the rows: where rows lie by chance, segments with such pools find together what a graph of all rows
 /// finds with `ef_search`.
 [[nodiscard]] std::uint32_t PoolOfSegment(std::uint32_t ef_search, double share) noexcept;
-/// But for pools that are smaller themselves, none is smaller: a way down to the nearest node costs as much.
-constexpr std::uint32_t kLeastPool = 8;
+/// But for pools that are smaller themselves, none is smaller, nor less than half: a walk with few nodes to go on from ends where it has
+/// found nothing near, and nobody sees that there was more.
+constexpr std::uint32_t kLeastPool = 16;
 /// Where some of what is found is not wanted, a pool for just as much as is expected would have too few in half of all searches, and a
 /// second batch costs more than the first.
 constexpr double kSpare = 1.25;

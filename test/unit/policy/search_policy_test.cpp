@@ -69,7 +69,8 @@ TEST(SearchPolicy, TellsWhatLiesFartherOff) {
 TEST(SearchPolicy, GivesSegmentsPoolsByTheirShare) {
   EXPECT_EQ(PoolOfSegment(40, 1.0), 40U);
   EXPECT_EQ(PoolOfSegment(40, 0.25), 20U);
-  EXPECT_EQ(PoolOfSegment(40, 0.001), kLeastPool);
+  EXPECT_EQ(PoolOfSegment(40, 0.001), 20U) << "half at the least";
+  EXPECT_EQ(PoolOfSegment(20, 0.001), kLeastPool);
   EXPECT_EQ(PoolOfSegment(3, 0.001), 3U) << "never more than was asked for";
   // All of them together keep as many as one graph.
   for (std::uint32_t segments = 1; segments <= 64; ++segments)
