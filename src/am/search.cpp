@@ -173,16 +173,14 @@ static policy::SearchSituation SituationOf(const Search& search, const storage::
   return situation;
 }
 
-/// Nodes that the search of a segment keeps first. Where nothing is known of distances by code, none has too many of them.
-static uint32 PoolOf(const Search& search, const storage::Manifest& manifest, uint32 segment) {
-  if (manifest.segment_count == 1 || !KnowsBounds(search)) return search.ef;
-  uint64 rows = 0;
-  for (uint32 i = 0; i < manifest.segment_count; i++) rows += manifest.segments[i].rows;
-  const auto rows_of_it = static_cast<double>(manifest.segments[segment].rows);
+/// Nodes that the search of a segment keeps first. all_rows: of all segments. Where nothing is known of distances by code, none has too
+/// many of them.
+static uint32 PoolOf(const Search& search, const storage::SegmentInfo& segment, uint64 all_rows) {
   // A walk of so few looks at all of them, whatever it keeps; what it does not keep would come late to who asks for more.
-  constexpr uint32 kAllLookedAt = 4;
-  if (manifest.segments[segment].rows <= uint64{kAllLookedAt} * search.ef) return search.ef;
-  return policy::PoolOfSegment(search.ef, rows_of_it / static_cast<double>(Max(rows, uint64{1})));
+  constexpr uint64 kAllLookedAt = 4;
+  if (segment.rows == all_rows || segment.rows <= kAllLookedAt * search.ef || !KnowsBounds(search))
+    return search.ef;
+  return policy::PoolOfSegment(search.ef, static_cast<double>(segment.rows) / static_cast<double>(all_rows));
 }
 
 /// Opens all segments; the tail is what the flat scan keeps. In graph_context.
@@ -191,11 +189,13 @@ static void StartGraphs(Search* search, const storage::Manifest& manifest, const
   PrepareStreams(search, manifest);
   search->ef = situation.ef_search;
   search->farthest = get_float8_infinity();
+  uint64 all_rows = 0;
+  for (uint32 i = 0; i < manifest.segment_count; i++) all_rows += manifest.segments[i].rows;
   for (uint32 i = 0; i < manifest.segment_count; i++) {
     search->stream_count = i + 1;
     GraphStream* stream = &search->streams[i];
     SegmentScan* scan = BeginSegmentScan(search->index, manifest, manifest.segments[i]);
-    if (!OpenStream(search, scan, query, PoolOf(*search, manifest, i), stream)) {
+    if (!OpenStream(search, scan, query, PoolOf(*search, manifest.segments[i], all_rows), stream)) {
       TurnExact(search);
       return;
     }

@@ -378,15 +378,13 @@ void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, Range
     return;
   }
   FilteredScan filtered = BestFilteredScan(root, relation, path, filter, share);
-  WantedRows wanted;
-  wanted.wanted = filtered.wanted;
   if (!IsFilterNeeded(root, relation, filtered)) {
-    AddFilteredScan(relation, path, filtered, wanted);
+    AddFilteredScan(relation, path, filtered, {filtered.wanted});
     AddPlainScan(root, relation, path, share, &filtered);
     return;
   }
   RemoveOrderedScans(relation);
-  wanted = PutOffAsking(root, relation, path, share, &filtered);
+  const WantedRows wanted = PutOffAsking(root, relation, path, share, &filtered);
   AddFilteredScan(relation, path, filtered, wanted);
 }
 

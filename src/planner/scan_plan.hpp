@@ -4,7 +4,7 @@
 //   custom_exprs    the distance by which rows are ordered: an operator, the index's column on its left, and on its right a constant
 //                   NULL if they are in no order (set_scan.hpp)
 //   custom_private  (index's OID), (number of that column in the index, rows that are wanted, those found for each, whether there is
-//                   an order, and when the filter may be asked later: rows, cost)
+//                   an order, and when the filter may be asked later: rows, cost, budget)
 //   custom_plans    the filter: what delivers a bitmap of TIDs; nothing if there is none
 //
 // Nothing of custom_exprs is evaluated as it stands. They are there because the server then renumbers their variables and knows
