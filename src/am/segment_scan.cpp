@@ -27,7 +27,7 @@ constexpr std::size_t kCacheBytes = std::size_t{64} << 20;
 constexpr std::size_t kUpperBytes = std::size_t{1} << 20;
 // What a search has allocated and the next one may use again.
 constexpr std::size_t kSearchBytes = std::size_t{16} << 20;
-// A search that missed chunks spends at most this, and the time of one chunk, on loading some: from shared_buffers that is
+// A search that missed chunks spends at most this, and at least one chunk, on loading some: from shared_buffers that is
 // all that SegmentReader remembers, from a slow disk a few.
 constexpr int kLoadMs = 2;
 // Nodes whose codes tell where the middle is: it is off by less than a tenth of what they spread, which bits do not notice.
@@ -349,7 +349,8 @@ std::uint32_t SegmentReader::LoadMissed(TimestampTz until) {
   storage::ChunkFiller filler;
   storage::OpenFiller(&filler, index_, *manifest_, blob_, &cached_->head, nullptr);
   std::uint32_t loaded = 0;
-  for (std::uint32_t i = 0; i < missed_count_ && GetCurrentTimestamp() < until; i++) {
+  // One however late it is: where the machine is slow, searches would never load anything.
+  for (std::uint32_t i = 0; i < missed_count_ && (i == 0 || GetCurrentTimestamp() < until); i++) {
     storage::ReadAhead(&filler, missed_[i], missed_[i] + 1);
     const ChunkLoad load = LoadChunk(cached_->place, &filler, missed_[i]);
     cached_->is_damaged = load == ChunkLoad::kUnreadable;
