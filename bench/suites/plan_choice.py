@@ -4,7 +4,9 @@ Shapes of queries (condition, LIMIT, table) on tables of 1,000, 60,000 and 200,0
 the rows to all, scattered, near the query and far from it. Each is run in every way there is, by turns: through the tandem index with
 the condition checked row by row, or with a filter from native indexes; by a bitmap, a btree or a sequential scan, each sorted.
 Times are the executor's own, of data at hand. A way's *first* time is that of a condition that nobody has used before, *again* of its
-repetition. A way that finds less than the one chosen, and less than it should, is not the best.
+repetition. A way that finds less than the one chosen, and less than it should, is not the best. A scan that checks the condition row by
+row and takes the filter along, to go by it when need be, has the plan of one that asks native indexes; costs tell them apart. It cannot be
+forced, and is timed where it is chosen.
 """
 
 import dataclasses
@@ -30,6 +32,7 @@ MOST_QUERIES = 24
 SHAPE_MS = 2_500.0
 HOPELESS = 4.0
 
+WORDINGS = 4
 VALUES = {"cat": 10, "sub": 100, "tag": 1000}  # of a column
 
 # A sort key that no index of ours can deliver: everything else about the plan stays as it is.
@@ -41,6 +44,8 @@ WAYS = {
     "btree": (["enable_seqscan = off", "enable_bitmapscan = off"], UNORDERED),
     "sequential": (["enable_indexscan = off", "enable_bitmapscan = off"], UNORDERED),
 }
+# A scan without a filter that takes one along, if the planner chooses that by itself.
+ALONG = "along"
 # What the plan of a way must hold; one that cannot be had has another way's plan.
 MARKS = {
     "index": ("Tandem Scan",), "filtered": ("Tandem Scan", "Bitmap Index Scan"), "bitmap": ("Sort", "Bitmap Heap Scan"),
@@ -102,20 +107,20 @@ class Table:
             db.run("CREATE INDEX %s_%s ON %s (%s)" % (self.name, column, self.name, column))
 
     # --- conditions ---------------------------------------------------------------------------------------------------
-    # Functions of a query's number, no two have the same constants, and of whether to say the same in other words: a condition that
-    # admits the same rows and is another one to whoever keeps what conditions admit. Where there are too few values for that, one
-    # that no row has is added.
+    # Functions of a query's number, no two have the same constants, and of which of WORDINGS wordings: a condition that admits the same
+    # rows and is another one to whoever keeps what conditions admit. Where there are too few values for that, one that no row has is
+    # added.
 
     def vector(self, number):
         return self.queries[number % len(self.queries)]
 
     def equal(self, column):
-        return lambda number, reworded: self._one_of(column, [self._value(column, number)], number, reworded)
+        return lambda number, wording: self._one_of(column, [self._value(column, number)], number, wording)
 
     def any_of(self, column, count):
-        def condition(number, reworded):
+        def condition(number, wording):
             first = self._value(column, number)
-            return self._one_of(column, [(first + i) % VALUES[column] for i in range(count)], number, reworded)
+            return self._one_of(column, [(first + i) % VALUES[column] for i in range(count)], number, wording)
         return condition
 
     def both(self, *conditions):
@@ -126,49 +131,49 @@ class Table:
 
     def ranked(self, share):
         """A share of the rows, of all places."""
-        def condition(number, reworded):
+        def condition(number, wording):
             width = max(1, round(share * self.rows))
             if width >= self.rows:
-                return self._between("rank", -number, self.rows, reworded)
+                return self._between("rank", -number, self.rows, wording)
             low = int(np.random.default_rng(number).integers(self.rows - width + 1))
-            return self._between("rank", low, low + width - 1, reworded)
+            return self._between("rank", low, low + width - 1, wording)
         return condition
 
     def near(self, share):
         """A share of the rows, those about as far along the line as the query."""
-        def condition(number, reworded):
+        def condition(number, wording):
             width = max(1, round(share * self.rows)) + number % 97
             low = min(max(self._place(number) - width // 2, 0), self.rows - width)
-            return self._between("place", low, low + width - 1, reworded)
+            return self._between("place", low, low + width - 1, wording)
         return condition
 
     def far(self, share):
         """A share of the rows, those at the end of the line that is farther from the query."""
-        def condition(number, reworded):
+        def condition(number, wording):
             width = max(1, round(share * self.rows))
             if self._place(number) < self.rows // 2:
-                return self._between("place", self.rows - width, self.rows + number, reworded)
-            return self._between("place", -number, width - 1, reworded)
+                return self._between("place", self.rows - width, self.rows + number, wording)
+            return self._between("place", -number, width - 1, wording)
         return condition
 
-    def own_cell(self, number, reworded):
-        return self._one_of("cell", [self._cells(self.vector(number)).argmin()], number, reworded)
+    def own_cell(self, number, wording):
+        return self._one_of("cell", [self._cells(self.vector(number)).argmin()], number, wording)
 
-    def far_cell(self, number, reworded):
-        return self._one_of("cell", [self._cells(self.vector(number)).argmax()], number, reworded)
+    def far_cell(self, number, wording):
+        return self._one_of("cell", [self._cells(self.vector(number)).argmax()], number, wording)
 
-    def _one_of(self, column, values, number, reworded):
-        if len(values) == 1 and not reworded and column in ("sub", "tag"):
+    def _one_of(self, column, values, number, wording):
+        if len(values) == 1 and wording == 0 and column in ("sub", "tag"):
             return "%s = %d" % (column, values[0])
-        if len(values) == 1 or reworded:
-            values = [*values, -1 - 2 * number - reworded]
+        if len(values) == 1 or wording > 0:
+            values = [*values, -1 - WORDINGS * number - wording]
         return "%s = ANY ('{%s}')" % (column, ",".join(map(str, values)))
 
     @staticmethod
-    def _between(column, low, high, reworded):
-        if reworded:
-            return "%s > %d AND %s < %d" % (column, low - 1, column, high + 1)
-        return "%s BETWEEN %d AND %d" % (column, low, high)
+    def _between(column, low, high, wording):
+        above = "> %d" % (low - 1) if wording in (1, 2) else ">= %d" % low
+        below = "< %d" % (high + 1) if wording in (1, 3) else "<= %d" % high
+        return "%s %s AND %s %s" % (column, above, column, below)
 
     def _value(self, column, number):
         """Each number asked for gets the next value: every one comes once before one comes again."""
@@ -290,15 +295,24 @@ class Found:
         return statistics.mode(self.chosen.values())
 
 
-def _statement(shape, number, tail="", columns="id", reworded=False):
+def _wording(way, phase):
+    """What a way keeps is not at hand for another one's first time, nor is what it kept to get the answer."""
+    return 2 * (way == ALONG) + (phase == "answer")
+
+
+def _statement(shape, number, tail="", columns="id", wording=0):
     operator = graphs.OPERATORS[shape.table.data.metric][0]
     distance = "(embedding %s :'q%d')" % (operator, number)
     return "SELECT %s FROM %s WHERE %s ORDER BY %s%s LIMIT %d" % (
-        columns.replace("distance", distance), shape.table.name, shape.condition(number, reworded), distance, tail, shape.limit)
+        columns.replace("distance", distance), shape.table.name, shape.condition(number, wording), distance, tail, shape.limit)
 
 
 def _settings(way):
-    return ["SET %s;" % setting for setting in WAYS[way][0]]
+    return ["SET %s;" % setting for setting in WAYS[way][0]] if way in WAYS else []
+
+
+def _tail(way):
+    return WAYS[way][1] if way in WAYS else ""
 
 
 def _vectors(shape, numbers):
@@ -318,28 +332,36 @@ def _parts(lines):
 
 def _nodes(plan):
     """The plan's nodes, without conditions and what else depends on constants."""
-    return " / ".join(line.strip(" ->") for line in plan if line.lstrip().startswith("->") or not line.startswith(" "))
+    return " / ".join(line.split("  (cost=")[0].strip(" ->") for line in plan
+                      if line.lstrip().startswith("->") or not line.startswith(" "))
+
+
+def _cost_of_scan(plan):
+    """What the planner says of the scan in order of distance; None if there is none."""
+    return next((line.split("(cost=")[1].split(" ")[0] for line in plan if "Tandem Scan" in line), None)
 
 
 def _plans(db, shape, numbers):
-    """{(way, query): nodes}; of way "free" what the planner chooses by itself."""
+    """{(way, query): (nodes, cost of the scan)}; of way "free" what the planner chooses by itself."""
     script = _vectors(shape, numbers)
     for way in ["free", *WAYS]:
-        script += ["RESET ALL;", *(_settings(way) if way in WAYS else [])]
-        tail = WAYS[way][1] if way in WAYS else ""
+        script += ["RESET ALL;", *_settings(way)]
         for number in numbers:
-            script += ["\\echo @ %s %d" % (way, number), "EXPLAIN (COSTS OFF) %s;" % _statement(shape, number, tail)]
-    return {(mark[0], int(mark[1])): _nodes(lines) for mark, lines in _parts(db.script(*script))}
+            script += ["\\echo @ %s %d" % (way, number), "EXPLAIN %s;" % _statement(shape, number, _tail(way))]
+    return {(mark[0], int(mark[1])): (_nodes(lines), _cost_of_scan(lines)) for mark, lines in _parts(db.script(*script))}
 
 
 def _available(plans, numbers):
     """Ways that can be had for every query."""
-    return [way for way in WAYS if all(all(mark in plans[way, number] for mark in MARKS[way])
-                                       and (way != "index" or "Bitmap" not in plans[way, number]) for number in numbers)]
+    return [way for way in WAYS if all(all(mark in plans[way, number][0] for mark in MARKS[way])
+                                       and (way != "index" or "Bitmap" not in plans[way, number][0]) for number in numbers)]
 
 
-def _way_of(context, shape, nodes):
-    """By what the plan does, whichever of the indexes it does it with."""
+def _way_of(context, shape, plans, number):
+    """The planner's choice by what the plan does, whichever of the indexes it does it with."""
+    nodes, cost = plans["free", number]
+    if all(mark in nodes for mark in MARKS["filtered"]) and cost != plans["filtered", number][1]:
+        return ALONG
     for way in ("filtered", "index", "bitmap", "btree", "sequential"):
         if all(mark in nodes for mark in MARKS[way]):
             return way
@@ -348,7 +370,7 @@ def _way_of(context, shape, nodes):
 
 
 def _run(db, found, ways, numbers, warm):
-    """Each query in each way, by turns: its answer, in other words, so that what it reads is at hand; then timed, for the first
+    """{(way, query): answer}. Each query in each way, by turns: its answer, in other words, so that what it reads is at hand; then timed, for the first
     time and again."""
     shape = found.shape
     script = _vectors(shape, [*numbers, warm])
@@ -357,10 +379,11 @@ def _run(db, found, ways, numbers, warm):
         for phase in ("answer", "first", "again"):
             for way in order:
                 script += ["RESET ALL;", *_settings(way), "\\echo @ %s %s %d" % (phase, way, number)]
+                wording = _wording(way, phase)
                 if phase == "answer":
-                    script.append("%s;" % _statement(shape, number, WAYS[way][1], "id, distance", reworded=True))
+                    script.append("%s;" % _statement(shape, number, _tail(way), "id, distance", wording))
                 else:
-                    script.append("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) %s;" % _statement(shape, number, WAYS[way][1]))
+                    script.append("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) %s;" % _statement(shape, number, _tail(way), wording=wording))
     answers = {}
     for (phase, way, number), lines in _parts(db.script(*script)):
         if int(number) == warm:
@@ -387,23 +410,25 @@ def _judge(context, db, found, answers, numbers):
                 context.fail("%s, way %s: rows out of order, or twice" % (shape.name, way))
             hits = sum(far <= exact[-1] * (1 + 1e-6) for far in distances) if exact else len(exact)
             found.recall[way].append(hits / len(exact) if exact else 1.0)
-            if way not in ("index", "filtered") and found.recall[way][-1] < 1:
+            if way not in ("index", "filtered", ALONG) and found.recall[way][-1] < 1:
                 context.fail("%s, way %s: not the exact answer" % (shape.name, way))
             if ids and way != EXACT:
                 wrong = db.value("SELECT count(*) FROM %s WHERE id = ANY ('{%s}') AND NOT (%s)" % (
-                    shape.table.name, ",".join(map(str, ids)), shape.condition(number, False)))
+                    shape.table.name, ",".join(map(str, ids)), shape.condition(number, 0)))
                 if wrong != "0":
                     context.fail("%s, way %s: %s rows that the condition excludes" % (shape.name, way, wrong))
+
 
 def _measure(context, db, shape):
     everything = range(shape.first, shape.first + MOST_QUERIES)
     warm, numbers = everything.stop, list(everything[:PROBES])
     plans = _plans(db, shape, everything)
-    found = Found(shape, _available(plans, numbers))
-    found.plan = plans["free", shape.first]
+    chosen = {number: _way_of(context, shape, plans, number) for number in everything}
+    found = Found(shape, _available(plans, numbers) + [ALONG] * (ALONG in chosen.values()))
+    found.plan = plans["free", shape.first][0]
     context.require(EXACT in found.ways and len(found.ways) >= 3, "%s: no plans to compare" % shape.name)
     for number in numbers:
-        found.chosen[number] = _way_of(context, shape, plans["free", number])
+        found.chosen[number] = chosen[number]
     answers = _run(db, found, found.ways, numbers, warm)
     _judge(context, db, found, answers, numbers)
     ways = found.contenders()
@@ -411,11 +436,11 @@ def _measure(context, db, shape):
     further = list(everything[PROBES: PROBES + max(2, int(SHAPE_MS / cost))])
     if context.options.scale >= 0.1:
         for number in further:
-            found.chosen[number] = _way_of(context, shape, plans["free", number])
+            found.chosen[number] = chosen[number]
             if found.chosen[number] not in ways:
                 ways.append(found.chosen[number])
         _run(db, found, ways, further, warm)
-    where = shape.condition(shape.first, False)
+    where = shape.condition(shape.first, 0)
     found.share = db.number("SELECT avg((%s)::int) FROM %s" % (where, shape.table.name))
     return found
 
