@@ -267,22 +267,91 @@ static void CollectSingleRows(FilterPart* part, SegmentScan* scan, uint64* chunk
   }
 }
 
+// Nodes of a word of a bitmap.
+constexpr uint32 kNodesOfWord = 64;
+
+/// Where rows of `count` nodes from `node` on begin, and where those of the last one end. False if the segment is damaged, which the
+/// reader has been told.
+static bool ReadRowStarts(SegmentReader* reader, uint32 node, uint32 count, uint32* starts) {
+  for (uint32 known = 0; known <= count;) {
+    const base::Span<const std::uint32_t> some = reader->RowStartsFrom(node + known);
+    for (uint32 i = 0; i < some.size() && known <= count; i++) starts[known++] = some[i];
+  }
+  for (uint32 i = 0; i < count; i++) {
+    const storage::RowSpan span = {starts[i], starts[i + 1]};
+    if (unlikely(!storage::IsRowSpan(reader->header(), span))) {
+      (void)reader->RowsOf(node + i);
+      return false;
+    }
+  }
+  return true;
+}
+
+static uint64 IsWanted(const base::OrdinalSet& wanted, uint32 row) {
+  return row < wanted.bound() && base::OrdinalSet::HasBit(wanted.words(), row) ? 1 : 0;
+}
+
+/// True if each of those nodes has one row.
+static bool HaveOneEach(const uint32* starts, uint32 count) {
+  uint32 others = 0;
+  for (uint32 i = 0; i <= count; i++) others |= starts[i] - starts[0] - i;
+  return others == 0;
+}
+
+/// A bit for each of `count` rows from `first` on that is wanted.
+static uint64 WantedRows(SegmentReader* reader, uint32 first, uint32 count, const base::OrdinalSet& wanted) {
+  uint64 bits = 0;
+  for (uint32 i = 0; i < count;) {
+    const base::Span<const std::uint32_t> rows = reader->RowsFrom(first + i);
+    const uint32 end = Min(count, i + static_cast<uint32>(rows.size()));
+    for (const uint32* row = rows.data(); i < end; i++, row++) bits |= IsWanted(wanted, *row) << i;
+  }
+  return bits;
+}
+
+/// A bit for each of those nodes that has a row that is wanted.
+static uint64 WantedNodes(SegmentReader* reader, const uint32* starts, uint32 count,
+                          const base::OrdinalSet& wanted) {
+  if (likely(HaveOneEach(starts, count))) return WantedRows(reader, starts[0], count, wanted);
+  base::Span<const std::uint32_t> rows;
+  uint32 first = 0;  // of `rows`
+  uint64 bits = 0;
+  for (uint32 i = 0; i < count; i++)
+    for (uint32 at = starts[i]; at < starts[i + 1]; at++) {
+      if (at - first >= rows.size()) rows = reader->RowsFrom(first = at);
+      bits |= IsWanted(wanted, rows[at - first]) << i;
+    }
+  return bits;
+}
+
+/// Looks at all nodes, of one row or more each.
+static void CollectSharedRows(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {
+  const uint32 nodes = scan->reader.header().nodes;
+  const bool are_many = part->rows.size() > nodes / kFewNodes;
+  if (are_many) pg::Guard([part] { part->nodes.ToBitmap(); });
+  for (uint32 node = 0; node < nodes; node += kNodesOfWord) {
+    if (node > 0 && node % kNodesAtOnce == 0) Pause(scan, chunks_loaded);
+    const uint32 count = Min(kNodesOfWord, nodes - node);
+    uint32 starts[kNodesOfWord + 1];
+    if (!ReadRowStarts(&scan->reader, node, count, starts)) return;
+    uint64 bits = WantedNodes(&scan->reader, starts, count, part->rows);
+    if (are_many) {
+      part->nodes.AddBits(node, bits);
+    } else if (bits != 0) {
+      pg::Guard([&] {
+        for (; bits != 0; bits &= bits - 1)
+          part->nodes.Add(node + static_cast<uint32>(__builtin_ctzll(bits)));
+      });
+    }
+  }
+}
+
 /// Looks at all nodes.
 static void CollectNodes(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {
-  SegmentReader* reader = &scan->reader;
-  const graph::SegmentHeader& header = reader->header();
-  if (header.row_starts_at == 0) {
+  if (scan->reader.header().row_starts_at == 0)
     CollectSingleRows(part, scan, chunks_loaded);
-    return;
-  }
-  for (uint32 node = 0; node < header.nodes; node++) {
-    if (node > 0 && node % kNodesAtOnce == 0) Pause(scan, chunks_loaded);
-    const storage::RowSpan rows = reader->RowsOf(node);
-    bool is_wanted = false;
-    for (uint32 i = rows.first; i < rows.end && !is_wanted; i++)
-      is_wanted = part->rows.Contains(reader->RowOffsetAt(i));
-    if (is_wanted) pg::Guard([&] { part->nodes.Add(node); });
-  }
+  else
+    CollectSharedRows(part, scan, chunks_loaded);
 }
 
 bool MapNodes(FilterPart* part, SegmentScan* scan, uint64* chunks_loaded) {

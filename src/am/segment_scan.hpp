@@ -78,10 +78,14 @@ class SegmentReader {
 
   /// What rows the row section has from `ordinal` on, as far as they lie together, unchecked. Valid until the next call.
   [[nodiscard]] base::Span<const std::uint32_t> RowsFrom(std::uint32_t ordinal) {
-    const char* at = InMemory(layout_->rows, ordinal);
-    if (at == nullptr) return Pages().RowsFrom(ordinal);
-    const std::uint32_t left = layout_->rows.per_chunk - ordinal % layout_->rows.per_chunk;
-    return {reinterpret_cast<const std::uint32_t*>(at), Min(left, layout_->rows.count - ordinal)};
+    const base::Span<const std::uint32_t> rows = NumbersFrom(layout_->rows, ordinal);
+    return rows.empty() ? Pages().RowsFrom(ordinal) : rows;
+  }
+  /// The same for where the rows of each node begin, from that of `node` on; behind the last node's is where they end. Where header() says
+  /// that nodes have several.
+  [[nodiscard]] base::Span<const std::uint32_t> RowStartsFrom(std::uint32_t node) {
+    const base::Span<const std::uint32_t> starts = NumbersFrom(layout_->row_starts, node);
+    return starts.empty() ? Pages().RowStartsFrom(node) : starts;
   }
 
   [[nodiscard]] const graph::SegmentHeader& header() const { return *header_; }
@@ -110,6 +114,14 @@ class SegmentReader {
     if (likely(chunk != nullptr)) return chunk + place.offset;
     RememberMissed(place.chunk);
     return nullptr;
+  }
+  /// What a chunk in memory has of them from `first` on; empty if there is none.
+  [[nodiscard]] base::Span<const std::uint32_t> NumbersFrom(const graph::ChunkArray& numbers,
+                                                            std::uint32_t first) {
+    const char* at = InMemory(numbers, first);
+    if (at == nullptr) return {};
+    const std::uint32_t left = numbers.per_chunk - first % numbers.per_chunk;
+    return {reinterpret_cast<const std::uint32_t*>(at), Min(left, numbers.count - first)};
   }
   void RememberMissed(std::uint32_t chunk);
   [[nodiscard]] storage::PageSegmentReader& Pages() {

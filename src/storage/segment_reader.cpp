@@ -202,15 +202,25 @@ base::RowId PageSegmentReader::RowAt(std::uint32_t ordinal) {
   return base::RowId{header_->first_row};
 }
 
-base::Span<const std::uint32_t> PageSegmentReader::RowsFrom(std::uint32_t ordinal) {
-  const std::uint64_t offset = header_->rows_at + std::uint64_t{ordinal} * sizeof(std::uint32_t);
+/// Of a section of so many numbers, some from the `first` on.
+base::Span<const std::uint32_t> PageSegmentReader::NumbersFrom(std::uint64_t section_at,
+                                                               std::uint64_t numbers, std::uint32_t first) {
+  const std::uint64_t offset = section_at + std::uint64_t{first} * sizeof(std::uint32_t);
   const auto on_page =
       static_cast<std::uint32_t>((kBlobPageBytes - offset % kBlobPageBytes) / sizeof(std::uint32_t));
   // No more than there is scratch memory for.
   const auto room = static_cast<std::uint32_t>(header_->record_bytes / sizeof(std::uint32_t));
-  const auto left = static_cast<std::uint32_t>(header_->rows - ordinal);
+  const auto left = static_cast<std::uint32_t>(numbers - first);
   const std::uint32_t count = Min(Min(on_page, room), left);
   return {At<std::uint32_t>(offset, count), count};
+}
+
+base::Span<const std::uint32_t> PageSegmentReader::RowsFrom(std::uint32_t ordinal) {
+  return NumbersFrom(header_->rows_at, header_->rows, ordinal);
+}
+
+base::Span<const std::uint32_t> PageSegmentReader::RowStartsFrom(std::uint32_t node) {
+  return NumbersFrom(header_->row_starts_at, std::uint64_t{header_->nodes} + 1, node);
 }
 
 }  // namespace tandem::storage

@@ -92,6 +92,8 @@ class PageSegmentReader {
   [[nodiscard]] base::RowId RowAt(std::uint32_t ordinal);
   /// What the row section has from `ordinal` on, some of it, unchecked.
   [[nodiscard]] base::Span<const std::uint32_t> RowsFrom(std::uint32_t ordinal);
+  /// Where rows of nodes begin, from that of `node` on, to where the last one's end; likewise. Where nodes share rows.
+  [[nodiscard]] base::Span<const std::uint32_t> RowStartsFrom(std::uint32_t node);
 
   /// The segment was recycled, or is damaged: what was read since the last look may be worth nothing.
   [[nodiscard]] bool stale() const { return blob_.stale; }
@@ -99,6 +101,8 @@ class PageSegmentReader {
   void Release();
 
  private:
+  [[nodiscard]] base::Span<const std::uint32_t> NumbersFrom(std::uint64_t section_at, std::uint64_t numbers,
+                                                            std::uint32_t first);
   [[nodiscard]] std::uint64_t RecordOf(std::uint32_t node) const {
     return header_->records_at + static_cast<std::uint64_t>(node) * header_->record_bytes;
   }
