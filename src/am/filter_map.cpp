@@ -136,18 +136,25 @@ FilterPart* AdoptPart(FilterMap* map, PartKind kind, const storage::SegmentInfo&
   return part;
 }
 
+/// The nodes of a graph's rows, if the cache has them: whether these came from there as well, or were just made again.
+void AdoptNodes(const FilterMap& map, FilterPart* part) {
+  shmem::PinnedSet set;
+  if (part->kind != PartKind::kGraph || !map.may_keep ||
+      !shmem::PinFilterSet(map.key, IdOf(part->segment, kGraphNodes), &set))
+    return;
+  part->nodes = std::move(set.set);
+  part->node_pin = SetPin(set.pin);
+  part->has_nodes = part->nodes_are_kept = true;
+}
+
 /// nullptr if the cache has none.
 FilterPart* AdoptSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
   const storage::SegmentInfo& segment = SegmentOf(*map, i);
   const SetKind set_kind = kind == PartKind::kGraph ? kGraphRows : kAllRows;
   shmem::PinnedSet set;
-  if (!Find(map, segment.id, set_kind, &set)) return nullptr;
+  if (pg::IsSwitchedOn("filter-rows-unknown") || !Find(map, segment.id, set_kind, &set)) return nullptr;
   FilterPart* part = AdoptPart(map, kind, segment, &set);
-  if (kind == PartKind::kGraph && Find(map, segment.id, kGraphNodes, &set)) {
-    part->nodes = std::move(set.set);
-    part->node_pin = SetPin(set.pin);
-    part->has_nodes = part->nodes_are_kept = true;
-  }
+  AdoptNodes(*map, part);
   return part;
 }
 
@@ -167,6 +174,7 @@ FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
   if (part == nullptr) return nullptr;
   part->map_us = MicrosecondsSince(start);
   map->counts->mapped += part->rows.size();
+  AdoptNodes(*map, part);
   return part;
 }
 

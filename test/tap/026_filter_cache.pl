@@ -101,6 +101,32 @@ SQL
     # Of rows at the same distance as the last one any may be returned.
     is($node->safe_psql('postgres', "SELECT compare('SELECT row_number() OVER (ORDER BY d), d FROM ($query) AS n')"), '40 rows', "tag < $tags: the nearest");
   }
+  nodes_without_rows() if has_stop_points();
+}
+
+# Sets of rows give way without those of their nodes: these serve rows that are made again, also when some have died since, and others
+# have their TIDs.
+sub nodes_without_rows {
+  my $query = 'SELECT id, v <-> spread_vector(11, 32) AS d FROM shared WHERE tag < 90 ORDER BY v <-> spread_vector(11, 32) LIMIT 40';
+  my $again = "SET tandem.stop_points = 'filter-rows-unknown=on';";
+  my $hits = sub { $node->safe_psql('postgres', 'SELECT hits FROM tandem_filter_cache') };
+  my $same = sub {
+    my ($label) = @_;
+    is($node->safe_psql('postgres', "$again SELECT compare('SELECT row_number() OVER (ORDER BY d), d FROM ($query) AS n')"), '40 rows', "$label: the nearest");
+  };
+  my $before = $hits->();
+  is($node->safe_psql('postgres', "$again SELECT use('$query')"), 'hits: 0 misses: 1', 'rows are made again');
+  cmp_ok($hits->(), '>', $before, 'their nodes are found');
+  $same->('nodes of rows that are made again');
+  $node->safe_psql('postgres', <<'SQL');
+DELETE FROM shared WHERE id % 3 = 0;
+VACUUM shared;
+INSERT INTO shared SELECT i, hashint4(i) & 127, spread_vector(i % 70, 32) FROM generate_series(30001, 34000) AS i;
+UPDATE shared SET tag = 1000 - tag WHERE id % 7 = 0 AND tag < 1000;
+SQL
+  $before = $hits->();
+  $same->('with rows that have died, and TIDs used again');
+  cmp_ok($hits->(), '>', $before, 'by the same nodes');
 }
 
 # Rows that four bits a dimension cannot tell apart: where all codes of a filter are compared, the answer is exact all the same. H17.
