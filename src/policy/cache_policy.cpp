@@ -81,6 +81,13 @@ float UsesOfChunk(float uses, std::uint32_t chunks, float reads) noexcept {
   return uses * std::min(1.0F, of_chunk / kReadsOfLoad);
 }
 
+bool AreCodesWorthMore(const GraphReads& of_search, std::uint32_t code_chunks,
+                       std::uint32_t link_chunks) noexcept {
+  constexpr auto kFactor = static_cast<float>(kMuchMore);
+  return UsesOfChunk(1, code_chunks, of_search.codes) >
+         kFactor * UsesOfChunk(1, link_chunks, of_search.lists);
+}
+
 RecentUses WithRecentUses(const RecentUses& recent, float more, std::uint32_t now) noexcept {
   if (now <= recent.at) return {recent.uses + more, recent.before, recent.at};
   return {more, now == recent.at + 1 ? recent.uses : 0, now};

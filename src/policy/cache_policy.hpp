@@ -50,6 +50,10 @@ constexpr GraphReads kUsualReads = {1000, 50};
 /// most the whole chunk.
 [[nodiscard]] float UsesOfChunk(float uses, std::uint32_t chunks, float reads) noexcept;
 
+/// True if a chunk of codes is worth much more than one of links: none of the latter is kept instead.
+[[nodiscard]] bool AreCodesWorthMore(const GraphReads& of_search, std::uint32_t code_chunks,
+                                     std::uint32_t link_chunks) noexcept;
+
 /// Uses of a graph are so many that a second tells how many there are now. Counted by seconds besides, they show within two of them when a
 /// load has gone, or is a hundredth of what it was; see UsesNow().
 struct RecentUses {

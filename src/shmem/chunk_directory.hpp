@@ -265,6 +265,20 @@ class ChunkDirectory {
     return more;
   }
 
+  /// Where there is no memory for a chunk that every search reads some of: makes room by giving up chunks of links of the same segment,
+  /// of which each is worth much less. Memory that came back little by little, chunk by chunk as they were missed, has some of both. Only
+  /// this way round, so it comes to an end. True if there is room, once readers have left.
+  [[nodiscard]] bool GiveLinksUp(const CachedSegmentRef& ref, std::uint32_t chunk) const noexcept {
+    Slot* slot = Held(ref);
+    if (slot == nullptr || slot->link_chunks == 0 || pool_.AnyRetired() || pool_.IsForFilters()) return false;
+    const std::uint32_t others = slot->chunks - slot->link_chunks;
+    if (chunk >= others || !policy::AreCodesWorthMore(ReadsOf(*slot), others, slot->link_chunks))
+      return false;
+    if (Evict(ref.slot, kBatch, others) == 0) return false;
+    SayRoom();
+    return true;
+  }
+
   // ---- For another cache ----
 
   /// Of what GiveUp() would take first; 0 if there is nothing.
@@ -478,12 +492,12 @@ class ChunkDirectory {
     return pool_.Take();
   }
 
-  /// Takes at most `limit` <= kBatch chunks away, the last ones first: those that every search needs come first.
-  std::uint32_t Evict(std::uint32_t victim, std::uint32_t limit) const noexcept {
+  /// Takes at most `limit` <= kBatch chunks away, the last ones first: those that every search needs come first. None before `from`.
+  std::uint32_t Evict(std::uint32_t victim, std::uint32_t limit, std::uint32_t from = 0) const noexcept {
     Slot& slot = shared_->slots[victim];
     std::uint32_t frames[kBatch];
     std::uint32_t count = 0;
-    while (slot.chunks_end > 0 && count < limit) {
+    while (slot.chunks_end > from && count < limit) {
       Entry& entry = EntryOf(slot, --slot.chunks_end);
       const std::uint32_t frame = entry.load(std::memory_order_relaxed);
       if (frame >= kLoadingFrame) continue;

@@ -155,6 +155,15 @@ uint32 BeginLoad(const CachedSegmentRef& ref, uint32 chunk, uint32 now) {
   return frame;
 }
 
+/// After filters have been asked, too.
+bool AskLinks(const CachedSegmentRef& ref, uint32 chunk, uint32 now) {
+  if (!directory.IsFull(now)) return false;
+  LWLockAcquire(lock, LW_EXCLUSIVE);
+  const bool has_room = directory.GiveLinksUp(ref, chunk);
+  LWLockRelease(lock);
+  return has_room;
+}
+
 float MicrosecondsSince(const instr_time& start) {
   instr_time now;
   INSTR_TIME_SET_CURRENT(now);
@@ -260,6 +269,7 @@ char* BeginChunk(const CachedSegmentRef& ref, uint32 chunk) {
   Assert(my_load.frame == kNoFrame);
   uint32 frame = BeginLoad(ref, chunk, now);
   if (frame == kNoFrame && AskFilters(now)) frame = BeginLoad(ref, chunk, now);
+  if (frame == kNoFrame && AskLinks(ref, chunk, now)) frame = BeginLoad(ref, chunk, now);
   if (frame == kNoFrame) return nullptr;
   INSTR_TIME_SET_CURRENT(my_load.begun_at);
   pg::StopPoint("chunk-begun");

@@ -200,6 +200,14 @@ TEST(CacheUtility, ACostIsWhatMostPiecesTook) {
   EXPECT_LT(cost, 60);
 }
 
+TEST(CacheUtility, CodesAreWorthMoreThanLinksWhereChunksOfThemAreReadMore) {
+  EXPECT_TRUE(AreCodesWorthMore(kUsualReads, 400, 200));
+  EXPECT_FALSE(AreCodesWorthMore({1000, 850}, 400, 200)) << "walks by a filter";
+  EXPECT_FALSE(AreCodesWorthMore({1000, 260}, 400, 200)) << "a little more is not enough";
+  EXPECT_FALSE(AreCodesWorthMore({1000, 200}, 1, 1)) << "every search reads either chunk";
+  EXPECT_TRUE(AreCodesWorthMore({6000, 0}, 400, 200)) << "all that a filter admits is compared";
+}
+
 TEST(GraphReads, AreWhatSearchesReadOfLate) {
   GraphReads reads = WithReads(kUsualReads, {}, 0);
   EXPECT_FLOAT_EQ(reads.codes, kUsualReads.codes) << "no search, nothing new";

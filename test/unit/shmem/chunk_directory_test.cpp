@@ -295,6 +295,52 @@ TEST_F(ChunkDirectoryTest, LooksForMemoryOnceASecondWhenThereIsNone) {
   EXPECT_NE(directory_.Make(KeyOf(2), 10, kStart).generation, 0U);
 }
 
+// Memory that came back chunk by chunk, as they were missed, has some links in it while codes are missing.
+TEST_F(ChunkDirectoryTest, LinksMakeRoomForCodesOfTheirSegment) {
+  constexpr std::uint32_t kCodes = 30, kLinks = 30;
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), kCodes + kLinks, kStart, kLinks);
+  for (std::uint32_t i = 10; i < 49; i++) ASSERT_TRUE(Load(ref, i, kStart));  // 20 of codes, 19 of links
+  EXPECT_FALSE(Load(ref, 0, kStart));
+  EXPECT_FALSE(directory_.GiveLinksUp(ref, kCodes + kLinks - 1)) << "not for other links";
+  cache_.frames.are_for_filters = true;
+  EXPECT_FALSE(directory_.GiveLinksUp(ref, 0)) << "nor for filters";
+  cache_.frames.are_for_filters = false;
+  EXPECT_TRUE(directory_.IsFull(kStart));
+  EXPECT_EQ(StatusOf(KeyOf(1)).evictions, 0U);
+  cache_.frames.epochs.Enter(1);
+  EXPECT_TRUE(directory_.GiveLinksUp(ref, 0));
+  EXPECT_FALSE(directory_.IsFull(kStart)) << "who was refused may try again";
+  EXPECT_FALSE(Load(ref, 0, kStart)) << "a reader may be looking at them";
+  EXPECT_FALSE(directory_.GiveLinksUp(ref, 0)) << "no more while these wait for it";
+  cache_.frames.epochs.Leave(1);
+  EXPECT_EQ(LoadAll(ref, 10, kStart), 10U);
+  EXPECT_EQ(CountChunks(ref, kCodes, kStart), 1U + kCodes);
+  EXPECT_EQ(StatusOf(KeyOf(1)).evictions, kBatch);
+}
+
+TEST_F(ChunkDirectoryTest, CodesAreNotGivenUpForCodes) {
+  constexpr std::uint32_t kCodes = 50, kLinks = 30;
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), kCodes + kLinks, kStart, kLinks);
+  for (std::uint32_t i = 13; i < kCodes + 2; i++) ASSERT_TRUE(Load(ref, i, kStart));
+  EXPECT_FALSE(Load(ref, 0, kStart));
+  EXPECT_TRUE(directory_.GiveLinksUp(ref, 0));
+  EXPECT_EQ(LoadAll(ref, 13, kStart), 2U);
+  EXPECT_FALSE(directory_.GiveLinksUp(ref, 2));
+  EXPECT_EQ(CountChunks(ref, kCodes, kStart), 1U + 39);
+}
+
+// Walks by a filter follow as many lists as they compare codes.
+TEST_F(ChunkDirectoryTest, LinksStayWhereTheyAreReadAsMuchAsCodes) {
+  constexpr std::uint32_t kCodes = 30, kLinks = 30;
+  const CachedSegmentRef ref = directory_.Make(KeyOf(1), kCodes + kLinks, kStart, kLinks);
+  for (std::uint32_t i = 10; i < 49; i++) ASSERT_TRUE(Load(ref, i, kStart));
+  EXPECT_FALSE(Load(ref, 0, kStart));
+  directory_.Count(ref, kStart, {100, {100 * 1000, 100 * 850}});
+  EXPECT_FALSE(directory_.GiveLinksUp(ref, 0));
+  directory_.Count(ref, kStart, {100, {100 * 1000, 100 * 50}});
+  EXPECT_TRUE(directory_.GiveLinksUp(ref, 0));
+}
+
 // ---- Ways of giving memory up to filters ----
 
 TEST_F(ChunkDirectoryTest, GivesUpWhatIsWorthLeastAlsoInUse) {
