@@ -7,6 +7,7 @@
 
 #include "am/filter_map.hpp"
 
+#include "am/filter_key.hpp"
 #include "pg/guard.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
@@ -47,14 +48,6 @@ enum SetKind : uint32 {
   kRestRows,  ///< of a segment's range, not in its graph
   kAllRows,   ///< of row ids, whatever segments hold them
 };
-
-/// What a key begins with: the index, and which of its lives.
-struct IndexKey {
-  uint64 incarnation;
-  Oid tablespace;
-  Oid file;
-};
-static_assert(std::has_unique_object_representations_v<IndexKey>);
 
 const storage::SegmentInfo& SegmentOf(const FilterMap& map, uint32 i) {
   return map.view.manifest->segments[i];

@@ -1,34 +1,21 @@
-// Why an answer may be kept, and until when, is in am/README.md ("Filter sets that are kept"). What decides here is that the key holds
-// everything that the answer depends on:
-//
-//   index       its OID and its file: another one after REINDEX, TRUNCATE, a rewrite; the same file can go on under another OID
-//   scan keys   column, strategy, operator's function, types, collation, NULL or not, the whole value
-//
-// and that nothing else can change it: operators and the access method's support functions are IMMUTABLE, and the access method is
-// one of the server's that give each heap tuple entries of its own. BRIN does not: from PostgreSQL 16 on its columns do
-// not keep an update from being HOT.
+// A plan's nodes are its terms: what each of them says depends on, and may be kept, is the business of am/term_scan.hpp.
 
 #include "pg/compat.hpp"
 
 #include "planner/filter_terms.hpp"
 
-#include "pg/heap_tid.hpp"
+#include "am/term_scan.hpp"
+#include "pg/guard.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
 #include "planner/btree_tids.hpp"
 
 extern "C" {
 #include "access/gin.h"
-#include "access/hash.h"
-#include "access/nbtree.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/nodeHash.h"
-#include "lib/stringinfo.h"
 #include "tsearch/ts_type.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 }
 
 namespace tandem::planner {
@@ -37,115 +24,10 @@ namespace {
 
 // ---- What an answer depends on ----
 
-bool IsImmutable(Oid function) {
-  return !OidIsValid(function) || func_volatile(function) == PROVOLATILE_IMMUTABLE;
-}
-
-/// Support functions that scans call, from 1 on; 0: any. Those of btree beyond are for sorting and for window frames, and
-/// in_range() of timestamps is only STABLE.
-int SupportFunctionsUsed(Oid handler) {
-  switch (handler) {
-    case F_BTHANDLER:
-      return BTORDER_PROC;
-    case F_HASHHANDLER:
-      return HASHSTANDARD_PROC;
-    default:
-      return 0;
-  }
-}
-
-bool HasImmutableSupport(Relation index) {
-  const int support = index->rd_indam->amsupport;
-  const int used = SupportFunctionsUsed(index->rd_amhandler);
-  for (int column = 0; column < IndexRelationGetNumberOfKeyAttributes(index); column++)
-    for (int i = 0; i < (used > 0 ? used : support); i++)
-      if (!IsImmutable(index->rd_support[column * support + i])) return false;
-  return true;
-}
-
-bool GivesEachTupleEntries(Oid handler) {
-  return handler == F_BTHANDLER || handler == F_HASHHANDLER || handler == F_GINHANDLER ||
-         handler == F_GISTHANDLER || handler == F_SPGHANDLER;
-}
-
-/// Of `anyelement` nothing is known but its name: a value may be a pointer.
-bool IsOfKnownType(Oid type) {
-  return type != ANYELEMENTOID && type != ANYNONARRAYOID && type != ANYCOMPATIBLEOID;
-}
-
-bool MayKeep(const ScanKeyData& key) {
-  return IsOfKnownType(key.sk_subtype) && (key.sk_flags & SK_ROW_HEADER) == 0 &&
-         IsImmutable(key.sk_func.fn_oid);
-}
-
+/// Keys of arrays change from one element to the next while the scan runs.
 bool MayKeep(const BitmapIndexScanState& scan) {
-  const Relation index = scan.biss_RelationDesc;
-  if (!GivesEachTupleEntries(index->rd_amhandler) || !HasImmutableSupport(index)) return false;
-  // Their keys change from one element to the next while the scan runs.
-  if (scan.biss_NumArrayKeys > 0) return false;
-  for (int i = 0; i < scan.biss_NumScanKeys; i++)
-    if (!MayKeep(scan.biss_ScanKeys[i])) return false;
-  return true;
-}
-
-// ---- The key ----
-
-template <typename T>
-void Append(StringInfo key, const T& value) {
-  static_assert(std::has_unique_object_representations_v<T>);
-  appendBinaryStringInfo(key, reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-void AppendBytes(StringInfo key, const void* bytes, Size size) {
-  Append(key, static_cast<uint64>(size));
-  appendBinaryStringInfo(key, static_cast<const char*>(bytes), static_cast<int>(size));
-}
-
-void AppendVarlena(StringInfo key, Datum value) {
-  const auto* plain = reinterpret_cast<struct varlena*>(PG_DETOAST_DATUM_PACKED(value));
-  AppendBytes(key, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
-}
-
-void AppendValue(StringInfo key, const ScanKeyData& scan_key) {
-  if ((scan_key.sk_flags & SK_SEARCHARRAY) != 0) {
-    AppendVarlena(key, scan_key.sk_argument);
-    return;
-  }
-  int16 length;
-  bool by_value;
-  get_typlenbyval(scan_key.sk_subtype, &length, &by_value);
-  if (by_value)
-    Append(key, static_cast<uint64>(scan_key.sk_argument));
-  else if (length == -1)
-    AppendVarlena(key, scan_key.sk_argument);
-  else if (length == -2)
-    AppendBytes(key, DatumGetCString(scan_key.sk_argument),
-                std::strlen(DatumGetCString(scan_key.sk_argument)));
-  else
-    AppendBytes(key, DatumGetPointer(scan_key.sk_argument), static_cast<Size>(length));
-}
-
-void AppendScanKey(StringInfo key, ScanKeyData scan_key, const Datum* instead) {
-  if (instead != nullptr) scan_key.sk_argument = *instead;
-  Append(key, scan_key.sk_flags);
-  Append(key, scan_key.sk_attno);
-  Append(key, scan_key.sk_strategy);
-  Append(key, scan_key.sk_subtype);
-  Append(key, scan_key.sk_collation);
-  Append(key, scan_key.sk_func.fn_oid);
-  if ((scan_key.sk_flags & SK_ISNULL) == 0) AppendValue(key, scan_key);
-}
-
-/// In the current memory context. word: in place of the value of the only scan key; nullptr: as it is.
-base::Span<const char> KeyOf(const BitmapIndexScanState& scan, const Datum* word) {
-  const pg::RelationFile file = pg::FileOf(scan.biss_RelationDesc);
-  StringInfoData key;
-  initStringInfo(&key);
-  Append(&key, RelationGetRelid(scan.biss_RelationDesc));
-  Append(&key, file.tablespace);
-  Append(&key, file.number);
-  for (int i = 0; i < scan.biss_NumScanKeys; i++) AppendScanKey(&key, scan.biss_ScanKeys[i], word);
-  return {key.data, static_cast<std::size_t>(key.len)};
+  return scan.biss_NumArrayKeys == 0 &&
+         am::KeysSayAll(scan.biss_RelationDesc, scan.biss_ScanKeys, scan.biss_NumScanKeys);
 }
 
 // ---- Terms ----
@@ -198,12 +80,7 @@ void ReadBitmap(const Source& source, base::TidSet* set) {
   TIDBitmap* bitmap = source.is_word ? RunForWord(source.plan, source.word) : RunWhole(source.plan);
   MemoryContextSwitchTo(old_context);
   if (bitmap == nullptr || !IsA(bitmap, TIDBitmap)) elog(ERROR, "unrecognized result from subplan");
-  pg::VisitBitmap(bitmap, [set](BlockNumber block, const OffsetNumber* offsets, int count) {
-    pg::Guard([=] {
-      if (offsets == nullptr) set->AddWholeBlock(block);
-      for (int i = 0; offsets != nullptr && i < count; i++) set->AddTid(pg::ToHeapTid(block, offsets[i]));
-    });
-  });
+  am::AddBitmap(bitmap, set);
   tbm_free(bitmap);
 }
 
@@ -267,7 +144,9 @@ am::Filter* MakeTerm(PlanState* plan, const Maker& maker, const Datum* word) {
 
 am::Filter* MakeKeptTerm(PlanState* plan, const Maker& maker, const Datum* word) {
   am::Filter* term = MakeTerm(plan, maker, word);
-  term->term.key = KeyOf(*castNode(BitmapIndexScanState, plan), word);
+  const auto* scan = castNode(BitmapIndexScanState, plan);
+  term->term.key =
+      am::WriteTermKey(scan->biss_RelationDesc, scan->biss_ScanKeys, scan->biss_NumScanKeys, word);
   return term;
 }
 

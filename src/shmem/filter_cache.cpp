@@ -2,6 +2,8 @@
 
 #include "shmem/filter_cache.hpp"
 
+#include <algorithm>
+
 #include "pg/let_go.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
@@ -127,6 +129,25 @@ void LetGo(SubTransactionId since) {
 
 constexpr pg::Holder kHolder = {LetGo};
 
+// ---- What is hot ----
+
+/// Sets of a key together, the hottest key first.
+uint32 JoinByKey(UsedKey* used, uint32 count) {
+  const auto is_before = [](const UsedKey& a, const UsedKey& b) {
+    return a.database != b.database ? a.database < b.database : a.hash < b.hash;
+  };
+  std::sort(used, used + count, is_before);
+  uint32 keys = 0;
+  for (uint32 i = 0; i < count; i++) {
+    if (keys > 0 && !is_before(used[keys - 1], used[i]))
+      used[keys - 1].worth_us += used[i].worth_us;
+    else
+      used[keys++] = used[i];
+  }
+  std::sort(used, used + keys, [](const UsedKey& a, const UsedKey& b) { return a.worth_us > b.worth_us; });
+  return keys;
+}
+
 /// Before the first use in a process.
 void Prepare() {
   static bool prepared = false;
@@ -185,6 +206,30 @@ void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterS
   if (!FilterCacheExists() || key.size > kLargestFilterKey) return;
   pg::StopPoint("filter-set-publishing");
   directory.Publish(key, id, age, set, cost_us, made_from);
+}
+
+uint32 ListHotFilters(HotFilter* to, uint32 most, char* bytes, Size room) {
+  if (!FilterCacheExists()) return 0;
+  // Others may come meanwhile, which are not hot.
+  const auto used_room = static_cast<uint32>(directory.ReadStatus().sets) + most;
+  auto* used = static_cast<UsedKey*>(palloc_extended(used_room * sizeof(UsedKey), MCXT_ALLOC_HUGE));
+  uint32 used_count = 0;
+  uint32 bucket = 0;
+  do {
+    used_count += directory.ListUsed(&bucket, used + used_count, used_room - used_count);
+  } while (bucket != 0 && used_count < used_room);
+  const uint32 keys = JoinByKey(used, used_count);
+  uint32 count = 0;
+  uint32 at = 0;
+  for (uint32 i = 0; i < keys && count < most; i++) {
+    const auto left = static_cast<uint32>(Min(room - at, Size{kLargestFilterKey}));
+    const uint32 size = directory.CopyKey(used[i].hash, used[i].database, bytes + at, left);
+    if (size == 0) continue;
+    to[count++] = {used[i].database, size, used[i].worth_us, at};
+    at += size;
+  }
+  pfree(used);
+  return count;
 }
 
 void ForgetFilterSetsOf(Oid database) {

@@ -45,6 +45,18 @@ void PublishFilterSet(const FilterKey& key, const FilterSetId& id, const FilterS
 /// For graphs, which have found no frame: gives frames up, if what graphs would give up themselves is worth more. True if one is free.
 [[nodiscard]] bool FiltersGiveWay(double graph_utility);
 
+/// A key whose sets are worth something.
+struct HotFilter {
+  Oid database;
+  uint32 size;  ///< of its bytes
+  float worth_us;
+  uint32 at;  ///< where they are
+};
+
+/// Of all databases, those whose sets are worth most, the hottest first: no more than `most`, nor than there is room for their bytes.
+/// Returns how many. In no transaction, too: an error is one of memory.
+[[nodiscard]] uint32 ListHotFilters(HotFilter* to, uint32 most, char* bytes, Size room);
+
 /// All sets of a database.
 void ForgetFilterSetsOf(Oid database);
 

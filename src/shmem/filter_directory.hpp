@@ -124,6 +124,13 @@ struct FilterCacheStatus {
   std::uint64_t cost_us;    ///< of making the sets that can be found
 };
 
+/// A key that has sets, and what these are worth: their uses times what making them costs. Without its bytes.
+struct UsedKey {
+  std::uint64_t hash;
+  std::uint32_t database;
+  float worth_us;
+};
+
 /// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, kComing if
 /// there will be without taking sets away, which is called without the lock, Free(at) and Address(at), which are called with and without it; AreTogether(a, b), whether pieces go
 /// back as one; BytesTotal(), how much memory it should have; Mode(), that of the budget; Now(), in seconds. None of them fails or waits for anybody who waits for the lock.
@@ -306,6 +313,42 @@ class FilterDirectory {
     while (left > 0) left -= ForgetSome(database, std::min<std::uint64_t>(left, kMostSteps));
   }
 
+  /// Keys of the sets in the next buckets, from *bucket on, as many as are looked at under one hold of the lock; *bucket goes on, and is 0
+  /// at the end. A key comes once for each of its sets. Returns how many there are, no more than `room`.
+  [[nodiscard]] std::uint32_t ListUsed(std::uint32_t* bucket, UsedKey* to,
+                                       std::uint32_t room) const noexcept {
+    const std::uint32_t now = host_.Now();
+    std::uint32_t count = 0;
+    host_.LockShared();
+    const std::uint32_t end = std::min(shared_->buckets, *bucket + kBucketsListed);
+    for (; *bucket < end; ++*bucket) {
+      for (std::uint64_t at = heads_[shared_->buckets + *bucket]; at != 0 && count < room;
+           at = SetAt(at)->next) {
+        const CachedSet& set = *SetAt(at);
+        const FilterKeyEntry& key = *KeyAt(set.key);
+        to[count++] = {key.hash, key.database, WorthUs(set, now)};
+      }
+    }
+    host_.Unlock();
+    if (*bucket == shared_->buckets) *bucket = 0;
+    return count;
+  }
+
+  /// The bytes of a key of this hash, whose size is returned; 0 if there is none, or they are more than `room`.
+  [[nodiscard]] std::uint32_t CopyKey(std::uint64_t hash, std::uint32_t database, char* to,
+                                      std::uint32_t room) const noexcept {
+    std::uint32_t size = 0;
+    host_.LockShared();
+    for (std::uint64_t at = *KeyHead(hash); at != 0 && size == 0; at = KeyAt(at)->next) {
+      const FilterKeyEntry& key = *KeyAt(at);
+      if (key.hash != hash || key.database != database || key.size > room) continue;
+      std::memcpy(to, key.key_bytes(), key.size);
+      size = key.size;
+    }
+    host_.Unlock();
+    return size;
+  }
+
   /// Of hits, misses and evictions.
   void ResetCounts() const noexcept {
     host_.LockExclusive();
@@ -341,6 +384,8 @@ class FilterDirectory {
   static constexpr std::uint32_t kToldPart = 4;
   /// A set that costs less, or of which that is not known, costs a look-up.
   static constexpr float kLeastCostUs = 20;
+  /// Some hundred sets, 10 us.
+  static constexpr std::uint32_t kBucketsListed = 512;
 
   /// Pieces that nobody can find, to be freed without the lock.
   struct Doomed {
@@ -599,6 +644,10 @@ class FilterDirectory {
   [[nodiscard]] static std::uint32_t TimeOf(std::uint32_t bits, std::uint32_t now) noexcept {
     const std::uint32_t before = (now - bits) & kTimeMask;
     return before > kTimeMask / 2 ? now : now - std::min(before, now);
+  }
+
+  [[nodiscard]] static float WorthUs(const CachedSet& set, std::uint32_t now) noexcept {
+    return policy::UsesAt(AskedOf(set).count, now) * std::max(set.cost_us, kLeastCostUs);
   }
 
   [[nodiscard]] double UtilityOfSet(const CachedSet& set, std::uint32_t now) const noexcept {

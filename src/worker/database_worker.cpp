@@ -9,6 +9,7 @@
 #include "shmem/balance.hpp"
 #include "shmem/databases.hpp"
 #include "worker/database_worker.hpp"
+#include "worker/filter_sets.hpp"
 #include "worker/index_care.hpp"
 #include "worker/index_list.hpp"
 #include "worker/native_pages.hpp"
@@ -110,7 +111,7 @@ void NoticeWishes(Worker* worker) {
   });
 }
 
-/// Filters are about to gain memory: what they are made from is to be at hand.
+/// Filters gain memory: sets that were hot are made again, and what others are made from is to be at hand.
 void NoticeWishForNativePages(Worker* worker) {
   // A worker may have been started for this very wish; an old one was somebody else's.
   static TimestampTz seen = 0;
@@ -121,6 +122,7 @@ void NoticeWishForNativePages(Worker* worker) {
   int count = 0;
   ForEach(worker->watched, [ours, &count](const WatchedIndex* index) { ours[count++] = index->index; });
   ReadNativePagesIn(ours, count);
+  RemakeHotFilterSets(ours, count);
   pfree(ours);
 }
 

@@ -156,20 +156,8 @@ void ReadIndexAndTable(Oid index) {
   if (OidIsValid(table)) ReadRelation(table, &allowance);
 }
 
-/// A damaged page, say. Whoever needs it will be told.
-void TellError(MemoryContext caller) {
-  HOLD_INTERRUPTS();
-  MemoryContextSwitchTo(caller);
-  ErrorData* error = CopyErrorData();
-  FlushErrorState();
-  AbortOutOfAnyTransaction();
-  MemoryContextSwitchTo(caller);
-  ereport(LOG, (errcode(error->sqlerrcode),
-                errmsg("could not read pages into shared_buffers ahead: %s", error->message)));
-  FreeErrorData(error);
-  HOLD_CANCEL_INTERRUPTS();  // as the worker's main function did: an error has set the count to 0
-  RESUME_INTERRUPTS();
-}
+// An error is that of a damaged page, say: whoever needs it will be told.
+constexpr char kFailed[] = "could not read pages into shared_buffers ahead";
 
 }  // namespace
 
@@ -178,7 +166,7 @@ void ReadNativePagesIn(const Oid* indexes_of_ours, int count) {
   PG_TRY();
   { ReadAll(indexes_of_ours, count); }
   PG_CATCH();
-  { TellError(caller); }
+  { LogAndGoOn(caller, kFailed); }
   PG_END_TRY();
 }
 
@@ -187,7 +175,7 @@ void ReadHotPagesIn(Oid index) {
   PG_TRY();
   { ReadIndexAndTable(index); }
   PG_CATCH();
-  { TellError(caller); }
+  { LogAndGoOn(caller, kFailed); }
   PG_END_TRY();
 }
 

@@ -1,11 +1,7 @@
 #pragma once
-// Pages that searches will want, read into shared_buffers. Those of the native indexes beside ours, for loads that are about to ask them: when
-// filters gain memory, sets that were given up are made again by whoever asks for them, and that begins with these pages. And those of
-// indexes of ours that were hot before the server started, and of their tables: rows are re-ranked and fetched from them.
-//
-// Sets themselves are not made here. Making one evaluates a condition, which runs functions of whoever made the type, the operator
-// class or the expression, with values of whoever has asked: nobody has asked this process (H34). Pages are read without looking at
-// what is on them.
+// Pages that searches will want, read into shared_buffers, without looking at what is on them. Those of the native indexes beside ours, for loads
+// that are about to ask them: when filters gain memory, sets are made, and that begins with these pages. And those of indexes of
+// ours that were hot before the server started, and of their tables: rows are re-ranked and fetched from them.
 
 #include "pg/pg.hpp"
 

@@ -6,6 +6,8 @@
 #include <csignal>
 
 extern "C" {
+#include "access/xact.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -54,6 +56,19 @@ bool TakeWoken() {
   const bool was_woken = woken;
   woken = false;
   return was_woken;
+}
+
+void LogAndGoOn(MemoryContext caller, const char* attempt) {
+  HOLD_INTERRUPTS();
+  MemoryContextSwitchTo(caller);
+  ErrorData* error = CopyErrorData();
+  FlushErrorState();
+  AbortOutOfAnyTransaction();
+  MemoryContextSwitchTo(caller);
+  ereport(LOG, (errcode(error->sqlerrcode), errmsg("%s: %s", attempt, error->message)));
+  FreeErrorData(error);
+  HOLD_CANCEL_INTERRUPTS();  // as the worker's main function did: an error has set the count to 0
+  RESUME_INTERRUPTS();
 }
 
 }  // namespace tandem::worker

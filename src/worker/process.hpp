@@ -22,6 +22,10 @@ void SleepUntil(TimestampTz until, uint32 wait_event);
 /// True if somebody has woken this process since the last call, also in the middle of something else that it slept in.
 [[nodiscard]] bool TakeWoken();
 
+/// In PG_CATCH() of a worker, about something that nobody waits for: the error is logged as what came of `attempt`, its transaction aborted.
+/// caller: the memory context that is current afterwards.
+void LogAndGoOn(MemoryContext caller, const char* attempt);
+
 constexpr TimestampTz kNever = DT_NOEND;
 
 }  // namespace tandem::worker

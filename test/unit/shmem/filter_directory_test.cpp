@@ -8,7 +8,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "unit/shmem/test_filters.hpp"
 
@@ -383,6 +386,45 @@ TEST(FilterDirectory, DoesNotEmptyItselfForOneSet) {
   EXPECT_EQ(filters.directory.ReadStatus().sets, 10U);
   filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(5, 2'000'000, 2'000'000 + 5));
   EXPECT_EQ(FirstOf(filters, KeyOf(bytes)), 5);
+}
+
+TEST(FilterDirectory, ListsKeysByWhatTheirSetsAreWorth) {
+  TestFilters filters(1 << 23);  // 2,048 buckets
+  constexpr std::uint32_t kKeys = 300;
+  std::vector<std::string> keys;
+  std::map<std::uint64_t, float> worth;
+  for (std::uint32_t i = 0; i < kKeys; ++i) keys.push_back("key " + std::to_string(i));
+  for (std::uint32_t i = 0; i < kKeys; ++i) {
+    const FilterKey key = KeyOf(keys[i], 1 + i % 2);
+    for (std::uint32_t segment = 0; segment <= i % 3; ++segment)
+      filters.directory.Publish(key, {segment, 0, 0}, {1, 1}, SetOf(i, 3), static_cast<float>(100 + i));
+    for (std::uint32_t use = 0; use < i % 4; ++use) EXPECT_NE(FirstOf(filters, key, {0, 0, 0}), -1);
+    // One use is that of who made it.
+    worth[key.hash + key.database] = static_cast<float>((i % 3 + 1 + i % 4) * (100 + i));
+  }
+  std::map<std::uint64_t, float> listed;
+  std::uint32_t bucket = 0;
+  std::uint32_t steps = 0;
+  do {
+    UsedKey used[2 * kKeys];
+    const std::uint32_t count = filters.directory.ListUsed(&bucket, used, 2 * kKeys);
+    for (std::uint32_t i = 0; i < count; ++i) listed[used[i].hash + used[i].database] += used[i].worth_us;
+    ++steps;
+  } while (bucket != 0);
+  EXPECT_GT(steps, 1U) << "others have their turn with the lock";
+  ASSERT_EQ(listed.size(), worth.size());
+  for (const auto& [key, sum] : worth) EXPECT_FLOAT_EQ(listed[key], sum);
+  UsedKey few[5];
+  bucket = 0;
+  EXPECT_EQ(filters.directory.ListUsed(&bucket, few, 5), 5U) << "no more than there is room for";
+
+  char bytes[16];
+  const FilterKey known = KeyOf(keys[7], 2);
+  ASSERT_EQ(filters.directory.CopyKey(known.hash, 2, bytes, sizeof bytes), keys[7].size());
+  EXPECT_EQ(std::string(bytes, keys[7].size()), keys[7]);
+  EXPECT_EQ(filters.directory.CopyKey(known.hash, 1, bytes, sizeof bytes), 0U) << "of another database";
+  EXPECT_EQ(filters.directory.CopyKey(known.hash, 2, bytes, 4), 0U) << "longer than that";
+  EXPECT_EQ(filters.directory.CopyKey(known.hash + 1, 2, bytes, sizeof bytes), 0U);
 }
 
 TEST(FilterDirectory, BoundsTheNumberOfKeys) {

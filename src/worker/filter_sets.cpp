@@ -1,0 +1,156 @@
+#include "pg/compat.hpp"
+
+#include "worker/filter_sets.hpp"
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "am/remake_filter.hpp"
+#include "pg/stop_point.hpp"
+#include "shmem/filter_cache.hpp"
+#include "worker/filter_file.hpp"
+#include "worker/index_list.hpp"
+#include "worker/process.hpp"
+
+extern "C" {
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "utils/timestamp.h"
+}
+
+namespace tandem::worker {
+
+namespace {
+
+// For all of a database: folds wait meanwhile.
+constexpr int kMostMs = 15 * 1000;
+
+// ---- Not twice what has ended the server ----
+//
+// Nobody has asked for these sets: if asking an index ever ended the server, it is not to happen again at each start. A file is there
+// while sets are made, and after an end that nobody had prepared for.
+
+char marker[MAXPGPATH];
+
+void RemoveMarker(int /*code*/, Datum /*unused*/) {
+  if (marker[0] != '\0') (void)unlink(marker);
+  marker[0] = '\0';
+}
+
+/// False if the last time did not end: then not this time.
+bool LeaveMarker() {
+  static bool is_prepared = false;
+  if (!is_prepared) before_shmem_exit(RemoveMarker, 0);
+  is_prepared = true;
+  (std::snprintf)(marker, sizeof marker, "pg_stat/tandem.filters.%u", MyDatabaseId);
+  const int descriptor = OpenTransientFile(marker, O_CREAT | O_EXCL | O_WRONLY | PG_BINARY);
+  if (descriptor >= 0) {
+    (void)CloseTransientFile(descriptor);
+    return true;
+  }
+  if (errno == EEXIST)
+    ereport(LOG, (errmsg("sets of filters are not made ahead this time"),
+                  errdetail("The server ended while they were made.")));
+  RemoveMarker(0, 0);
+  return false;
+}
+
+// ---- Making ----
+
+bool HasRoom() {
+  const shmem::FilterCacheStatus status = shmem::ReadFilterCacheStatus();
+  return status.bytes_used < status.bytes_total;
+}
+
+/// Locked at once, or nullptr.
+Relation OpenTable(Oid table) {
+  if (!OidIsValid(table) || !ConditionalLockRelationOid(table, AccessShareLock)) return nullptr;
+  const Relation relation = try_relation_open(table, NoLock);
+  if (relation == nullptr) UnlockRelationOid(table, AccessShareLock);
+  return relation;
+}
+
+/// An index of ours.
+struct IndexFile {
+  Oid index;
+  Oid tablespace;
+  Oid file;
+};
+
+/// Those that could be opened at once. A transaction of its own.
+int FindFiles(const Oid* indexes, int count, IndexFile* to) {
+  int found = 0;
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  for (int i = 0; i < count; i++) {
+    bool gone;
+    const Relation index = OpenIndexAtOnce(indexes[i], &gone);
+    if (index == nullptr) continue;
+    const pg::RelationFile file = pg::FileOf(index);
+    to[found++] = {indexes[i], file.tablespace, file.number};
+    relation_close(index, NoLock);
+  }
+  CommitTransactionCommand();
+  return found;
+}
+
+/// A step: one filter.
+void Remake(Oid oid, base::Span<const char> key) {
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  const Relation table = OpenTable(IndexGetRelation(oid, true));
+  bool gone;
+  const Relation index = table != nullptr ? OpenIndexAtOnce(oid, &gone) : nullptr;
+  if (index != nullptr) {
+    am::RemakeFilterSets(index, table, key);
+    relation_close(index, NoLock);
+  }
+  if (table != nullptr) relation_close(table, NoLock);
+  CommitTransactionCommand();
+}
+
+void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
+  const base::Span<const PastFilter> filters = ReadFilterFile();
+  auto* files = static_cast<IndexFile*>(palloc(sizeof(IndexFile) * static_cast<Size>(count + 1)));
+  const int file_count = FindFiles(indexes, count, files);
+  const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kMostMs);
+  for (const PastFilter& filter : filters) {
+    if (filter.database != MyDatabaseId) continue;
+    const pg::RelationFile wanted = am::IndexFileOfKey(filter.key);
+    for (int i = 0; i < file_count; i++) {
+      if (files[i].tablespace != wanted.tablespace || files[i].file != wanted.number) continue;
+      if (!HasRoom() || GetCurrentTimestamp() >= until) return;
+      Remake(files[i].index, filter.key);
+      MemoryContextSwitchTo(context);
+      ServeInterrupts();
+      pg::StopPoint("worker-between-filters");
+    }
+  }
+}
+
+}  // namespace
+
+void RemakeHotFilterSets(const Oid* indexes_of_ours, int count) {
+  if (!shmem::FilterCacheExists() || count == 0 || !LeaveMarker()) return;
+  const MemoryContext caller = CurrentMemoryContext;
+  const MemoryContext context =
+      AllocSetContextCreate(TopMemoryContext, "tandem filters made again", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(context);
+  PG_TRY();
+  { RemakeAll(indexes_of_ours, count, context); }
+  PG_CATCH();
+  { LogAndGoOn(caller, "could not make sets of filters ahead"); }
+  PG_END_TRY();
+  RemoveMarker(0, 0);
+  MemoryContextSwitchTo(caller);
+  MemoryContextDelete(context);
+}
+
+}  // namespace tandem::worker
