@@ -145,6 +145,7 @@ class GraphSearch {
     filter_ = filter;
     const std::uint64_t* wanted = filter.nodes->words();
     open_.assign(wanted, wanted + seen_.size());
+    open_.push_back(0);
     filtered_ef_ = ef_;
     ef_ = kSeedEf;
     pool_.resize(std::max(kFarSeedEf, kWidest * filtered_ef_));
@@ -275,8 +276,8 @@ class GraphSearch {
   static constexpr std::size_t kScoredLinesAhead = 128;
   static constexpr std::size_t kLeastScoredAhead = 32;
   static constexpr std::size_t kMostScoredAhead = 64;
-  /// Lists of links that are on their way while another one is read.
-  static constexpr std::size_t kBridgesAhead = 32;
+  /// Lists of links that are on their way, into the second level, while another one is read.
+  static constexpr std::size_t kBridgesAhead = 64;
   static_assert(kSeedBridges <= kBridgesAhead, "all of the first ones are asked for at once");
 
   [[nodiscard]] static Entry EntryOf(float key, std::uint32_t node) noexcept {
@@ -437,27 +438,29 @@ class GraphSearch {
   [[nodiscard]] std::size_t MarkLinks(Reader* reader, std::uint32_t node) {
     const std::uint32_t* links = LinksOf(reader, node);
     const std::uint32_t room = 2 * header_->m;
+    const std::uint32_t nodes = header_->nodes;
     GrowMarked(room);
-    const std::size_t first = marked_count_;
+    std::uint64_t* const seen = seen_.data();
+    std::uint32_t* const marked = marked_.data() + marked_count_;
+    std::size_t count = 0;
     for (std::uint32_t i = 0; i < room && links[i] != kEndOfLinks; ++i) {
-      if (links[i] < header_->nodes) Mark(links[i]);
+      const std::uint32_t link = links[i];
+      if (link >= nodes) continue;
+      std::uint64_t& word = seen[link / kWordBits];
+      const std::uint64_t bit = std::uint64_t{1} << (link % kWordBits);
+      // No branch: nobody can predict it.
+      marked[count] = link;
+      count += (word & bit) == 0 ? 1 : 0;
+      word |= bit;
     }
+    const std::size_t first = marked_count_;
+    marked_count_ += count;
     return first;
   }
 
   void GatherLinks(Reader* reader, std::uint32_t node) {
     const std::size_t first = MarkLinks(reader, node);
-    for (std::size_t i = first; i < marked_count_; ++i) AskForCode(reader, marked_[i]);
-  }
-
-  /// Appends the node to marked_ if it was not there.
-  void Mark(std::uint32_t node) noexcept {
-    std::uint64_t& word = seen_[node / kWordBits];
-    const std::uint64_t bit = std::uint64_t{1} << (node % kWordBits);
-    // No branch: nobody can predict it.
-    marked_[marked_count_] = node;
-    marked_count_ += (word & bit) == 0 ? 1 : 0;
-    word |= bit;
+    AskForCodes(reader, marked_.data() + first, marked_count_ - first);
   }
 
   void StartFresh() noexcept { fresh_count_ = paged_count_ = 0; }
@@ -474,9 +477,26 @@ class GraphSearch {
     return true;
   }
 
-  /// Of a step's first codes; Score() asks for the others.
-  void AskForCode(Reader* reader, std::uint32_t node) {
-    if (AddFresh(reader, node) && fresh_count_ <= ahead_) Prefetch(codes_[fresh_count_ - 1], walk_bytes_);
+  /// Adds nodes to the step, for which there is room, and asks for the codes of its first ones; Score() asks for the others.
+  [[gnu::always_inline]] void AskForCodes(Reader* reader, const std::uint32_t* nodes, std::size_t count) {
+    std::uint32_t* const fresh = fresh_.data();
+    const std::uint8_t** const codes = codes_.data();
+    const std::size_t ahead = ahead_;
+    const std::uint32_t bytes = walk_bytes_;
+    std::size_t at = fresh_count_;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t node = nodes[i];
+      const std::uint8_t* code = reader->CodeRecord(node);
+      if (code == nullptr) {
+        paged_[paged_count_++] = node;
+        continue;
+      }
+      fresh[at] = node;
+      codes[at] = code;
+      if (at < ahead) Prefetch(code, bytes);
+      ++at;
+    }
+    fresh_count_ = at;
   }
 
   /// A core can wait for so many lines at a time; who asks for more waits until they have come, and computes nothing meanwhile. So
@@ -506,13 +526,16 @@ class GraphSearch {
     for (std::size_t i = 0; i < paged_count_; ++i) take(EntryOf(PagedKey(reader, paged_[i]), paged_[i]));
   }
 
-  /// Puts a node into the pool, or into the spill if it is no nearer than what is there.
-  void Insert(Reader* reader, Entry entry) {
+  /// Puts a node into the pool, or into the spill if it is no nearer than what is there: as most are not.
+  [[gnu::always_inline]] void Insert(Reader* reader, Entry entry) {
+    if (pool_size_ == ef_ && entry > pool_[ef_ - 1])
+      spill_.push_back(entry);
+    else
+      InsertIntoPool(reader, entry);
+  }
+
+  [[gnu::noinline]] void InsertIntoPool(Reader* reader, Entry entry) {
     if (pool_size_ == ef_) {
-      if (entry > pool_[ef_ - 1]) {
-        spill_.push_back(entry);
-        return;
-      }
       spill_.push_back(pool_[ef_ - 1]);
       --pool_size_;
     }
@@ -589,12 +612,13 @@ class GraphSearch {
   void TakeSeeds(Reader* reader) {
     is_seeding_ = false;
     ForgetSeen();
-    bridges_.clear();
     const std::size_t nearest = std::min<std::size_t>(kSeedBridges, spill_.size());
     std::nth_element(spill_.begin(), spill_.begin() + static_cast<std::ptrdiff_t>(nearest), spill_.end());
+    bridge_count_ = 0;
+    GrowBridges(nearest);
     for (std::size_t i = 0; i < nearest; ++i)
-      if (!IsOpen(NodeOf(spill_[i]))) bridges_.push_back(NodeOf(spill_[i]));
-    for (const std::uint32_t bridge : bridges_) AskForLinks(reader, bridge);
+      if (!IsOpen(NodeOf(spill_[i]))) bridges_[bridge_count_++] = NodeOf(spill_[i]);
+    for (std::size_t i = 0; i < bridge_count_; ++i) AskForBridge(reader, bridges_[i]);
     spill_.clear();
     pool_size_ = next_ = 0;
     ef_ = filtered_ef_ * Widening();
@@ -633,14 +657,14 @@ class GraphSearch {
       Close(node);
       marked_[marked_count_++] = node;
       GrowFresh(1);
-      AskForCode(reader, node);
+      AskForCodes(reader, &node, 1);
     }
   }
 
   /// Gather() for wanted nodes. Unwanted ones become bridges.
   [[nodiscard]] bool GatherWanted(Reader* reader) {
     StartFresh();
-    bridges_.clear();
+    bridge_count_ = 0;
     std::uint32_t expanded = 0;
     for (; next_ < pool_size_ && expanded < beam_; ++next_) {
       if ((pool_[next_] & kExpanded) != 0) continue;
@@ -649,61 +673,83 @@ class GraphSearch {
       GatherWantedLinks(reader, NodeOf(pool_[next_]));
     }
     counters_.expanded += expanded;
-    stage_ = bridges_.empty() ? Stage::kScore : Stage::kBridge;
+    stage_ = bridge_count_ == 0 ? Stage::kScore : Stage::kBridge;
     return expanded > 0;
   }
 
   void GatherWantedLinks(Reader* reader, std::uint32_t node) {
     const std::size_t first = MarkLinks(reader, node);
-    const std::size_t first_bridge = bridges_.size();
-    const std::size_t first_fresh = fresh_count_ + paged_count_;
-    for (std::size_t i = first; i < marked_count_; ++i) {
-      if (IsOpen(marked_[i])) {
-        Close(marked_[i]);
-        GrowFresh(1);
-        AskForCode(reader, marked_[i]);
-      } else {
-        bridges_.push_back(marked_[i]);
-      }
+    const std::size_t count = marked_count_ - first;
+    GrowFresh(count);
+    GrowBridges(count);
+    GrowMarked(count);
+    const std::uint32_t* const marked = marked_.data() + first;
+    // Behind those that are marked there is room to put the wanted ones together.
+    std::uint32_t* const wanted = marked_.data() + marked_count_;
+    std::uint32_t* const bridges = bridges_.data() + bridge_count_;
+    std::uint64_t* const open = open_.data();
+    std::size_t wanted_count = 0;
+    std::size_t unwanted_count = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t link = marked[i];
+      std::uint64_t& word = open[link / kWordBits];
+      const std::uint64_t bit = std::uint64_t{1} << (link % kWordBits);
+      const bool is_open = (word & bit) != 0;
+      word &= ~bit;
+      wanted[wanted_count] = link;
+      wanted_count += is_open ? 1 : 0;
+      bridges[unwanted_count] = link;
+      unwanted_count += is_open ? 0 : 1;
     }
-    if (fresh_count_ + paged_count_ - first_fresh >= filter_.enough) bridges_.resize(first_bridge);
-    const std::size_t asked = std::min(kBridgesAhead, bridges_.size());
-    for (std::size_t i = first_bridge; i < asked; ++i) AskForLinks(reader, bridges_[i]);
+    AskForCodes(reader, wanted, wanted_count);
+    if (wanted_count >= filter_.enough) return;
+    const std::size_t first_bridge = bridge_count_;
+    bridge_count_ += unwanted_count;
+    const std::size_t asked = std::min(kBridgesAhead, bridge_count_);
+    for (std::size_t i = first_bridge; i < asked; ++i) AskForBridge(reader, bridges_[i]);
   }
 
   [[gnu::always_inline]] void AskForLinks(Reader* reader, std::uint32_t node) {
     if (const std::uint32_t* links = reader->LinkRecord(node); links != nullptr) Prefetch(links, link_bytes_);
   }
 
+  [[gnu::always_inline]] void AskForBridge(Reader* reader, std::uint32_t node) {
+    if (const std::uint32_t* links = reader->LinkRecord(node); links != nullptr)
+      PrefetchFar(links, link_bytes_);
+  }
+
   /// The wanted neighbours of unwanted nodes.
   void CrossBridges(Reader* reader) {
     const std::uint32_t room = 2 * header_->m;
-    for (std::size_t at = 0; at < bridges_.size(); ++at) {
-      if (at + kBridgesAhead < bridges_.size()) AskForLinks(reader, bridges_[at + kBridgesAhead]);
-      const std::uint32_t bridge = bridges_[at];
-      const std::uint32_t* links = LinksOf(reader, bridge);
-      const std::size_t first = marked_count_;
-      GrowMarked(room);
-      // No branch: nobody can predict which ones are wanted. What ends a list is no node.
+    const std::uint32_t nodes = header_->nodes;
+    GrowMarked(room * bridge_count_);
+    std::uint32_t* const marked = marked_.data() + marked_count_;
+    std::uint64_t* const open = open_.data();
+    // What is no node, as what ends a list, stands for a bit that is never set.
+    const auto none = static_cast<std::uint32_t>(seen_.size() * kWordBits);
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < bridge_count_; ++at) {
+      if (at + kBridgesAhead < bridge_count_) AskForBridge(reader, bridges_[at + kBridgesAhead]);
+      const std::uint32_t* links = LinksOf(reader, bridges_[at]);
+      // No branch: nobody can predict which ones are wanted, nor how many of a list.
       for (std::uint32_t i = 0; i < room; ++i) {
-        const bool is_node = links[i] < header_->nodes;
-        const std::uint32_t node = is_node ? links[i] : 0;
-        const std::uint64_t is_new = open_[node / kWordBits] >> (node % kWordBits) & (is_node ? 1U : 0U);
-        marked_[marked_count_] = node;
-        marked_count_ += is_new;
+        const std::uint32_t node = links[i] < nodes ? links[i] : none;
+        marked[count] = node;
+        count += open[node / kWordBits] >> (node % kWordBits) & 1U;
       }
-      // A list names nobody twice, but for one that is damaged.
-      GrowFresh(marked_count_ - first);
-      std::size_t kept = first;
-      for (std::size_t i = first; i < marked_count_; ++i) {
-        if (!IsOpen(marked_[i])) continue;
-        Close(marked_[i]);
-        marked_[kept++] = marked_[i];
-        AskForCode(reader, marked_[i]);
-      }
-      marked_count_ = kept;
     }
-    counters_.bridges += bridges_.size();
+    // Those of several lists once.
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t node = marked[i];
+      if (!IsOpen(node)) continue;
+      Close(node);
+      marked[kept++] = node;
+    }
+    marked_count_ += kept;
+    GrowFresh(kept);
+    AskForCodes(reader, marked, kept);
+    counters_.bridges += bridge_count_;
     stage_ = Stage::kScore;
   }
 
@@ -722,6 +768,11 @@ class GraphSearch {
     std::nth_element(spill_.begin(), last, spill_.begin() + static_cast<std::ptrdiff_t>(near_count_));
     near_limit_ = *last;
     near_count_ = ef_;
+  }
+
+  /// Room for `more` bridges.
+  void GrowBridges(std::size_t more) {
+    if (bridges_.size() - bridge_count_ < more) bridges_.resize(2 * bridges_.size() + more);
   }
 
   /// Room for `more` in what a step asks for.
@@ -816,13 +867,16 @@ class GraphSearch {
 
   // By a filter.
   FilteredWalk filter_;
-  /// A bit a node: wanted, and not seen yet. Its own, for most lines of a set are met by a walk, in no order: copied they are near.
+  /// A bit a node: wanted, and not seen yet; and a word of none. Its own, for most lines of a set are met by a walk, in no order: copied
+  /// they are near.
   std::vector<std::uint64_t> open_;
   bool is_seeding_ = false;
   std::size_t open_seeds_ = 0;  ///< of seeds_, those that are wanted
   std::uint32_t filtered_ef_ = 1;
   std::vector<Entry> seeds_;
-  std::vector<std::uint32_t> bridges_;  ///< unwanted nodes whose links will be followed in this step
+  std::vector<std::uint32_t>
+      bridges_;  ///< unwanted nodes whose links will be followed in this step: the first bridge_count_
+  std::size_t bridge_count_ = 0;
 
   std::vector<std::uint64_t> seen_;    ///< a bit a node
   std::vector<std::uint32_t> marked_;  ///< nodes whose bit is set: the first marked_count_
