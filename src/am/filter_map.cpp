@@ -11,6 +11,7 @@
 #include "pg/guard.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
+#include "pg/stopwatch.hpp"
 #include "policy/filter_policy.hpp"
 #include "shmem/filter_cache.hpp"
 #include "storage/settled_rows.hpp"
@@ -97,23 +98,15 @@ bool IsSettled(const FilterMap& map, uint64 end_row) {
 
 // ---- Terms ----
 
-float MicrosecondsSince(const instr_time& start) {
-  instr_time now;
-  INSTR_TIME_SET_CURRENT(now);
-  INSTR_TIME_SUBTRACT(now, start);
-  return static_cast<float>(INSTR_TIME_GET_DOUBLE(now) * 1e6);
-}
-
 const base::TidSet& TidsOf(FilterMap* map) {
   if (map->tids == nullptr) {
     const FilterView& view = map->view;
     if (map->may_keep)
       map->settled_rows = storage::CountSettledRows(view.index, *view.directory, view.rows, view.snapshot);
     pg::StopPoint("filter-prefix-measured");
-    instr_time start;
-    INSTR_TIME_SET_CURRENT(start);
+    const pg::Stopwatch watch;
     map->tids = map->filter->term.evaluate(map->filter->term.arg);
-    map->evaluate_us = MicrosecondsSince(start);
+    map->evaluate_us = watch.Microseconds();
     map->counts->evaluated++;
     map->counts->tids += map->tids->size();
   }
@@ -156,8 +149,7 @@ FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
   if (part != nullptr) return part;
   const storage::SegmentInfo& segment = SegmentOf(*map, i);
   const base::TidSet& tids = TidsOf(map);
-  instr_time start;
-  INSTR_TIME_SET_CURRENT(start);
+  const pg::Stopwatch watch;
   if (kind == PartKind::kGraph) {
     SegmentScan* scan = map->view.open_segment(map->view.arg, i);
     part = scan == nullptr ? nullptr : MapSegment(map->parts, map->view, segment, scan, tids);
@@ -165,7 +157,7 @@ FilterPart* TermSegmentRows(FilterMap* map, uint32 i, PartKind kind) {
     part = MapRows(map->parts, map->view, segment.id, segment.first_row, segment.end_row, tids);
   }
   if (part == nullptr) return nullptr;
-  part->map_us = MicrosecondsSince(start);
+  part->map_us = watch.Microseconds();
   map->counts->mapped += part->rows.size();
   AdoptNodes(*map, part);
   return part;
@@ -347,10 +339,9 @@ bool Nodes(FilterMap* map, uint32 i, SegmentScan* scan, uint64* chunks_loaded) {
   }
   const bool is_single_rows = scan->reader.header().row_starts_at == 0;
   if (map->filter->op == FilterOp::kTerm || (is_single_rows && !part->rows.is_bitmap())) {
-    instr_time start;
-    INSTR_TIME_SET_CURRENT(start);
+    const pg::Stopwatch watch;
     const bool is_mapped = MapNodes(part, scan, chunks_loaded);
-    part->nodes_us = MicrosecondsSince(start);
+    part->nodes_us = watch.Microseconds();
     return is_mapped;
   }
   // A node of several rows may be in an intersection though none of them is: rows are asked for one by one later.

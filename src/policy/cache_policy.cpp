@@ -6,7 +6,8 @@
 namespace tandem::policy {
 namespace {
 
-// Pieces at their targets change sides only for something worth so many times as much: what has just been taken is not taken back.
+// Pieces at their targets change sides only for something worth so many times as much, and go back to who is below its target only for what
+// is worth as much: in between they stay where they are. What is worth how much is measured, and is twice as much now and then by chance.
 constexpr double kMuchMore = 2;
 // And a cache keeps a quarter of its target: what is asked for next is not known yet. But not from what is worth so many times as much:
 // then nobody has asked for anything of it for some seconds.
@@ -150,7 +151,7 @@ bool TakesFromOther(BudgetMode mode, const CacheShare& own, const CacheShare& ot
   // Both branches are each other's opposite, so that nobody takes back what was just taken.
   if (own.frames < own.target)
     return other.frames > other.target &&
-           (own.frames < LeastKept(own, other) || other.least_utility <= kMuchMore * own.least_utility);
+           (own.frames < LeastKept(own, other) || other.least_utility <= own.least_utility);
   return other.frames > LeastKept(other, own) && own.least_utility > kMuchMore * other.least_utility;
 }
 

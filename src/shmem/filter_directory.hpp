@@ -178,10 +178,11 @@ class FilterDirectory {
     alignas(64) std::atomic<std::uint64_t> pinned;  ///< A
     std::atomic<std::uint64_t> hits;                ///< A
     std::atomic<std::uint64_t> misses;              ///< A
-    std::atomic<std::uint32_t> asked_at;  ///< A: when a set was asked for last; what follows is as of then
-    std::atomic<float> asked;             ///< A: policy::UseCount
-    std::atomic<float> asked_recently;    ///< A: policy::RecentUses
-    std::atomic<float> asked_before;      ///< A
+    std::atomic<std::uint32_t> asked_at;   ///< A: when a set was asked for last; what follows is as of then
+    std::atomic<float> asked;              ///< A: policy::UseCount
+    std::atomic<float> asked_recently;     ///< A: policy::RecentUses
+    std::atomic<float> asked_before;       ///< A
+    std::atomic<std::uint32_t> looked_at;  ///< A: of sets, the bucket that LeastUtility() begins with
   };
 
   /// For this much memory.
@@ -269,14 +270,14 @@ class FilterDirectory {
     FreeAll(&doomed);
   }
 
-  /// Of what GiveUp() would take, to another cache: by what is asked for now; 0 if there is nothing.
+  /// Of what sets are worth that go first, to another cache: by what is asked for now; 0 if there is nothing. Of sets from anywhere: those
+  /// that the hand comes to next were made one after the other, in one phase of the load, and memory went to and fro with them.
   [[nodiscard]] double LeastUtility() const noexcept {
     const std::uint32_t now = host_.Now();
     double utilities[kSample];
     host_.LockShared();
     std::uint32_t count = 0;
-    std::uint64_t at = shared_->hand;
-    ForSample(&at, [&](const CachedSet* set) { utilities[count++] = UtilityOfSet(*set, now); });
+    ForAnySample([&](const CachedSet* set) { utilities[count++] = UtilityOfSet(*set, now); });
     host_.Unlock();
     if (count == 0) return 0;
     const std::uint32_t told = (count + kToldPart - 1) / kToldPart;
@@ -664,6 +665,25 @@ class FilterDirectory {
       *at = set->ring_next;
       if (set->pins.load(std::memory_order_relaxed) == 0) visit(set);
     }
+  }
+
+  /// Calls it with sets that are not pinned, as many, in the order of their hashes; the next call goes on behind them.
+  template <typename Visit>
+  void ForAnySample(Visit visit) const noexcept {
+    std::uint64_t hand = shared_->hand;
+    if (shared_->sets <= kSample) {
+      ForSample(&hand, visit);
+      return;
+    }
+    std::uint32_t bucket = shared_->looked_at.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0, seen = 0; i < shared_->buckets && seen < kSample; i++) {
+      std::uint64_t at = heads_[shared_->buckets + (bucket++ & (shared_->buckets - 1))];
+      for (; at != 0 && seen < kSample; at = SetAt(at)->next) {
+        seen++;
+        if (SetAt(at)->pins.load(std::memory_order_relaxed) == 0) visit(SetAt(at));
+      }
+    }
+    shared_->looked_at.store(bucket, std::memory_order_relaxed);
   }
 
   /// nullptr if all of the next ones are pinned.

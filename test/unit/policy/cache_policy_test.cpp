@@ -379,6 +379,20 @@ TEST(CacheSides, TheFloorStays) {
   EXPECT_TRUE(TakesFromOther(kCoordinated, own, {11, 5, 10, 0}));
 }
 
+// What they are worth is measured, and not the same twice: memory that is lent and taken back all the time is of use to nobody.
+TEST(CacheSides, WhatIsWorthALittleMoreStaysWhereItIs) {
+  const CacheShare lent = {80, 60, 5, 100};
+  CacheShare owner = {20, 40, 5, 40};
+  EXPECT_TRUE(TakesFromOther(kCoordinated, lent, owner));
+  for (const double worth : {50.0, 70.0, 99.0}) {
+    owner.least_utility = worth;
+    EXPECT_FALSE(TakesFromOther(kCoordinated, lent, owner)) << worth;
+    EXPECT_FALSE(TakesFromOther(kCoordinated, owner, lent)) << worth;
+  }
+  owner.least_utility = 100;
+  EXPECT_TRUE(TakesFromOther(kCoordinated, owner, lent));
+}
+
 // Taking back and forth would only cost. What one has taken has no smaller utility than what gave way, so that the other does not
 // take it back while both remain as they are.
 TEST(CacheSides, NobodyTakesBackWhatWasJustTaken) {

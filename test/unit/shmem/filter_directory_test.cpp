@@ -306,6 +306,33 @@ TEST(FilterDirectory, KnowsTheWorthOfSetsThatTakeEachOthersPlaces) {
   EXPECT_TRUE(filters.IsEmpty());
 }
 
+// What an earlier load has left lies together. A few sets that nobody asks for any more do not tell what the others are worth.
+TEST(FilterDirectory, TellsOthersWhatSetsAreWorthWhereverTheyLie) {
+  double worth = 0;
+  for (const int left_over : {0, 30}) {
+    TestFilters filters(4 << 20);
+    const auto ask_for_all = [&](int from) {
+      for (int i = from; i < 400; ++i) {
+        const std::string bytes = NumberedKey(i);
+        if (FirstOf(filters, KeyOf(bytes)) < 0)
+          filters.directory.Publish(KeyOf(bytes), kId, {1, 1}, SetOf(static_cast<std::uint32_t>(i), 50),
+                                    1'000);
+      }
+    };
+    ask_for_all(0);
+    for (int second = 0; second < 30; ++second) {
+      filters.arena.now++;
+      ask_for_all(left_over);
+    }
+    ASSERT_EQ(filters.directory.ReadStatus().sets, 400U);
+    if (left_over == 0) worth = filters.directory.LeastUtility();
+    // Whatever part of them is looked at.
+    for (int look = 0; look < 20; ++look) EXPECT_GT(filters.directory.LeastUtility(), worth / 2);
+    filters.directory.Forget(1);
+    EXPECT_TRUE(filters.IsEmpty());
+  }
+}
+
 // Who waits for readers of graphs to leave does not take other sets away meanwhile.
 TEST(FilterDirectory, TakesNothingAwayForMemoryThatComesFreeAnyway) {
   TestFilters filters(1 << 20);
