@@ -7,6 +7,7 @@
 #include "am/term_scan.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
+#include "shmem/search_counts.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -25,6 +26,7 @@ namespace {
 
 /// What evaluates the term.
 struct Source {
+  Oid index_of_ours;
   Relation index;
   ScanKeys keys;
   MemoryContext context;
@@ -35,13 +37,16 @@ const base::TidSet* Evaluate(void* arg) {
   const MemoryContext old_context = MemoryContextSwitchTo(source->context);
   IndexScanDesc scan = pg::BeginBitmapIndexScan(source->index, GetActiveSnapshot(), source->keys.count);
   index_rescan(scan, source->keys.keys, source->keys.count, nullptr, 0);
-  TIDBitmap* bitmap = tbm_create(work_mem * INT64CONST(1024), nullptr);
+  // What is not known TID by TID is not kept: as much memory as other maintenance has.
+  TIDBitmap* bitmap = tbm_create(Max(work_mem, maintenance_work_mem) * INT64CONST(1024), nullptr);
   index_getbitmap(scan, bitmap);
   index_endscan(scan);
   auto* set = pg::Own<base::TidSet>(source->context);
   AddBitmap(bitmap, set);
   tbm_free(bitmap);
   pg::Guard([set] { set->Freeze(); });
+  // Else it would look like a query by the condition alone.
+  shmem::CountFilterAsked(source->index_of_ours);
   pg::StopPoint("filter-made");
   MemoryContextSwitchTo(old_context);
   return set;
@@ -74,7 +79,7 @@ Relation OpenAtOnce(Oid oid, Relation table) {
 
 /// A search by the filter alone looks for all its sets, and keeps what it has found out.
 void RunSearch(Relation index, Relation native, base::Span<const char> term) {
-  Source source = {native, {}, CurrentMemoryContext};
+  Source source = {RelationGetRelid(index), native, {}, CurrentMemoryContext};
   if (!ReadTermKey(term, native, &source.keys) || !KeysSayAll(native, source.keys.keys, source.keys.count))
     return;
   Filter filter = {};
@@ -117,6 +122,10 @@ void RemakeFilterSets(Relation index, Relation table, base::Span<const char> key
   const base::Span<const char> term = SplitFilterKey(key).term;
   const Relation native = OpenAtOnce(IndexOfTermKey(term), table);
   if (native == nullptr) return;
+  if (pg::SnapshotsGetTooOld()) {
+    relation_close(native, NoLock);
+    return;
+  }
   PushActiveSnapshot(GetTransactionSnapshot());
   if (IsForQueries(index) && IsForQueries(native)) {
     const MemoryContext context =

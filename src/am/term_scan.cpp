@@ -65,9 +65,10 @@ bool GivesEachTupleEntries(Oid handler) {
          handler == F_GISTHANDLER || handler == F_SPGHANDLER;
 }
 
-/// Of `anyelement` nothing is known but its name: a value may be a pointer.
+/// Of `anyelement` nothing is known but its name: a value may be a pointer. What a record is, a number says that is the process's own.
 bool IsOfKnownType(Oid type) {
-  return type != ANYELEMENTOID && type != ANYNONARRAYOID && type != ANYCOMPATIBLEOID;
+  return type != ANYELEMENTOID && type != ANYNONARRAYOID && type != ANYCOMPATIBLEOID && type != RECORDOID &&
+         type != RECORDARRAYOID;
 }
 
 bool SaysAll(const ScanKeyData& key) {

@@ -19,11 +19,21 @@ namespace {
 
 constexpr char kName[] = "tandem heat";
 
+/// A database whose workers have begun to make sets again.
+struct Remaking {
+  Oid database;
+  bool is_refused;
+};
+
+constexpr uint32 kMostRemade = 256;
+
 struct HeatMemory {
   LWLock* lock;
-  bool is_set;                  ///< L
-  uint32 count;                 ///< L
-  IndexHeat heats[kMostHeats];  ///< L
+  bool is_set;                   ///< L
+  uint32 count;                  ///< L
+  IndexHeat heats[kMostHeats];   ///< L
+  uint32 remade_count;           ///< L
+  Remaking remade[kMostRemade];  ///< L
 };
 
 HeatMemory* memory = nullptr;
@@ -40,12 +50,20 @@ void Attach() {
   memory->lock = &GetNamedLWLockTranche(kName)->lock;
   memory->is_set = false;
   memory->count = 0;
+  memory->remade_count = 0;
 }
 
 IndexHeat* FindHeat(IndexHeat* heats, uint32 count, Oid database, Oid tablespace, Oid file) {
   for (uint32 i = 0; i < count; i++)
     if (heats[i].file == file && heats[i].database == database && heats[i].tablespace == tablespace)
       return &heats[i];
+  return nullptr;
+}
+
+/// Of this database, with the lock held; nullptr if there is none.
+Remaking* FindRemaking() {
+  for (uint32 i = 0; i < memory->remade_count; i++)
+    if (memory->remade[i].database == MyDatabaseId) return &memory->remade[i];
   return nullptr;
 }
 
@@ -106,6 +124,32 @@ float PastHeatOf(Oid tablespace, Oid file) {
   const float utility = heat == nullptr ? 0 : heat->utility;
   LWLockRelease(memory->lock);
   return utility;
+}
+
+bool BeginRemaking() {
+  if (memory == nullptr) return false;
+  LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+  const bool is_first = FindRemaking() == nullptr && memory->remade_count < kMostRemade;
+  if (is_first) memory->remade[memory->remade_count++] = {MyDatabaseId, false};
+  LWLockRelease(memory->lock);
+  return is_first;
+}
+
+void RefuseRemaking() {
+  if (memory == nullptr) return;
+  LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+  Remaking* remaking = FindRemaking();
+  if (remaking != nullptr) remaking->is_refused = true;
+  LWLockRelease(memory->lock);
+}
+
+bool IsRemakingRefused() {
+  if (memory == nullptr) return true;
+  LWLockAcquire(memory->lock, LW_SHARED);
+  const Remaking* remaking = FindRemaking();
+  const bool is_refused = remaking == nullptr || remaking->is_refused;
+  LWLockRelease(memory->lock);
+  return is_refused;
 }
 
 }  // namespace tandem::shmem

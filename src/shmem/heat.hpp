@@ -28,4 +28,12 @@ void SetPastHeats(const IndexHeat* heats, uint32 count);
 /// Of an index of this database; 0 if nothing is known.
 [[nodiscard]] float PastHeatOf(Oid tablespace, Oid file);
 
+// ---- Sets of filters that are made again, in this database, since the server started ----
+
+/// True for the first who asks: whoever comes later finds that it was done.
+[[nodiscard]] bool BeginRemaking();
+/// None are made any more.
+void RefuseRemaking();
+[[nodiscard]] bool IsRemakingRefused();
+
 }  // namespace tandem::shmem

@@ -199,6 +199,12 @@ bool CountSearch(Oid index, const SearchSample& sample) {
   return AreSiblingsOld(slot, now);
 }
 
+void CountFilterAsked(Oid index) {
+  if (memory == nullptr || !pg::CurrentSettings().track_query_patterns) return;
+  Slot* slot = FindSlot(KeyOf(MyDatabaseId, index));
+  if (slot != nullptr) Add(&slot->stripes[pg::ProcessNumber() % kStripes].filters_asked, 1);
+}
+
 bool ReadSearchCounts(Oid index, SearchCounts* counts) {
   Slot* slot = memory == nullptr ? nullptr : FindSlot(KeyOf(MyDatabaseId, index));
   if (slot == nullptr) return false;

@@ -25,6 +25,9 @@ struct SearchSample {
 /// True if the caller had better call SetSiblings(): once in a while.
 [[nodiscard]] bool CountSearch(Oid index, const SearchSample& sample);
 
+/// A native index was scanned for a filter, but by no search. Counts only for an index that is searched.
+void CountFilterAsked(Oid index);
+
 /// Sums since the server started, or since ResetSearchCounts().
 struct SearchCounts {
   Oid database;

@@ -8,6 +8,7 @@
 #include "pg/settings.hpp"
 #include "shmem/balance.hpp"
 #include "shmem/databases.hpp"
+#include "shmem/heat.hpp"
 #include "worker/database_worker.hpp"
 #include "worker/filter_sets.hpp"
 #include "worker/index_care.hpp"
@@ -111,19 +112,24 @@ void NoticeWishes(Worker* worker) {
   });
 }
 
+template <typename Body>
+void ForAll(const Worker& worker, Body body) {
+  auto* ours = static_cast<Oid*>(palloc(sizeof(Oid) * (hash_get_num_entries(worker.watched) + 1)));
+  int count = 0;
+  ForEach(worker.watched, [ours, &count](const WatchedIndex* index) { ours[count++] = index->index; });
+  body(ours, count);
+  pfree(ours);
+}
+
 /// Filters gain memory: sets that were hot are made again, and what others are made from is to be at hand.
-void NoticeWishForNativePages(Worker* worker) {
+void NoticeWishForNativePages(const Worker& worker) {
   // A worker may have been started for this very wish; an old one was somebody else's.
   static TimestampTz seen = 0;
   const TimestampTz wished_at = shmem::LastWishForNativePages();
   if (wished_at <= seen || GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(wished_at, kWishMs)) return;
   seen = wished_at;
-  auto* ours = static_cast<Oid*>(palloc(sizeof(Oid) * (hash_get_num_entries(worker->watched) + 1)));
-  int count = 0;
-  ForEach(worker->watched, [ours, &count](const WatchedIndex* index) { ours[count++] = index->index; });
-  ReadNativePagesIn(ours, count);
-  RemakeHotFilterSets(ours, count);
-  pfree(ours);
+  ForAll(worker, ReadNativePagesIn);
+  ForAll(worker, RemakeHotFilterSets);
 }
 
 /// Takes notice of what happened since the last round.
@@ -135,7 +141,7 @@ void NoticeWork(Worker* worker) {
   first = false;
   if (work.some) worker->active_at = GetCurrentTimestamp();
   NoticeWishes(worker);
-  NoticeWishForNativePages(worker);
+  NoticeWishForNativePages(*worker);
   ForEach(worker->watched, [&work](WatchedIndex* index) {
     NoticeFlags(index);
     if (!work.all) return;
@@ -185,6 +191,8 @@ TimestampTz GoRound(Worker* worker) {
     (void)TakeWoken();
     NoticeWork(&worker);
     const TimestampTz next = GoRound(&worker);
+    // The first one since the server started; graphs are there now.
+    if (shmem::BeginRemaking()) ForAll(worker, RemakeHotFilterSets);
     if (OthersTurn(worker)) Leave(next != kNever || worker.more_soon);
     const TimestampTz now = GetCurrentTimestamp();
     if (next == kNever && !worker.more_soon && now >= Naptimes(worker.active_at, kIdleNaptimes)) Leave(false);

@@ -52,15 +52,18 @@ struct Filters {
   uint32 count;
 };
 
-bool Contains(const Filters& all, const PastFilter& filter, uint64 hash) {
-  for (uint32 i = 0; i < all.count; i++)
-    if (all.hashes[i] == hash && IsSame(all.filters[i], filter)) return true;
-  return false;
+PastFilter* Find(Filters* all, const PastFilter& filter, uint64 hash) {
+  for (uint32 i = 0; i < all->count; i++)
+    if (all->hashes[i] == hash && IsSame(all->filters[i], filter)) return &all->filters[i];
+  return nullptr;
 }
 
+/// Who is there already is worth the most of the two: a set that was just made again has been used by nobody yet.
 void Add(const PastFilter& filter, Filters* all) {
   const uint64 hash = HashOf(filter);
-  if (all->count == 2 * kMostFilters || Contains(*all, filter, hash)) return;
+  PastFilter* known = Find(all, filter, hash);
+  if (known != nullptr) known->worth_us = Max(known->worth_us, filter.worth_us);
+  if (known != nullptr || all->count == 2 * kMostFilters) return;
   all->filters[all->count] = filter;
   all->hashes[all->count++] = hash;
 }
@@ -98,6 +101,10 @@ base::Span<const char> Serialize(Filters* all) {
 }
 
 }  // namespace
+
+void RemoveFilterFile() {
+  RemoveStateFile(kFile);
+}
 
 void WriteFilterFile() {
   if (!shmem::FilterCacheExists()) return;

@@ -17,6 +17,9 @@ struct PastFilter {
 /// What is worth most now, and what was before and is not there any more: that counts half from time to time. The launcher's business.
 void WriteFilterFile();
 
+/// Where nothing is to be written down, what was before goes, too: it holds values.
+void RemoveFilterFile();
+
 /// What was written last, the hottest first, in the current memory context.
 [[nodiscard]] base::Span<const PastFilter> ReadFilterFile();
 

@@ -10,6 +10,7 @@
 #include "am/remake_filter.hpp"
 #include "pg/stop_point.hpp"
 #include "shmem/filter_cache.hpp"
+#include "shmem/heat.hpp"
 #include "worker/filter_file.hpp"
 #include "worker/index_list.hpp"
 #include "worker/process.hpp"
@@ -22,6 +23,7 @@ extern "C" {
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 }
 
@@ -29,8 +31,9 @@ namespace tandem::worker {
 
 namespace {
 
-// For all of a database: folds wait meanwhile.
+// For all of a database: folds wait meanwhile. And for one: so do commands that want its table.
 constexpr int kMostMs = 15 * 1000;
+constexpr int kMostMsOfOne = 500;
 
 // ---- Not twice what has ended the server ----
 //
@@ -44,7 +47,7 @@ void RemoveMarker(int /*code*/, Datum /*unused*/) {
   marker[0] = '\0';
 }
 
-/// False if the last time did not end: then not this time.
+/// False if the last time did not end: then not before the next start.
 bool LeaveMarker() {
   static bool is_prepared = false;
   if (!is_prepared) before_shmem_exit(RemoveMarker, 0);
@@ -55,9 +58,11 @@ bool LeaveMarker() {
     (void)CloseTransientFile(descriptor);
     return true;
   }
-  if (errno == EEXIST)
+  if (errno == EEXIST) {
     ereport(LOG, (errmsg("sets of filters are not made ahead this time"),
                   errdetail("The server ended while they were made.")));
+    shmem::RefuseRemaking();
+  }
   RemoveMarker(0, 0);
   return false;
 }
@@ -116,10 +121,35 @@ void Remake(Oid oid, base::Span<const char> key) {
   CommitTransactionCommand();
 }
 
+/// The same, no longer than that takes, whatever comes of it.
+void RemakeSafely(Oid index, base::Span<const char> key, MemoryContext context) {
+  PG_TRY();
+  {
+    // As for a statement of a session. Who wants the worker to leave waits for as long.
+    RESUME_CANCEL_INTERRUPTS();
+    enable_timeout_after(STATEMENT_TIMEOUT, kMostMsOfOne);
+    Remake(index, key);
+    disable_timeout(STATEMENT_TIMEOUT, false);
+    HOLD_CANCEL_INTERRUPTS();
+  }
+  PG_CATCH();
+  {
+    disable_timeout(STATEMENT_TIMEOUT, false);
+    // Values that somebody has asked for are nobody else's business.
+    LogAndGoOn(context, "could not make a set of a filter ahead", ErrorDetail::kSqlState);
+  }
+  PG_END_TRY();
+  // A timeout that came at the last moment is not the next one's.
+  QueryCancelPending = false;
+  MemoryContextSwitchTo(context);
+}
+
 void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
+  if (!LeaveMarker()) return;
   const base::Span<const PastFilter> filters = ReadFilterFile();
   auto* files = static_cast<IndexFile*>(palloc(sizeof(IndexFile) * static_cast<Size>(count + 1)));
   const int file_count = FindFiles(indexes, count, files);
+  MemoryContextSwitchTo(context);
   const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kMostMs);
   for (const PastFilter& filter : filters) {
     if (filter.database != MyDatabaseId) continue;
@@ -127,8 +157,7 @@ void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
     for (int i = 0; i < file_count; i++) {
       if (files[i].tablespace != wanted.tablespace || files[i].file != wanted.number) continue;
       if (!HasRoom() || GetCurrentTimestamp() >= until) return;
-      Remake(files[i].index, filter.key);
-      MemoryContextSwitchTo(context);
+      RemakeSafely(files[i].index, filter.key, context);
       ServeInterrupts();
       pg::StopPoint("worker-between-filters");
     }
@@ -138,7 +167,7 @@ void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
 }  // namespace
 
 void RemakeHotFilterSets(const Oid* indexes_of_ours, int count) {
-  if (!shmem::FilterCacheExists() || count == 0 || !LeaveMarker()) return;
+  if (!shmem::FilterCacheExists() || count == 0 || shmem::IsRemakingRefused()) return;
   const MemoryContext caller = CurrentMemoryContext;
   const MemoryContext context =
       AllocSetContextCreate(TopMemoryContext, "tandem filters made again", ALLOCSET_DEFAULT_SIZES);
@@ -146,7 +175,7 @@ void RemakeHotFilterSets(const Oid* indexes_of_ours, int count) {
   PG_TRY();
   { RemakeAll(indexes_of_ours, count, context); }
   PG_CATCH();
-  { LogAndGoOn(caller, "could not make sets of filters ahead"); }
+  { LogAndGoOn(caller, "could not make sets of filters ahead", ErrorDetail::kSqlState); }
   PG_END_TRY();
   RemoveMarker(0, 0);
   MemoryContextSwitchTo(caller);

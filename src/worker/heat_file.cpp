@@ -106,7 +106,13 @@ void BeginHeatFile() {
 }
 
 TimestampTz WriteHeatFileIfDue() {
-  if (!IsWanted()) return kNever;
+  static bool is_removed = false;
+  if (!IsWanted()) {
+    if (!is_removed) RemoveFilterFile();
+    is_removed = true;
+    return kNever;
+  }
+  is_removed = false;
   if (GetCurrentTimestamp() < NextWrite()) return NextWrite();
   WriteFiles();
   last_at = GetCurrentTimestamp();

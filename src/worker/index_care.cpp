@@ -16,7 +16,6 @@
 #include "storage/compaction.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/fold.hpp"
-#include "worker/filter_sets.hpp"
 #include "worker/index_care.hpp"
 #include "worker/index_list.hpp"
 #include "worker/native_pages.hpp"
@@ -540,7 +539,6 @@ bool LookAfter(WatchedIndex* watched) {
   if (watched->is_cold) {
     watched->is_cold = false;
     watched->is_warmed = true;
-    RemakeHotFilterSets(&watched->index, 1);
     ReadHotPagesIn(watched->index);
   }
   return published;

@@ -166,7 +166,7 @@ void ReadNativePagesIn(const Oid* indexes_of_ours, int count) {
   PG_TRY();
   { ReadAll(indexes_of_ours, count); }
   PG_CATCH();
-  { LogAndGoOn(caller, kFailed); }
+  { LogAndGoOn(caller, kFailed, ErrorDetail::kMessage); }
   PG_END_TRY();
 }
 
@@ -175,7 +175,7 @@ void ReadHotPagesIn(Oid index) {
   PG_TRY();
   { ReadIndexAndTable(index); }
   PG_CATCH();
-  { LogAndGoOn(caller, kFailed); }
+  { LogAndGoOn(caller, kFailed, ErrorDetail::kMessage); }
   PG_END_TRY();
 }
 

@@ -58,14 +58,15 @@ bool TakeWoken() {
   return was_woken;
 }
 
-void LogAndGoOn(MemoryContext caller, const char* attempt) {
+void LogAndGoOn(MemoryContext caller, const char* attempt, ErrorDetail detail) {
   HOLD_INTERRUPTS();
   MemoryContextSwitchTo(caller);
   ErrorData* error = CopyErrorData();
   FlushErrorState();
   AbortOutOfAnyTransaction();
   MemoryContextSwitchTo(caller);
-  ereport(LOG, (errcode(error->sqlerrcode), errmsg("%s: %s", attempt, error->message)));
+  const char* what = detail == ErrorDetail::kMessage ? error->message : unpack_sql_state(error->sqlerrcode);
+  ereport(LOG, (errcode(error->sqlerrcode), errmsg("%s: %s", attempt, what)));
   FreeErrorData(error);
   HOLD_CANCEL_INTERRUPTS();  // as the worker's main function did: an error has set the count to 0
   RESUME_INTERRUPTS();

@@ -23,8 +23,9 @@ void SleepUntil(TimestampTz until, uint32 wait_event);
 [[nodiscard]] bool TakeWoken();
 
 /// In PG_CATCH() of a worker, about something that nobody waits for: the error is logged as what came of `attempt`, its transaction aborted.
-/// caller: the memory context that is current afterwards.
-void LogAndGoOn(MemoryContext caller, const char* attempt);
+/// caller: the memory context that is current afterwards. Without its message, which may hold values, by its SQLSTATE.
+enum class ErrorDetail { kMessage, kSqlState };
+void LogAndGoOn(MemoryContext caller, const char* attempt, ErrorDetail detail);
 
 constexpr TimestampTz kNever = DT_NOEND;
 

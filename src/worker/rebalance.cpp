@@ -82,12 +82,15 @@ void TellWorkers() {
   pfree(all);
 }
 
-/// The side that gains is filled: graphs from their pages; of filters, the sets that were hot, and the pages of the native indexes that
-/// others are made from.
-void Prewarm(double from, double to) {
+/// The side that gains is filled: graphs from their pages, with each step of the border. Of filters, the sets that were hot, and the pages of
+/// the native indexes that others are made from, once, when the border is about to move that way.
+void Prewarm(double from, double to, double goal) {
+  static double last_goal = 1;
+  const bool filters_gain = to < from && goal < last_goal;
+  last_goal = goal;
   if (to > from) shmem::WishForGraphs();
-  if (to < from) shmem::WishForNativePages();
-  if (to != from) TellWorkers();
+  if (filters_gain) shmem::WishForNativePages();
+  if (to > from || filters_gain) TellWorkers();
 }
 
 void Round(const Totals& before, const Totals& now) {
@@ -102,7 +105,7 @@ void Round(const Totals& before, const Totals& now) {
                "Queries are %s: %.0f %% searches, %.0f %% filtered searches, %.0f %% conditions alone.",
                policy::NameOf(status.pattern), shares.vector_only * 100, shares.hybrid * 100,
                shares.metadata_only * 100)));
-  Prewarm(share, to);
+  Prewarm(share, to, status.goal);
 }
 
 TimestampTz NextAfter(TimestampTz at) {

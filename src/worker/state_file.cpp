@@ -76,16 +76,21 @@ void WriteStateFile(const StateFile& file, base::Span<const char> content) {
   (void)durable_rename(file.path_aside, file.path, LOG);
 }
 
+void RemoveStateFile(const StateFile& file) {
+  if (unlink(file.path) != 0 && errno != ENOENT)
+    ereport(LOG, (errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", file.path)));
+}
+
 base::Span<const char> ReadStateFile(const StateFile& file, Size most) {
+  FileHeader header = {};
+  // One byte more than there may be: who has it is too long.
+  auto* all = static_cast<char*>(palloc(sizeof header + most + 1));
   const int descriptor = OpenTransientFile(file.path, O_RDONLY | PG_BINARY);
   if (descriptor < 0) {
     if (errno != ENOENT)
       ereport(LOG, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", file.path)));
     return {};
   }
-  FileHeader header = {};
-  // One byte more than there may be: who has it is too long.
-  auto* all = static_cast<char*>(palloc(sizeof header + most + 1));
   const ssize_t bytes = read(descriptor, all, sizeof header + most + 1);
   (void)CloseTransientFile(descriptor);
   if (bytes >= static_cast<ssize_t>(sizeof header)) std::memcpy(&header, all, sizeof header);

@@ -20,6 +20,9 @@ struct StateFile {
 /// What goes wrong is logged.
 void WriteStateFile(const StateFile& file, base::Span<const char> content);
 
+/// If there is one.
+void RemoveStateFile(const StateFile& file);
+
 /// In the current memory context. Empty if there is none; one that is not sound is empty, too, with a line in the log, as is one of more than
 /// `most` bytes.
 [[nodiscard]] base::Span<const char> ReadStateFile(const StateFile& file, Size most);

@@ -159,6 +159,8 @@ CREATE ROLE alice;
 CREATE FUNCTION spy_hash(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS \$\$
 BEGIN
   RAISE LOG 'spy runs as %, path %', current_user, current_setting('search_path');
+  IF \$1 = 46 AND current_user = 'alice' THEN RAISE EXCEPTION 'spy tells %', \$1; END IF;
+  IF \$1 = 47 AND current_user = 'alice' THEN PERFORM pg_sleep(3600); END IF;
   PERFORM set_config('role', 'none', false);
   RAISE LOG 'spy is free';
   RETURN \$1;
@@ -175,16 +177,22 @@ VACUUM ANALYZE spied;
 ALTER TABLE spied OWNER TO alice;
 SQL
   sql("CALL tandem_wait('spied_index')");
-  sql(join '', map { query('spied', 'number === 5', $_) . ";\n" } 1 .. 100);
+  # What is not used for some writes of the file is forgotten.
+  make_hot('t');
+  sql(join '', map { my $number = $_; map { query('spied', "number === $number", $_) . ";\n" } 1 .. 100 } 5, 46, 47);
   my $log_end = -s $node->logfile;
   $node->restart;
   $node->wait_for_log(qr/spy runs as alice, path pg_catalog, pg_temp/, $log_end);
-  await_condition('all sets to be made', sub { keys_kept() > $keys });
+  await_condition('all other sets to be made', sub { keys_kept() == $keys + 1 });
+  await_condition('all to be tried', sub { slurp_file($node->logfile, $log_end) =~ /a filter ahead: 57014/ });
   my $log = slurp_file($node->logfile, $log_end);
   my @others = grep { !/alice/ } $log =~ /spy runs as (.*)/g;
   is("@others", '', 'an index is asked as the owner of its table');
   unlike($log, qr/spy is free/, 'who cannot become anybody else');
-  is_known('spied', 'number === 5', 1, 'what it says is known');
+  like($log, qr/could not make a set of a filter ahead: P0001/, 'an error is told');
+  like($log, qr/could not make a set of a filter ahead: 57014/, 'who takes too long is not waited for');
+  unlike($log, qr/spy tells/, '... without a value');
+  is_known('spied', "number === $_", $_ == 5 ? 1 : 0, "number === $_") for 5, 46, 47;
   sql('DROP TABLE spied');
 }
 
@@ -227,7 +235,7 @@ sub ends_once {
 sub not_of_another_file {
   make_hot('t');
   await_written();
-  set_configuration($node, 'tandem.persistence_interval = 0');
+  set_configuration($node, 'tandem.persistence_interval = \'1d\'');
   sql('REINDEX INDEX t_words; DROP INDEX t_big');
   my $log_end = -s $node->logfile;
   $node->restart;
@@ -237,7 +245,11 @@ sub not_of_another_file {
   is_known('t', 'number < 300', 1, 'others are known');
   unlike(slurp_file($node->logfile, $log_end), qr/could not make sets/, 'without a word');
   sql('CREATE INDEX t_big ON t (big); VACUUM ANALYZE t');
+  set_configuration($node, 'tandem.persistence_interval = 0');
+  await_condition('the file to go', sub { !-e $file });
+  pass('where nothing is to be written down, nothing is left');
   set_configuration($node, "tandem.persistence_interval = '1s'");
+  await_condition('the file to be there', sub { -e $file });
 }
 
 # By a transaction that was prepared before the restart.
@@ -259,7 +271,7 @@ sub locked {
 sub when_filters_gain {
   make_hot('t');
   await_written();
-  set_configuration($node, 'tandem.persistence_interval = 0', "tandem.rebalance_interval = '1s'");
+  set_configuration($node, 'tandem.persistence_interval = \'1d\'', "tandem.rebalance_interval = '1s'");
   $node->stop;
   rename $file, "$file.later" or die "$file: $!";
   $node->start;
