@@ -174,6 +174,21 @@ CALL tandem_build('chosen_v');
 VACUUM ANALYZE chosen;
 SELECT share_found('SELECT id FROM chosen WHERE tag = 1 ORDER BY v <-> ''[1,2,3,4,5,6]'' LIMIT 40');
 DROP TABLE laid_out, chosen;
+-- TIDs at one place of the table and at several, each at some time, among more on a page here than there: those that lie across two pages of the
+-- segment, too. Seen to fail with these left out where the wanted block goes on behind them, and with places that are not corrected.
+CREATE TABLE uneven WITH (autovacuum_enabled = off) AS SELECT i AS id, i / 37 AS tag, repeat('x', i / 1500 % 3 * 150) AS filler,
+  pseudo_vector(i, 6)::vector(6) AS v FROM generate_series(1, 12000) AS i;
+CREATE INDEX uneven_v ON uneven USING tandem (v vector_l2_ops) WITH (strategy = hnsw_batch);
+CREATE INDEX ON uneven (tag);
+CREATE INDEX ON uneven ((tag % 97));
+CALL tandem_build('uneven_v');
+VACUUM ANALYZE uneven;
+SELECT count(*) AS filters, count(*) FILTER (WHERE here.rows <> (SELECT count(*) FROM uneven WHERE tag = g)) AS wrong_here,
+  count(*) FILTER (WHERE there.rows <> (SELECT count(*) FROM uneven WHERE tag % 97 = g)) AS wrong_there
+FROM generate_series(0, 324) AS g,
+  LATERAL (SELECT count(*) AS rows FROM (SELECT id FROM uneven WHERE tag = g ORDER BY v <-> '[1,2,3,4,5,6]' OFFSET 0) AS x) AS here,
+  LATERAL (SELECT count(*) AS rows FROM (SELECT id FROM uneven WHERE tag % 97 = g ORDER BY v <-> '[1,2,3,4,5,6]' OFFSET 0) AS x) AS there;
+DROP TABLE uneven;
 
 -- Rescans: another query, and another filter.
 SELECT q.id, n.rows > 10 AS many, n.rows = (SELECT count(*) FROM items WHERE tag < 200 AND v IS NOT NULL AND v <-> q.v < 150) AS all

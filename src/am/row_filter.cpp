@@ -62,6 +62,8 @@ namespace {
 enum class Match : unsigned char { kMore, kEnd, kDamaged };
 
 constexpr std::size_t kBlocksAhead = 4;
+/// Of blocks whose TIDs lie on other pages.
+constexpr std::size_t kPagesAhead = 8;
 
 /// Adds the rows of those entries that the filter has.
 Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::SegmentHeader& header,
@@ -94,11 +96,19 @@ Match MatchEntries(base::Span<const graph::TidEntry> entries, const graph::Segme
 
 }  // namespace
 
+/// Asks for the pages of the filter's next blocks, but for those up to *asked, from a known place on.
+static void AskForPages(const storage::SegmentTids& tids, const base::TidFinder& finder, uint32 at,
+                        uint32 last_block, std::size_t* asked) {
+  for (*asked = Max(*asked, finder.place()); *asked < finder.place() + kPagesAhead; ++*asked)
+    tids.AskFor(finder.BlockAhead(*asked - finder.place()), at, last_block);
+}
+
 /// False if the segment cannot be read.
 static bool MatchSegment(storage::SegmentTids* tids, const graph::SegmentHeader& header,
                          const base::TidSet& filter, base::OrdinalSet* rows) {
   base::TidFinder finder(&filter);
   if (tids->count() == 0 || !finder.SeekBlock(0)) return true;
+  std::size_t asked = 0;
   for (uint32 at = tids->Seek(finder.block(), 0, 0); at < tids->count();) {
     const base::Span<const graph::TidEntry> entries = tids->From(at);
     if (tids->stale()) return false;
@@ -107,9 +117,12 @@ static bool MatchSegment(storage::SegmentTids* tids, const graph::SegmentHeader&
     const uint32 first_block = entries[0].tid.Block();
     const uint32 last_block = entries[entries.size() - 1].tid.Block();
     at += static_cast<uint32>(entries.size());
+    AskForPages(*tids, finder, at, last_block, &asked);
     // As far again as the page reaches: it is not the next one that is wanted.
     if (at < tids->count() && finder.block() - Min(finder.block(), last_block) > last_block - first_block)
       at = tids->Seek(finder.block(), at, last_block);
+    else if (at < tids->count())
+      at = tids->SkipSplit(at, finder.block());
   }
   return !tids->stale();
 }
@@ -176,6 +189,7 @@ FilterPart* MapRest(FilterParts* parts, const FilterView& view, const FilterPart
 namespace {
 
 constexpr int kGuesses = 4;  // before halving
+constexpr std::size_t kNodesAhead = 8;
 
 /// Nodes of few rows, each looked for where it should be if rows ascend with their nodes, as they do but for what came in by
 /// merges. What is found is certain: a row is at one node. False if one is not found. `nodes`: room for all.
@@ -186,6 +200,10 @@ bool GuessNodes(const FilterPart& part, SegmentReader* reader, uint32 node_count
   uint32 row;
   for (std::size_t i = 0; walk.Next(&row); i++) {
     if (low >= node_count) return false;
+    if (i + kNodesAhead < part.rows.size()) {
+      const uint32 ahead = low + (part.rows.list()[i + kNodesAhead] - (low == 0 ? 0 : previous + 1));
+      if (ahead < node_count) reader->AskForRows(ahead);
+    }
     // No more than one node a row: it is no farther than that.
     uint32 high = Min(node_count - 1, low + (low == 0 ? row : row - previous - 1));
     uint32 at = high;

@@ -68,6 +68,8 @@ class TidFinder {
   [[nodiscard]] bool SeekBlock(std::uint32_t number) noexcept;
   /// The block found: of TIDs of that block tells which are in the set.
   [[nodiscard]] std::uint32_t block() const noexcept { return set_->blocks_[at_].number; }
+  /// How many of the set's blocks come before it.
+  [[nodiscard]] std::size_t place() const noexcept { return at_; }
   /// So many blocks behind that; the largest number if there are no more.
   [[nodiscard]] std::uint32_t BlockAhead(std::size_t count) const noexcept {
     return set_->blocks_[std::min(at_ + count, set_->blocks_.size() - 1)].number;

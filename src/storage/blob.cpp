@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "graph/prefetch.hpp"
 #include "pg/stop_point.hpp"
 #include "storage/claims.hpp"
 #include "storage/wal.hpp"
@@ -165,6 +166,17 @@ const char* ReadBlob(BlobReader* reader, uint64 offset, uint32 bytes, char* scra
   }
   std::memset(scratch, 0, bytes);
   return scratch;
+}
+
+void PrefetchBlob(const BlobReader& reader, uint64 offset, uint32 bytes) {
+  if (reader.recent == nullptr || offset + bytes > reader.blob.bytes) return;
+  const Buffer recent = reader.recent[offset / kBlobPageBytes];
+  if (recent <= 0) return;
+  pg::PrefetchBufferDescriptor(recent);
+  const Page held = BufferGetPage(recent);
+  __builtin_prefetch(held);
+  __builtin_prefetch(Trailer(held));
+  graph::PrefetchFar(Payload(held) + offset % kBlobPageBytes, bytes);
 }
 
 void SweepBlob(BlobReader* reader, uint64 first, uint64 end) {

@@ -59,6 +59,8 @@ void OpenBlob(BlobReader* reader, Relation index, uint64 incarnation, const Blob
 /// retirement. In recovery, where nothing waits for us, they are copied to `scratch` under the page's lock. A stale reader,
 /// and one asked for bytes beyond its blob, delivers zeros; outside of recovery that is damage, and a WARNING says so.
 [[nodiscard]] const char* ReadBlob(BlobReader* reader, uint64 offset, uint32 bytes, char* scratch);
+/// Asks for the memory of what ReadBlob() would look at, if it is known which buffer held it: a hint.
+void PrefetchBlob(const BlobReader& reader, uint64 offset, uint32 bytes);
 /// All bytes [first, end) will be read, in ascending order and mostly from disk: a sweep of their pages, until the next or CloseBlob().
 /// The reader must stay where it is. Does nothing in recovery.
 void SweepBlob(BlobReader* reader, uint64 first, uint64 end);

@@ -35,20 +35,55 @@ base::Span<const graph::TidEntry> SegmentTids::From(uint32 ordinal) {
   return {reinterpret_cast<const graph::TidEntry*>(bytes), entries};
 }
 
-uint32 SegmentTids::Seek(uint32 block, uint32 low, uint32 low_block) {
+uint32 SegmentTids::LastBlock() {
   if (!knows_last_) last_block_ = From(count() - 1)[0].tid.Block();
   knows_last_ = true;
+  return last_block_;
+}
+
+uint32 SegmentTids::FirstOnPageOf(uint32 ordinal) const {
+  const uint64 offset = header_->tids_at + static_cast<uint64>(ordinal) * sizeof(graph::TidEntry);
+  const uint64 page_at = offset - offset % kBlobPageBytes;
+  if (page_at <= header_->tids_at) return 0;
+  return static_cast<uint32>((page_at - header_->tids_at + sizeof(graph::TidEntry) - 1) /
+                             sizeof(graph::TidEntry));
+}
+
+uint32 SegmentTids::SkipSplit(uint32 ordinal, uint32 block) {
+  const uint64 offset = header_->tids_at + static_cast<uint64>(ordinal) * sizeof(graph::TidEntry);
+  const bool is_split = kBlobPageBytes - offset % kBlobPageBytes < sizeof(graph::TidEntry);
+  if (!is_split || ordinal + 1 == count()) return ordinal;
+  return From(ordinal + 1)[0].tid.Block() < block ? ordinal + 1 : ordinal;
+}
+
+uint32 SegmentTids::Guess(uint32 block, const TidRange& range) {
+  // Of the first block some entries come before the range: half, as likely as not.
+  const double share = (static_cast<double>(block - range.low_block) - 0.5) /
+                       static_cast<double>(range.high_block - range.low_block);
+  return range.low + static_cast<uint32>(share * (range.high - range.low));
+}
+
+void SegmentTids::AskFor(uint32 block, uint32 low, uint32 low_block) const {
+  if (!knows_last_ || blob_.recent == nullptr || block <= low_block || block > last_block_ || low >= count())
+    return;
+  // The block's entries, if they are few, and as many around as the guess is off.
+  constexpr uint32 kMostInBlock = 16;
+  const uint32 in_block = Min((count() - low) / (last_block_ - low_block), kMostInBlock);
+  const uint32 guess = Guess(block, {low, low_block, count(), last_block_});
+  const uint32 first = guess - Min(guess, in_block / 2);
+  PrefetchBlob(blob_, header_->tids_at + static_cast<uint64>(first) * sizeof(graph::TidEntry),
+               (2 * in_block + 1) * static_cast<uint32>(sizeof(graph::TidEntry)));
+}
+
+uint32 SegmentTids::Seek(uint32 block, uint32 low, uint32 low_block) {
   uint32 high = count();
-  uint32 high_block = last_block_;
+  uint32 high_block = LastBlock();
   for (int tries = 0; high - low > kEntriesPerPage; tries++) {
     uint32 guess = low + (high - low) / 2;
-    if (tries < kGuesses && low_block < block && block <= high_block) {
-      const double share =
-          static_cast<double>(block - low_block) / (static_cast<double>(high_block - low_block) + 1.0);
-      guess = low + static_cast<uint32>(share * (high - low));
-      // So that the place lies in the middle of what is looked at.
-      guess -= Min(guess - low, kEntriesPerPage / 2);
-    }
+    if (tries < kGuesses && low_block < block && block <= high_block)
+      guess = Guess(block, {low, low_block, high, high_block});
+    // All of the page: the place is a few entries off.
+    guess = Max(low, FirstOnPageOf(guess));
     const base::Span<const graph::TidEntry> entries = From(guess);
     if (stale()) return count();
     if (entries[0].tid.Block() >= block) {

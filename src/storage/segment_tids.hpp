@@ -21,11 +21,29 @@ class SegmentTids {
   /// An ordinal not before `low` and before which no entry has block `block` or a later one, mostly the last such: entries
   /// before `low` must be of earlier blocks, the last of them of `low_block`.
   [[nodiscard]] uint32 Seek(uint32 block, uint32 low, uint32 low_block);
+  /// The ordinal behind, if that entry lies across a page boundary and is of an earlier block: on the next page, which is read anyway, what
+  /// follows tells it.
+  [[nodiscard]] uint32 SkipSplit(uint32 ordinal, uint32 block);
+  /// Asks for the memory where Seek() would look for the block first, from there. After the first Seek().
+  void AskFor(uint32 block, uint32 low, uint32 low_block) const;
 
   /// The segment was recycled: what was read is worth nothing.
   [[nodiscard]] bool stale() const { return blob_.stale; }
 
  private:
+  /// Entries [low, high): those before are of `low_block` and earlier blocks, the last one is of `high_block`, or the first behind.
+  struct TidRange {
+    uint32 low;
+    uint32 low_block;
+    uint32 high;
+    uint32 high_block;
+  };
+  /// Where the block should be, if rows lie evenly; it is one of the range's.
+  [[nodiscard]] static uint32 Guess(uint32 block, const TidRange& range);
+  /// The first entry that begins on the page on which that one does.
+  [[nodiscard]] uint32 FirstOnPageOf(uint32 ordinal) const;
+  [[nodiscard]] uint32 LastBlock();
+
   BlobReader blob_;
   const graph::SegmentHeader* header_;
   char* scratch_;
@@ -40,7 +58,7 @@ class BlockPlaces {
       : entries_(entries),
         first_(entries[0].tid.Block()),
         last_(entries[entries.size() - 1].tid.Block()),
-        per_block_(static_cast<double>(entries.size()) / (static_cast<double>(last_ - first_) + 1.0)) {}
+        per_block_(static_cast<double>(entries.size()) / static_cast<double>(Max(last_ - first_, 1U))) {}
 
   /// The first entry of that block or of a later one, not before `from`.
   [[nodiscard]] const graph::TidEntry* Find(const graph::TidEntry* from, uint32 block) const {
@@ -60,8 +78,9 @@ class BlockPlaces {
   static constexpr std::ptrdiff_t kStep = 16;
 
   [[nodiscard]] const graph::TidEntry* Guess(uint32 block) const {
-    if (block < first_) return entries_.begin();  // of a damaged page
-    return entries_.begin() + static_cast<std::ptrdiff_t>((block - first_) * per_block_);
+    if (block <= first_) return entries_.begin();  // before it: of a damaged page
+    // The first block and the last go on elsewhere: half of each is here, as likely as not.
+    return entries_.begin() + static_cast<std::ptrdiff_t>((block - first_ - 0.5) * per_block_);
   }
 
   base::Span<const graph::TidEntry> entries_;
