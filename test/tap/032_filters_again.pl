@@ -3,8 +3,8 @@
 # a file that nobody but the server reads. H26: it waits for no lock. What is made again is right: every type of key, and what became of the
 # index meanwhile.
 #
-# Seen to fail with: nothing made again; the owner's role not taken; the restriction left out; the file
-# written with the server's usual rights.
+# Seen to fail with: nothing made again; the owner's role not taken; the restriction left out; the file written with the server's usual
+# rights; no end to what one key may take.
 use strict;
 use warnings;
 
