@@ -137,6 +137,10 @@ double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost, st
   return UtilityOf({uses, now}, cost, now);
 }
 
+bool IsAdmitted(BudgetMode mode, double newcomer, double victim) noexcept {
+  return mode == BudgetMode::kLru || newcomer > victim;
+}
+
 std::uint64_t MostFrames(BudgetMode mode, CacheSide side, const CacheShare& graph,
                          const CacheShare& filter) noexcept {
   if (mode == BudgetMode::kIndependent) return side == CacheSide::kGraph ? graph.target : filter.target;

@@ -93,6 +93,12 @@ enum class BudgetMode : std::uint8_t { kCoordinated, kIndependent, kLru };
 [[nodiscard]] double WorthOf(BudgetMode mode, const UseCount& count, const PieceCost& cost,
                              std::uint32_t now) noexcept;
 
+/// True if a piece may take the place of `victim`, by what they are worth. TinyLFU's argument (Einziger, Friedman and Manes, "TinyLFU: A
+/// Highly Efficient Cache Admission Policy", ACM Transactions on Storage 13, 2017): who gives way may be chosen well, and still be worth
+/// more than what comes, of which is known how often it was asked for before. At equal worth nothing is gained by the exchange. By age
+/// alone, what is new always comes in.
+[[nodiscard]] bool IsAdmitted(BudgetMode mode, double newcomer, double victim) noexcept;
+
 /// One of the caches, in frames.
 struct CacheShare {
   std::uint64_t frames = 0;

@@ -36,14 +36,14 @@ LWLock* lock = nullptr;
 // The heads of its buckets take half a percent of a quarter of the budget.
 constexpr uint64 kPartForBuckets = 4;
 
-uint64 AllocateOrAsk(std::size_t bytes);
+uint64 AllocateOrAsk(std::size_t bytes, double worth);
 
 /// The server's as FilterDirectory wants it. The pool's lock is taken under ours, or without it, and nothing is taken under that.
 struct ServerHost {
   static void LockShared() { LWLockAcquire(lock, LW_SHARED); }
   static void LockExclusive() { LWLockAcquire(lock, LW_EXCLUSIVE); }
   static void Unlock() { LWLockRelease(lock); }
-  static uint64 Allocate(std::size_t bytes) { return AllocateOrAsk(bytes); }
+  static uint64 Allocate(std::size_t bytes, double worth) { return AllocateOrAsk(bytes, worth); }
   static void Free(uint64 at) { FreePiece(at); }
   static char* Address(uint64 at) { return PieceAddress(at); }
   static bool AreTogether(uint64 a, uint64 b) { return FilterMemory::AreInOneFrame(a, b); }
@@ -56,11 +56,12 @@ using Directory = FilterDirectory<ServerHost>;
 
 Directory directory;
 
-/// Without our lock: graphs may have to be asked, under theirs.
-uint64 AllocateOrAsk(std::size_t bytes) {
+/// Without our lock: graphs may have to be asked, under theirs. They give way to what is worth less than they are for no better reason than
+/// that other sets are worth more.
+uint64 AllocateOrAsk(std::size_t bytes, double worth) {
   const uint64 at = AllocatePiece(bytes);
   if (at != 0) return at;
-  const Giving giving = GraphsGiveWay(bytes, directory.LeastUtility());
+  const Giving giving = GraphsGiveWay(bytes, Min(directory.LeastUtility(), worth));
   const uint64 at_last = giving == Giving::kCleared ? AllocatePiece(bytes) : 0;
   if (at_last != 0 || giving == Giving::kNothing) return at_last;
   return Directory::kComing;

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include "base/ordinal_set.hpp"
@@ -131,7 +132,7 @@ struct UsedKey {
   float worth_us;
 };
 
-/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes), 0 if there is no room, kComing if
+/// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes, worth), for what is worth so much, 0 if there is no room, kComing if
 /// there will be without taking sets away, which is called without the lock, Free(at) and Address(at), which are called with and without it; AreTogether(a, b), whether pieces go
 /// back as one; BytesTotal(), how much memory it should have; Mode(), that of the budget; Now(), in seconds. None of them fails or waits for anybody who waits for the lock.
 /// What is allocated is aligned to 8.
@@ -143,7 +144,7 @@ struct UsedKey {
 /// operation, so it is one of them.
 ///
 /// Who gives way: of kSample sets that a hand comes to, as that of a clock, the one of least utility (policy/cache_policy.hpp)
-/// that is not pinned. New sets come behind the hand: they have a turn to be used again, and what is used once gives way before what
+/// that is not pinned, if it is worth less than what comes. New sets come behind the hand: they have a turn to be used again, and what is used once gives way before what
 /// is used again and again, be it found or made again each time.
 template <typename Host>
 class FilterDirectory {
@@ -245,20 +246,25 @@ class FilterDirectory {
     const bool is_new = present == nullptr || present->age < age;
     const bool is_known = known != nullptr;
     const CachedSet* other = made_from != nullptr ? FindSet(known, *made_from) : nullptr;
-    const AskedFor asked = other != nullptr ? AskedOf(*other) : AskedFor{};
+    // As often as the one it replaces, or the one it is made from, if there is one.
+    const CachedSet* asked_with = present != nullptr ? present : other;
+    AskedFor asked = asked_with != nullptr ? AskedOf(*asked_with) : AskedFor{};
     host_.Unlock();
     if (!is_new || (made_from != nullptr && other == nullptr)) return;
-    CachedSet* set = MakeSet(id, age, ordinals);
+    const std::uint64_t hash = HashOf(key.hash, key.database, id);
+    if (asked_with == nullptr) asked = AskedWithout(hash);
+    // A newer one always comes in: the older one is of less and less use.
+    const double worth =
+        present != nullptr ? kAlways : WorthToCome(asked, cost_us, sizeof(CachedSet) + ordinals.DataBytes());
+    CachedSet* set = MakeSet(id, age, ordinals, worth);
     if (set != nullptr) {
       set->cost_us = cost_us;
-      RestoreUses(HashOf(key.hash, key.database, id), set);
-      if (other != nullptr) {
-        SetUses(asked.count, set);
-        set->since.store(asked.since, std::memory_order_relaxed);
-      }
+      ForgetAbsent(hash);
+      SetUses(asked.count, set);
+      set->since.store(asked.since, std::memory_order_relaxed);
     }
     // Made beside the lock, too. If a known one goes meanwhile the set is not kept.
-    FilterKeyEntry* entry = set == nullptr || is_known ? nullptr : MakeKey(key);
+    FilterKeyEntry* entry = set == nullptr || is_known ? nullptr : MakeKey(key, worth);
     if (set == nullptr || (entry == nullptr && !is_known)) {
       Free(set);
       return;
@@ -385,6 +391,8 @@ class FilterDirectory {
   static constexpr std::uint32_t kToldPart = 4;
   /// A set that costs less, or of which that is not known, costs a look-up.
   static constexpr float kLeastCostUs = 20;
+  /// Of what comes in whatever the others are worth.
+  static constexpr double kAlways = std::numeric_limits<double>::infinity();
   /// Some hundred sets, 10 us.
   static constexpr std::uint32_t kBucketsListed = 512;
 
@@ -452,7 +460,7 @@ class FilterDirectory {
       if (entry != nullptr) Doom(entry, doomed);
       return;
     }
-    if (home == nullptr && HasRoomForKey(doomed)) {
+    if (home == nullptr && HasRoomForKey(WorthToCome(AskedOf(*set), set->cost_us, set->bytes), doomed)) {
       home = entry;
       LinkKey(entry);
     } else if (entry != nullptr) {
@@ -614,16 +622,21 @@ class FilterDirectory {
     if (!is_known) absent->what.store(hash, std::memory_order_relaxed);
   }
 
-  /// What it had when it gave way, and what it was asked for since: this time, too.
-  void RestoreUses(std::uint64_t hash, CachedSet* set) const noexcept {
-    AbsentSet* absent = AbsentAt(hash, set->used_at.load(std::memory_order_relaxed));
-    if (absent->what.load(std::memory_order_relaxed) != hash) return;
-    const std::uint32_t now = set->used_at.load(std::memory_order_relaxed);
+  /// Of a set that is not kept: what it had when it gave way, and what it was asked for since, this time, too.
+  [[nodiscard]] AskedFor AskedWithout(std::uint64_t hash) const noexcept {
+    const std::uint32_t now = host_.Now();
+    const AbsentSet* absent = AbsentAt(hash, now);
+    if (absent->what.load(std::memory_order_relaxed) != hash) return {{1, now}, now};
     const AskedFor asked = Unpack(absent->count.load(std::memory_order_relaxed), now);
+    return {{std::max(1.0F, policy::UsesAt(asked.count, now)), now}, asked.since};
+  }
+
+  /// It is kept from now on.
+  void ForgetAbsent(std::uint64_t hash) const noexcept {
+    AbsentSet* absent = AbsentAt(hash, host_.Now());
+    if (absent->what.load(std::memory_order_relaxed) != hash) return;
     absent->count.store(0, std::memory_order_relaxed);
     absent->what.store(0, std::memory_order_relaxed);
-    set->uses.store(std::max(1.0F, policy::UsesAt(asked.count, now)), std::memory_order_relaxed);
-    set->since.store(asked.since, std::memory_order_relaxed);
   }
 
   /// Into one word: 24 bits of each time, which tell 97 days apart, and the upper half of the float.
@@ -652,9 +665,17 @@ class FilterDirectory {
   }
 
   [[nodiscard]] double UtilityOfSet(const CachedSet& set, std::uint32_t now) const noexcept {
-    const AskedFor asked = AskedOf(set);
+    return WorthOf(AskedOf(set), set.cost_us, set.bytes, now);
+  }
+  [[nodiscard]] double WorthOf(const AskedFor& asked, float cost_us, std::uint64_t bytes,
+                               std::uint32_t now) const noexcept {
     return policy::WorthOf(host_.Mode(), policy::AsAlways(asked.count, asked.since, now),
-                           {std::max(set.cost_us, kLeastCostUs), set.bytes}, now);
+                           {std::max(cost_us, kLeastCostUs), bytes}, now);
+  }
+
+  /// What is asked for the first time always comes in: what it will be worth is not known. It is next to nothing soon, if that was all.
+  [[nodiscard]] double WorthToCome(const AskedFor& asked, float cost_us, std::uint64_t bytes) const noexcept {
+    return asked.count.uses > 1 ? WorthOf(asked, cost_us, bytes, host_.Now()) : kAlways;
   }
 
   /// Calls it with the next sets from *at on that are not pinned; *at goes behind them.
@@ -699,14 +720,17 @@ class FilterDirectory {
     return victim;
   }
 
-  /// Lets the hand go on until `bytes` were taken away, and there are no more than `most_keys`. Returns the bytes.
-  std::uint64_t Evict(std::uint64_t bytes, std::uint64_t most_keys, Doomed* doomed) const noexcept {
+  /// Lets the hand go on until `bytes` were taken away, and there are no more than `most_keys`, or it comes to nothing that is worth less
+  /// than what is to come instead. Returns the bytes.
+  std::uint64_t Evict(std::uint64_t bytes, std::uint64_t most_keys, double worth,
+                      Doomed* doomed) const noexcept {
     const std::uint32_t now = host_.Now();
     std::uint64_t taken = 0;
     for (std::uint32_t step = 0; step < kMostSteps && shared_->hand != 0; step += kSample) {
       if (taken >= bytes && shared_->keys <= most_keys) break;
       CachedSet* victim = LeastUseful(&shared_->hand, now);
       if (victim == nullptr) continue;
+      if (!policy::IsAdmitted(host_.Mode(), worth, UtilityOfSet(*victim, now))) break;
       taken += EvictOne(victim, doomed);
     }
     return taken;
@@ -738,32 +762,29 @@ class FilterDirectory {
     return taken;
   }
 
-  [[nodiscard]] bool HasRoomForKey(Doomed* doomed) const noexcept {
-    if (shared_->keys >= shared_->most_keys) Evict(0, shared_->most_keys - 1, doomed);
+  [[nodiscard]] bool HasRoomForKey(double worth, Doomed* doomed) const noexcept {
+    if (shared_->keys >= shared_->most_keys) Evict(0, shared_->most_keys - 1, worth, doomed);
     return shared_->keys < shared_->most_keys;
   }
 
   // ---- Without the lock ----
 
   [[nodiscard]] CachedSet* MakeSet(const FilterSetId& id, const FilterSetAge& age,
-                                   const base::OrdinalSet& ordinals) const noexcept {
+                                   const base::OrdinalSet& ordinals, double worth) const noexcept {
     const std::size_t data_bytes = ordinals.DataBytes();
-    CachedSet* set = Make<CachedSet>(data_bytes);
+    CachedSet* set = Make<CachedSet>(data_bytes, worth);
     if (set == nullptr) return nullptr;
     set->id = id;
     set->age = age;
     set->size = ordinals.size();
     set->bound = ordinals.bound();
     set->is_bitmap = ordinals.is_bitmap() ? 1 : 0;
-    set->uses.store(1, std::memory_order_relaxed);
-    set->used_at.store(host_.Now(), std::memory_order_relaxed);
-    set->since.store(set->used_at.load(std::memory_order_relaxed), std::memory_order_relaxed);
     if (data_bytes > 0) std::memcpy(static_cast<void*>(set + 1), ordinals.data(), data_bytes);
     return set;
   }
 
-  [[nodiscard]] FilterKeyEntry* MakeKey(const FilterKey& key) const noexcept {
-    FilterKeyEntry* entry = Make<FilterKeyEntry>(key.size);
+  [[nodiscard]] FilterKeyEntry* MakeKey(const FilterKey& key, double worth) const noexcept {
+    FilterKeyEntry* entry = Make<FilterKeyEntry>(key.size, worth);
     if (entry == nullptr) return nullptr;
     entry->hash = key.hash;
     entry->database = key.database;
@@ -772,11 +793,11 @@ class FilterDirectory {
     return entry;
   }
 
-  /// Zeroed but for its head, and with `more` bytes behind. nullptr if there is no room, nor any to be had.
+  /// Zeroed but for its head, and with `more` bytes behind. nullptr if there is no room, nor any to be had for what is worth so much.
   template <typename Piece>
-  [[nodiscard]] Piece* Make(std::size_t more) const noexcept {
+  [[nodiscard]] Piece* Make(std::size_t more, double worth) const noexcept {
     const std::size_t bytes = sizeof(Piece) + more;
-    const std::uint64_t at = Allocate(bytes);
+    const std::uint64_t at = Allocate(bytes, worth);
     if (at == 0) return nullptr;
     auto* piece = new (host_.Address(at)) Piece();
     piece->at = at;
@@ -785,22 +806,22 @@ class FilterDirectory {
     return piece;
   }
 
-  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) const noexcept {
+  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes, double worth) const noexcept {
     const std::uint64_t wanted = std::max<std::uint64_t>(bytes, kLeastEvicted);
-    std::uint64_t at = host_.Allocate(bytes);
+    std::uint64_t at = host_.Allocate(bytes, worth);
     for (std::uint64_t evicted = 0; at == 0 && evicted < kMostEvicted * wanted;) {
-      const std::uint64_t more = MakeRoom(wanted);
+      const std::uint64_t more = MakeRoom(wanted, worth);
       if (more == 0) break;
       evicted += more;
-      at = host_.Allocate(bytes);
+      at = host_.Allocate(bytes, worth);
     }
     return at == kComing ? 0 : at;
   }
 
-  std::uint64_t MakeRoom(std::uint64_t bytes) const noexcept {
+  std::uint64_t MakeRoom(std::uint64_t bytes, double worth) const noexcept {
     Doomed doomed;
     host_.LockExclusive();
-    const std::uint64_t taken = Evict(bytes, shared_->most_keys, &doomed);
+    const std::uint64_t taken = Evict(bytes, shared_->most_keys, worth, &doomed);
     host_.Unlock();
     FreeAll(&doomed);
     return taken;

@@ -329,6 +329,13 @@ TEST(PartLeft, IsLittleSoonAfterALoadHasGone) {
   EXPECT_EQ(PartLeft({5, 10}, {5, 0, 10}, 10), 1.0F);
 }
 
+TEST(Admission, WhatIsWorthMoreThanWhatGoes) {
+  EXPECT_TRUE(IsAdmitted(BudgetMode::kCoordinated, 2, 1));
+  EXPECT_FALSE(IsAdmitted(BudgetMode::kCoordinated, 1, 1)) << "nothing is gained";
+  EXPECT_FALSE(IsAdmitted(BudgetMode::kIndependent, 1, 2));
+  EXPECT_TRUE(IsAdmitted(BudgetMode::kLru, 1, 2)) << "by age alone";
+}
+
 // ---- Two caches ----
 
 constexpr auto kCoordinated = BudgetMode::kCoordinated;

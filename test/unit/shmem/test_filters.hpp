@@ -99,7 +99,7 @@ struct TestFilterHost {
       mutex->unlock_shared();
     }
   }
-  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) const {
+  [[nodiscard]] std::uint64_t Allocate(std::size_t bytes, double /*worth*/) const {
     return arena->is_coming ? FilterDirectory<TestFilterHost>::kComing : arena->Allocate(bytes);
   }
   void Free(std::uint64_t at) const { arena->Free(at); }
