@@ -160,7 +160,9 @@ sub finish_cut_off {
   my ($load, $label) = @_;
   my ($running, undef, $error) = @$load;
   eval { $running->finish };
-  my @others = grep { !/$cut_off/ && !/^pgbench: setting random seed/ } split /\n/, $$error;
+  # A statement may have lines of its own.
+  my $said = $$error =~ s/^(CONTEXT: +|)SQL statement "[^"]*"/$1/gmr;
+  my @others = grep { !/$cut_off/ && !/^pgbench: setting random seed/ } split /\n/, $said;
   is("@others", '', "nothing but the crash ended a session: $label");
 }
 
