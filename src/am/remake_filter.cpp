@@ -7,6 +7,7 @@
 #include "am/term_scan.hpp"
 #include "pg/own.hpp"
 #include "pg/stop_point.hpp"
+#include "pg/try_open.hpp"
 #include "shmem/search_counts.hpp"
 
 extern "C" {
@@ -14,7 +15,6 @@ extern "C" {
 #include "access/relation.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -66,13 +66,8 @@ bool IsIndexOf(Relation index, Relation table) {
 
 /// nullptr if it is locked, gone, or something else.
 Relation OpenAtOnce(Oid oid, Relation table) {
-  if (!OidIsValid(oid) || !ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
-  const Relation relation = try_relation_open(oid, NoLock);
-  if (relation == nullptr) {
-    UnlockRelationOid(oid, AccessShareLock);
-    return nullptr;
-  }
-  if (IsIndexOf(relation, table)) return relation;
+  const Relation relation = pg::TryOpen(oid, AccessShareLock);
+  if (relation == nullptr || IsIndexOf(relation, table)) return relation;
   relation_close(relation, AccessShareLock);
   return nullptr;
 }
@@ -118,14 +113,11 @@ pg::RelationFile IndexFileOfKey(base::Span<const char> key) {
 void RemakeFilterSets(Relation index, Relation table, base::Span<const char> key) {
   const pg::RelationFile file = pg::FileOf(index);
   const pg::RelationFile wanted = IndexFileOfKey(key);
-  if (file.tablespace != wanted.tablespace || file.number != wanted.number) return;
+  if (file.tablespace != wanted.tablespace || file.number != wanted.number || pg::SnapshotsGetTooOld())
+    return;
   const base::Span<const char> term = SplitFilterKey(key).term;
   const Relation native = OpenAtOnce(IndexOfTermKey(term), table);
   if (native == nullptr) return;
-  if (pg::SnapshotsGetTooOld()) {
-    relation_close(native, NoLock);
-    return;
-  }
   PushActiveSnapshot(GetTransactionSnapshot());
   if (IsForQueries(index) && IsForQueries(native)) {
     const MemoryContext context =

@@ -10,6 +10,7 @@
 #include "am/fold_now.hpp"
 #include "am/options.hpp"
 #include "pg/settings.hpp"
+#include "pg/try_open.hpp"
 #include "shmem/mailbox.hpp"
 #include "sqlapi/index_access.hpp"
 #include "storage/manifest.hpp"
@@ -261,7 +262,7 @@ void RejectTimeout(const Awaited& awaited, const WaitLimits& limits) {
 /// One look at an index, under a lock of its own that lasts no longer: DROP must not wait for us. A look that would have to
 /// wait for a lock is left out.
 void LookAgain(Awaited* awaited) {
-  const Relation index = TryOpen(awaited->index);
+  const Relation index = pg::TryOpen(awaited->index, AccessShareLock);
   if (index == nullptr) return RejectDropped(awaited->index, awaited->name);
   RequireTandemIndex(index);
   RequireGraphs(index);

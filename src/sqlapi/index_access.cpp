@@ -110,13 +110,6 @@ void CloseIndex(const OpenIndex& open) {
   table_close(open.heap, open.lock);
 }
 
-Relation TryOpen(Oid relation_oid) {
-  if (!ConditionalLockRelationOid(relation_oid, AccessShareLock)) return nullptr;
-  const Relation relation = try_relation_open(relation_oid, NoLock);
-  if (relation == nullptr) UnlockRelationOid(relation_oid, AccessShareLock);
-  return relation;
-}
-
 List* OwnedIndexesOf(Oid index_oid) {
   (void)TableOf(index_oid);
   RequireOwner(index_oid);

@@ -26,10 +26,6 @@ struct OpenIndex {
 /// Releases the locks, too.
 void CloseIndex(const OpenIndex& open);
 
-/// Opens a relation of anybody's under AccessShareLock, without waiting: nullptr if it is locked exclusively or gone.
-/// Closed by relation_close(relation, AccessShareLock).
-[[nodiscard]] Relation TryOpen(Oid relation);
-
 /// Errors unless `relation` is a tandem index whose contents this backend can reach.
 void RequireTandemIndex(Relation relation);
 

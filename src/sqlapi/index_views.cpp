@@ -5,6 +5,7 @@
 #include "am/chunk_load.hpp"
 #include "am/options.hpp"
 #include "graph/segment_layout.hpp"
+#include "pg/try_open.hpp"
 #include "shmem/mailbox.hpp"
 #include "sqlapi/index_access.hpp"
 #include "storage/claims.hpp"
@@ -311,7 +312,7 @@ Datum tandem_index_info(PG_FUNCTION_ARGS) {
   if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE)
     elog(ERROR, "return type must be a row type");
   sqlapi::InfoRow row;
-  const Relation index = sqlapi::TryOpen(PG_GETARG_OID(0));
+  const Relation index = pg::TryOpen(PG_GETARG_OID(0), AccessShareLock);
   if (index != nullptr) {
     if (sqlapi::IsTandemIndex(index) && sqlapi::IsReadable(index)) sqlapi::DescribeIndex(&row, index);
     relation_close(index, AccessShareLock);

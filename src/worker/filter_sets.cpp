@@ -9,6 +9,7 @@
 
 #include "am/remake_filter.hpp"
 #include "pg/stop_point.hpp"
+#include "pg/try_open.hpp"
 #include "shmem/filter_cache.hpp"
 #include "shmem/heat.hpp"
 #include "worker/filter_file.hpp"
@@ -22,7 +23,6 @@ extern "C" {
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
-#include "storage/lmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 }
@@ -74,14 +74,6 @@ bool HasRoom() {
   return status.bytes_used < status.bytes_total;
 }
 
-/// Locked at once, or nullptr.
-Relation OpenTable(Oid table) {
-  if (!OidIsValid(table) || !ConditionalLockRelationOid(table, AccessShareLock)) return nullptr;
-  const Relation relation = try_relation_open(table, NoLock);
-  if (relation == nullptr) UnlockRelationOid(table, AccessShareLock);
-  return relation;
-}
-
 /// An index of ours.
 struct IndexFile {
   Oid index;
@@ -110,7 +102,7 @@ int FindFiles(const Oid* indexes, int count, IndexFile* to) {
 void Remake(Oid oid, base::Span<const char> key) {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
-  const Relation table = OpenTable(IndexGetRelation(oid, true));
+  const Relation table = pg::TryOpen(IndexGetRelation(oid, true), AccessShareLock);
   bool gone;
   const Relation index = table != nullptr ? OpenIndexAtOnce(oid, &gone) : nullptr;
   if (index != nullptr) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "pg/stop_point.hpp"
+#include "pg/try_open.hpp"
 #include "shmem/search_counts.hpp"
 #include "worker/process.hpp"
 
@@ -78,13 +79,8 @@ bool IsWorthReading(Relation relation) {
 
 /// nullptr if it is locked, gone, or its number is something else's by now.
 Relation OpenForReading(Oid oid) {
-  if (!ConditionalLockRelationOid(oid, AccessShareLock)) return nullptr;
-  const Relation relation = try_relation_open(oid, NoLock);
-  if (relation == nullptr) {
-    UnlockRelationOid(oid, AccessShareLock);
-    return nullptr;
-  }
-  if (IsWorthReading(relation)) return relation;
+  const Relation relation = pg::TryOpen(oid, AccessShareLock);
+  if (relation == nullptr || IsWorthReading(relation)) return relation;
   relation_close(relation, AccessShareLock);
   return nullptr;
 }

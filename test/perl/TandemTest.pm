@@ -17,8 +17,20 @@ our @EXPORT = qw(
   check_graph graph_problems segments_of sealed_rows await_folded await_rest
   arm_sql arm_server await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
   set_configuration worker_pid await_worker
-  start_session send_sql end_session start_script start_pgbench finish_pgbench make_comparison check_filters
+  start_session send_sql end_session start_script start_pgbench finish_pgbench make_comparison check_filters filters_asked_at_once await_written
   crash_backend kill_server sqlstate_of children_of);
+
+# Configuration under which every query with a filter goes by it, and asks native indexes at once.
+sub filters_asked_at_once {
+  return <<'CONF';
+enable_seqscan = off
+enable_sort = off
+enable_indexscan = off
+enable_bitmapscan = off
+# So large that it says nothing, but that filters are asked at once.
+tandem.max_scan_tuples = 2000000000
+CONF
+}
 
 # A new, started server, without compiled expressions, which take longer than what the tests run, with the extension in database postgres. Options: init => [arguments of Cluster::init],
 # conf => text appended to the configuration, preload => 1: with background workers that lose no time, and with graphs
@@ -381,6 +393,13 @@ sub await_condition {
     die "waited too long for: $what" if time > $end;
     sleep 0.02;
   }
+}
+
+# Polls until a file that is written again and again has been: with what happened before the call.
+sub await_written {
+  my ($file) = @_;
+  my $written = (stat $file)[9];
+  await_condition("$file to be written", sub { (stat $file)[9] > $written + 1 });
 }
 
 # Waits until a session with this application name waits for the event, e.g. 'BufferContent'.

@@ -19,16 +19,10 @@ use Test::More;
 my $nearest = "ORDER BY embedding <-> spread_vector(7, 4) LIMIT 20";
 
 seed();
-my $node = make_node('filters', preload => 1, init => [ allows_streaming => 1 ], conf => <<'CONF');
+my $node = make_node('filters', preload => 1, init => [ allows_streaming => 1 ], conf => filters_asked_at_once() . <<'CONF');
 tandem.naptime = '1h'
 max_prepared_transactions = 5
 jit = off
-enable_seqscan = off
-enable_sort = off
-enable_indexscan = off
-enable_bitmapscan = off
-# So large that it says nothing, but that filters are asked at once.
-tandem.max_scan_tuples = 2000000000
 CONF
 make_checker();
 

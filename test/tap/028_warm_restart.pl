@@ -31,7 +31,7 @@ for my $hot (qw(c b)) {
   is_loaded_first($hot, "$hot was searched most");
 }
 make_hot('b');
-await_written();
+await_written($file);
 $node->stop('immediate');
 $node->start;
 is_loaded_first('b', 'after a crash');
@@ -75,12 +75,6 @@ sub is_loaded_first {
   pass("$label: it is loaded, by nobody's search");
   my @less = grep { $_ ne $table && cached($_) < cached($table) } @tables;
   cmp_ok(scalar @less, '>=', 2, '... and others are not, for which there is no room');
-}
-
-# After a write of the file that knows of what was searched.
-sub await_written {
-  my $written = (stat $file)[9];
-  await_condition('the file to be written', sub { (stat $file)[9] > $written + 1 });
 }
 
 # Searches first, then conditions alone, on a few pages of an index: all of them come into shared_buffers.

@@ -27,15 +27,9 @@ my @conditions = (
   'real > 0.99', "letter = 'c'", "cased = 'x1'");
 
 # Files that a group may read: not this one.
-my $node = make_node('again', preload => 1, init => [ extra => ['--allow-group-access'] ], conf => <<'CONF');
+my $node = make_node('again', preload => 1, init => [ extra => ['--allow-group-access'] ], conf => filters_asked_at_once() . <<'CONF');
 tandem.persistence_interval = '1s'
 max_prepared_transactions = 2
-enable_seqscan = off
-enable_sort = off
-enable_indexscan = off
-enable_bitmapscan = off
-# So large that it says nothing, but that filters are asked at once.
-tandem.max_scan_tuples = 2000000000
 CONF
 my $file = $node->data_dir . '/pg_stat/tandem.filters';
 make_table('t');
@@ -130,14 +124,9 @@ sub after_a_restart {
   all_are_known('after a restart');
 }
 
-sub await_written {
-  my $written = (stat $file)[9];
-  await_condition('the file to be written', sub { (stat $file)[9] > $written + 1 });
-}
-
 sub after_a_crash {
   make_hot('t');
-  await_written();
+  await_written($file);
   $node->stop('immediate');
   $node->start;
   await_condition('sets to be made after a crash', sub { keys_kept() >= $keys });
@@ -217,7 +206,7 @@ sub unbelievable {
 # If it ended the server it would at each start.
 sub ends_once {
   make_hot('t');
-  await_written();
+  await_written($file);
   $node->append_conf('postgresql.conf', "tandem.stop_points = 'always-graph=on,worker-between-filters=crash'\n");
   my $log_end = -s $node->logfile;
   $node->restart;
@@ -234,7 +223,7 @@ sub ends_once {
 # Indexes that were built anew, or have gone, since the file was written.
 sub not_of_another_file {
   make_hot('t');
-  await_written();
+  await_written($file);
   set_configuration($node, 'tandem.persistence_interval = \'1d\'');
   sql('REINDEX INDEX t_words; DROP INDEX t_big');
   my $log_end = -s $node->logfile;
@@ -256,7 +245,7 @@ sub not_of_another_file {
 sub locked {
   make_table('u');
   make_hot($_) for qw(t u);
-  await_written();
+  await_written($file);
   sql("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'holder'");
   $node->restart;
   await_condition('sets of the other table to be made', sub { keys_kept() >= @conditions });
@@ -270,7 +259,7 @@ sub locked {
 # The file comes into its place when the server has started. Then conditions alone are asked, so that filters are to have more memory.
 sub when_filters_gain {
   make_hot('t');
-  await_written();
+  await_written($file);
   set_configuration($node, 'tandem.persistence_interval = \'1d\'', "tandem.rebalance_interval = '1s'");
   $node->stop;
   rename $file, "$file.later" or die "$file: $!";
