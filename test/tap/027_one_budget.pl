@@ -140,11 +140,12 @@ sub filters_take_from_graphs {
     publish_sets("f$round.", 10);
     $searcher->query_safe(search_sql($tables[$_], 31 * $round)) for 0 .. $#tables;
   }
-  # Up to three quarters of their share graphs keep, which are worth far more: nobody knows what these sets have cost. Room for the next
-  # one may just have been made.
-  cmp_ok(coordination('filter_bytes'), '>=', 10, 'sets have got a quarter of their share at least');
-  cmp_ok(coordination('filter_bytes'), '<=', 62, 'and not much more');
-  cmp_ok(count_sets('f8.', 10), '>=', 3, 'as many of the last ones as have room are there');
+  # How far either goes depends on how often it is asked for in a second and on what it costs to bring back, which are measured
+  # (cache_policy_test has what follows from them). Whatever they are, each keeps its floor, a twentieth of all; room for the next set may
+  # just have been made, which takes two frames.
+  cmp_ok(coordination('filter_bytes'), '>=', 4, 'sets have got some memory');
+  cmp_ok(coordination('graph_bytes'), '>=', 6, 'but not the floor of graphs');
+  cmp_ok(count_sets('f8.', 10), '>=', 1, 'the last of them are there');
   check_budget('filters beside graphs');
   check_graph($node, $_, "${_}_index", 'with less memory') for @tables;
   is($session->query_safe('MOVE FORWARD 100000 IN c; FETCH 2 FROM c'), "300006\n300009", 'the cursor goes on in its set');
