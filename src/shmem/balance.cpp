@@ -25,7 +25,7 @@ struct BalanceMemory {
   LWLock* lock;
   pg_atomic_uint64 share;           ///< A: of graphs, in millionths; 0: nobody has moved it
   pg_atomic_uint32 wishes;          ///< A: for graphs
-  pg_atomic_uint64 native_wish_at;  ///< A
+  pg_atomic_uint64 filter_wish_at;  ///< A
   BalanceStatus status;             ///< L
 };
 
@@ -49,7 +49,7 @@ void Attach() {
   memory->lock = &GetNamedLWLockTranche(kName)->lock;
   pg_atomic_init_u64(&memory->share, 0);
   pg_atomic_init_u32(&memory->wishes, 0);
-  pg_atomic_init_u64(&memory->native_wish_at, 0);
+  pg_atomic_init_u64(&memory->filter_wish_at, 0);
   memory->status = {};
 }
 
@@ -119,20 +119,22 @@ BalanceStatus Rebalance(const policy::PatternCounts& interval) {
 }
 
 void WishForGraphs() {
-  if (memory != nullptr) pg_atomic_fetch_add_u32(&memory->wishes, 1);
+  if (memory == nullptr) return;
+  pg_atomic_fetch_add_u32(&memory->wishes, 1);
+  pg_atomic_write_u64(&memory->filter_wish_at, 0);
 }
 
 uint32 WishesForGraphs() {
   return memory == nullptr ? 0 : pg_atomic_read_u32(&memory->wishes);
 }
 
-void WishForNativePages() {
+void WishForFilters() {
   if (memory != nullptr)
-    pg_atomic_write_u64(&memory->native_wish_at, static_cast<uint64>(GetCurrentTimestamp()));
+    pg_atomic_write_u64(&memory->filter_wish_at, static_cast<uint64>(GetCurrentTimestamp()));
 }
 
-TimestampTz LastWishForNativePages() {
-  return memory == nullptr ? 0 : static_cast<TimestampTz>(pg_atomic_read_u64(&memory->native_wish_at));
+TimestampTz LastWishForFilters() {
+  return memory == nullptr ? 0 : static_cast<TimestampTz>(pg_atomic_read_u64(&memory->filter_wish_at));
 }
 
 BalanceStatus ReadBalance() {

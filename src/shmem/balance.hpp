@@ -48,11 +48,13 @@ struct BalanceStatus {
 [[nodiscard]] BalanceStatus Rebalance(const policy::PatternCounts& interval);
 [[nodiscard]] BalanceStatus ReadBalance();
 
-/// Graphs are to be loaded into what they have gained. Workers compare the number of wishes with that they last saw.
+/// Graphs are to be loaded into what they have gained. Workers compare the number of wishes with that they last saw. What was wished for
+/// filters is not wished any more.
 void WishForGraphs();
 [[nodiscard]] uint32 WishesForGraphs();
-/// Pages of native indexes are to be at hand, because filters are about to gain. When that was last wished; 0: never.
-void WishForNativePages();
-[[nodiscard]] TimestampTz LastWishForNativePages();
+/// Filters are about to gain: their sets are to be there, and pages of the native indexes that sets are made from. When that was last
+/// wished; 0: it is not.
+void WishForFilters();
+[[nodiscard]] TimestampTz LastWishForFilters();
 
 }  // namespace tandem::shmem

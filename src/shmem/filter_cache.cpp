@@ -33,6 +33,8 @@ constexpr char kName[] = "tandem filter cache";
 // Set once, when the memory is attached. nullptr: no cache.
 LWLock* lock = nullptr;
 
+bool is_ahead = false;
+
 // The heads of its buckets take half a percent of a quarter of the budget.
 constexpr uint64 kPartForBuckets = 4;
 
@@ -50,6 +52,7 @@ struct ServerHost {
   static uint64 BytesTotal() { return ReadShares().filter.target * kFrameBytes; }
   static policy::BudgetMode Mode() { return ModeOfBudget(); }
   static uint32 Now() { return shmem::Now(); }
+  static bool IsAhead() { return is_ahead; }
 };
 
 using Directory = FilterDirectory<ServerHost>;
@@ -174,6 +177,10 @@ const Part kFilterCachePart = {Request, Attach};
 
 bool FilterCacheExists() {
   return lock != nullptr;
+}
+
+void MakeFilterSetsAhead() {
+  is_ahead = true;
 }
 
 FilterKey MakeFilterKey(const char* bytes, uint32 size) {

@@ -12,6 +12,10 @@ namespace tandem::shmem {
 
 [[nodiscard]] bool FilterCacheExists();
 
+/// From now on this process looks for sets, and makes them, that nobody has asked for: it does not count as a load, and takes
+/// nobody's memory who is worth more than a set that was asked for once.
+void MakeFilterSetsAhead();
+
 /// Longer keys are looked up in vain, and nothing is kept for them.
 constexpr uint32 kLargestFilterKey = 8192;
 

@@ -134,7 +134,7 @@ struct UsedKey {
 
 /// The directory. Host: LockShared(), LockExclusive() and Unlock() of its lock; Allocate(bytes, worth), for what is worth so much, 0 if there is no room, kComing if
 /// there will be without taking sets away, which is called without the lock, Free(at) and Address(at), which are called with and without it; AreTogether(a, b), whether pieces go
-/// back as one; BytesTotal(), how much memory it should have; Mode(), that of the budget; Now(), in seconds. None of them fails or waits for anybody who waits for the lock.
+/// back as one; BytesTotal(), how much memory it should have; Mode(), that of the budget; Now(), in seconds; IsAhead(), whether this process makes sets that nobody has asked for. None of them fails or waits for anybody who waits for the lock.
 /// What is allocated is aligned to 8.
 ///
 /// The life of a set: made and filled by its publisher, without the lock; linked; unlinked, because a newer one takes its
@@ -215,15 +215,14 @@ class FilterDirectory {
     CachedSet* set = FindSet(FindKey(key), id);
     if (set != nullptr) {
       set->pins.fetch_add(1, std::memory_order_relaxed);  // the lock orders it before an unlinking
-      MarkUsed(set, now);
+      if (!host_.IsAhead()) MarkUsed(set, now);
     }
     host_.Unlock();
+    if (set != nullptr) shared_->pinned.fetch_add(1, std::memory_order_relaxed);
+    if (host_.IsAhead()) return set;
     (set != nullptr ? shared_->hits : shared_->misses).fetch_add(1, std::memory_order_relaxed);
     CountAsked(now);
-    if (set == nullptr)
-      CountAbsent(HashOf(key.hash, key.database, id), {{1, now}, now}, now);
-    else
-      shared_->pinned.fetch_add(1, std::memory_order_relaxed);
+    if (set == nullptr) CountAbsent(HashOf(key.hash, key.database, id), {{1, now}, now}, now);
     return set;
   }
 
@@ -673,9 +672,10 @@ class FilterDirectory {
                            {std::max(cost_us, kLeastCostUs), bytes}, now);
   }
 
-  /// What is asked for the first time always comes in: what it will be worth is not known. It is next to nothing soon, if that was all.
+  /// What is asked for the first time always comes in: what it will be worth is not known. It is next to nothing soon, if that was all. What
+  /// nobody has asked for comes in only as what was asked for once.
   [[nodiscard]] double WorthToCome(const AskedFor& asked, float cost_us, std::uint64_t bytes) const noexcept {
-    return asked.count.uses > 1 ? WorthOf(asked, cost_us, bytes, host_.Now()) : kAlways;
+    return asked.count.uses > 1 || host_.IsAhead() ? WorthOf(asked, cost_us, bytes, host_.Now()) : kAlways;
   }
 
   /// Calls it with the next sets from *at on that are not pinned; *at goes behind them.

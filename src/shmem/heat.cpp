@@ -23,6 +23,7 @@ constexpr char kName[] = "tandem heat";
 struct Remaking {
   Oid database;
   bool is_refused;
+  TimestampTz wish;  ///< the last one for which they have
 };
 
 constexpr uint32 kMostRemade = 256;
@@ -126,11 +127,21 @@ float PastHeatOf(Oid tablespace, Oid file) {
   return utility;
 }
 
-bool BeginRemaking() {
+bool BeginRemaking(TimestampTz wish) {
   if (memory == nullptr) return false;
   LWLockAcquire(memory->lock, LW_EXCLUSIVE);
   const bool is_first = FindRemaking() == nullptr && memory->remade_count < kMostRemade;
-  if (is_first) memory->remade[memory->remade_count++] = {MyDatabaseId, false};
+  if (is_first) memory->remade[memory->remade_count++] = {MyDatabaseId, false, wish};
+  LWLockRelease(memory->lock);
+  return is_first;
+}
+
+bool BeginRemakingFor(TimestampTz wish) {
+  if (memory == nullptr || wish == 0) return false;
+  LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+  Remaking* remaking = FindRemaking();
+  const bool is_first = remaking != nullptr && remaking->wish < wish;
+  if (is_first) remaking->wish = wish;
   LWLockRelease(memory->lock);
   return is_first;
 }

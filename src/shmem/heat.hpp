@@ -30,8 +30,11 @@ void SetPastHeats(const IndexHeat* heats, uint32 count);
 
 // ---- Sets of filters that are made again, in this database, since the server started ----
 
-/// True for the first who asks: whoever comes later finds that it was done.
-[[nodiscard]] bool BeginRemaking();
+/// True for the first who asks: whoever comes later, maybe in another process, finds that it was done. wish: what may be wished for filters
+/// now (balance.hpp), which is fulfilled thereby.
+[[nodiscard]] bool BeginRemaking(TimestampTz wish);
+/// After that: true for the first who asks because of this wish.
+[[nodiscard]] bool BeginRemakingFor(TimestampTz wish);
 /// None are made any more.
 void RefuseRemaking();
 [[nodiscard]] bool IsRemakingRefused();

@@ -8,6 +8,7 @@
 #include "pg/settings.hpp"
 #include "shmem/balance.hpp"
 #include "shmem/databases.hpp"
+#include "shmem/filter_cache.hpp"
 #include "shmem/heat.hpp"
 #include "worker/database_worker.hpp"
 #include "worker/filter_sets.hpp"
@@ -35,7 +36,7 @@ constexpr char kWorkerName[] = "tandem worker";
 constexpr int kIdleNaptimes = 3;
 // How long it keeps its place while other databases wait for one: long enough to see a tail grow old.
 constexpr int kFairNaptimes = 2;
-// A wish for pages of native indexes is answered by workers that are there, or come so soon.
+// A wish for filters is answered by workers that are there, or come so soon.
 constexpr int kWishMs = 60 * 1000;
 
 struct Worker {
@@ -122,12 +123,10 @@ void ForAll(const Worker& worker, Body body) {
 }
 
 /// Filters gain memory: sets that were hot are made again, and what others are made from is to be at hand.
-void NoticeWishForNativePages(const Worker& worker) {
-  // A worker may have been started for this very wish; an old one was somebody else's.
-  static TimestampTz seen = 0;
-  const TimestampTz wished_at = shmem::LastWishForNativePages();
-  if (wished_at <= seen || GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(wished_at, kWishMs)) return;
-  seen = wished_at;
+void NoticeWishForFilters(const Worker& worker) {
+  const TimestampTz wish = shmem::LastWishForFilters();
+  if (GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(wish, kWishMs)) return;
+  if (!shmem::BeginRemakingFor(wish)) return;
   ForAll(worker, ReadNativePagesIn);
   ForAll(worker, RemakeHotFilterSets);
 }
@@ -141,7 +140,7 @@ void NoticeWork(Worker* worker) {
   first = false;
   if (work.some) worker->active_at = GetCurrentTimestamp();
   NoticeWishes(worker);
-  NoticeWishForNativePages(*worker);
+  NoticeWishForFilters(*worker);
   ForEach(worker->watched, [&work](WatchedIndex* index) {
     NoticeFlags(index);
     if (!work.all) return;
@@ -192,7 +191,7 @@ TimestampTz GoRound(Worker* worker) {
     NoticeWork(&worker);
     const TimestampTz next = GoRound(&worker);
     // The first one since the server started; graphs are there now.
-    if (shmem::BeginRemaking()) ForAll(worker, RemakeHotFilterSets);
+    if (shmem::BeginRemaking(shmem::LastWishForFilters())) ForAll(worker, RemakeHotFilterSets);
     if (OthersTurn(worker)) Leave(next != kNever || worker.more_soon);
     const TimestampTz now = GetCurrentTimestamp();
     if (next == kNever && !worker.more_soon && now >= Naptimes(worker.active_at, kIdleNaptimes)) Leave(false);
@@ -245,5 +244,6 @@ void tandem_worker_main(Datum argument) {
   // After the connection was made, so that it runs before the connection is closed: threads end first.
   before_shmem_exit(worker::StopBuildingAtExit, 0);
   worker::OverrideSettings();
+  shmem::MakeFilterSetsAhead();
   worker::Run();
 }

@@ -10,6 +10,7 @@
 #include "am/remake_filter.hpp"
 #include "pg/stop_point.hpp"
 #include "pg/try_open.hpp"
+#include "shmem/balance.hpp"
 #include "shmem/filter_cache.hpp"
 #include "shmem/heat.hpp"
 #include "worker/filter_file.hpp"
@@ -139,16 +140,19 @@ void RemakeSafely(Oid index, base::Span<const char> key, MemoryContext context) 
 void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
   if (!LeaveMarker()) return;
   const base::Span<const PastFilter> filters = ReadFilterFile();
+  ereport(DEBUG1, (errmsg_internal("tandem makes sets of filters again, %zu keys are known", filters.size())));
   auto* files = static_cast<IndexFile*>(palloc(sizeof(IndexFile) * static_cast<Size>(count + 1)));
   const int file_count = FindFiles(indexes, count, files);
   MemoryContextSwitchTo(context);
+  const TimestampTz wish = shmem::LastWishForFilters();
   const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kMostMs);
   for (const PastFilter& filter : filters) {
     if (filter.database != MyDatabaseId) continue;
     const pg::RelationFile wanted = am::IndexFileOfKey(filter.key);
     for (int i = 0; i < file_count; i++) {
       if (files[i].tablespace != wanted.tablespace || files[i].file != wanted.number) continue;
-      if (!HasRoom() || GetCurrentTimestamp() >= until) return;
+      // The load may have shifted back meanwhile.
+      if (!HasRoom() || GetCurrentTimestamp() >= until || shmem::LastWishForFilters() != wish) return;
       RemakeSafely(files[i].index, filter.key, context);
       ServeInterrupts();
       pg::StopPoint("worker-between-filters");

@@ -89,7 +89,7 @@ void Prewarm(double from, double to, double goal) {
   const bool filters_gain = to < from && goal < last_goal;
   last_goal = goal;
   if (to > from) shmem::WishForGraphs();
-  if (filters_gain) shmem::WishForNativePages();
+  if (filters_gain) shmem::WishForFilters();
   if (to > from || filters_gain) TellWorkers();
 }
 

@@ -4,7 +4,7 @@
 # index meanwhile.
 #
 # Seen to fail with: nothing made again; the owner's role not taken; the restriction left out; the file written with the server's usual
-# rights; no end to what one key may take.
+# rights; no end to what one key may take; each new worker making them once more.
 use strict;
 use warnings;
 
@@ -30,6 +30,7 @@ my @conditions = (
 my $node = make_node('again', preload => 1, init => [ extra => ['--allow-group-access'] ], conf => filters_asked_at_once() . <<'CONF');
 tandem.persistence_interval = '1s'
 max_prepared_transactions = 2
+log_min_messages = debug1
 CONF
 my $file = $node->data_dir . '/pg_stat/tandem.filters';
 make_table('t');
@@ -275,4 +276,22 @@ sub when_filters_gain {
     return keys_kept() >= $keys;
   });
   is_known('t', $_, 1, "filters gain memory: $_") for @conditions[0 .. 3];
+  # Workers come and go.
+  await_condition('the border to have gone all the way', sub {
+    sql("SELECT count(*) FROM t WHERE number = 5;\n" x 60);
+    return sql('SELECT round(graph_share::numeric, 3) FROM tandem_coordination') eq '0.200';
+  });
+  my $times = sub { scalar(() = slurp_file($node->logfile) =~ /tandem makes sets of filters again/g) };
+  my $before = $times->();
+  cmp_ok($before, '>', 0, 'it is told');
+  my $worker = q{SELECT pid FROM pg_stat_activity WHERE application_name = 'tandem worker' AND datname = 'postgres'};
+  my $old = sql("SELECT coalesce(max(pid), 0) FROM ($worker) w");
+  sql("SELECT pg_terminate_backend(pid) FROM ($worker) w");
+  sql("INSERT INTO t SELECT * FROM t LIMIT 1; CALL tandem_build('t_index')");
+  await_condition('another worker', sub {
+    sql('INSERT INTO t SELECT * FROM t LIMIT 1');
+    return sql("SELECT count(*) FROM ($worker) w WHERE pid <> $old") > 0;
+  });
+  sql("CALL tandem_wait('t_index')");
+  is($times->(), $before, 'another worker does not make them once more');
 }

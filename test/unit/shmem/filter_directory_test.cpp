@@ -2,7 +2,8 @@
 //
 // Seen to fail with: keys compared by their hash alone; the older set taking the place of the newer; a pinned set freed when it is
 // replaced; the key freed before its last set; pinned sets evicted; uses that do not decay; what a set costs left out; uses forgotten with
-// the set; not counted where it was not found; those of the set that is replaced left behind.
+// the set; not counted where it was not found; those of the set that is replaced left behind; sets
+// made ahead counted as asked for, or coming in whatever others are worth.
 
 #include "shmem/filter_directory.hpp"
 
@@ -368,6 +369,26 @@ TEST_F(AdmissionTest, ALoadThatShiftsComesInWithinSeconds) {
     for (int i = 0; i < 50; ++i) found += Ask(1'000 + i) ? 1 : 0;
   }
   EXPECT_LT(seconds, 10);
+}
+
+// Sets that a worker makes: as if a load were there, that has gone, they had the memory back from graphs again and again.
+TEST_F(AdmissionTest, WhatNobodyHasAskedForIsNoLoad) {
+  for (int second = 0; second < 30; ++second) {
+    filters_.arena.now++;
+    for (int i = 0; i < 30; ++i) (void)Ask(i);
+  }
+  filters_.arena.now += 4;
+  const double left = filters_.directory.LeastUtility();
+  const FilterCacheStatus before = filters_.directory.ReadStatus();
+  filters_.arena.is_ahead = true;
+  for (int i = 0; i < 200; ++i) (void)Ask(1'000 + i % 100);
+  EXPECT_LE(filters_.directory.LeastUtility(), left);
+  const FilterCacheStatus status = filters_.directory.ReadStatus();
+  EXPECT_EQ(status.hits, before.hits);
+  EXPECT_EQ(status.misses, before.misses);
+  EXPECT_GT(status.sets, before.sets) << "there was room";
+  filters_.arena.is_ahead = false;
+  for (int i = 0; i < 30; ++i) EXPECT_TRUE(Ask(i)) << i << " has given way";
 }
 
 // What an earlier load has left lies together. A few sets that nobody asks for any more do not tell what the others are worth.

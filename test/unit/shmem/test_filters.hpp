@@ -27,6 +27,7 @@ class Arena {
 
   std::atomic<std::uint32_t> now{1000};  ///< seconds
   bool is_coming = false;                ///< memory: there is none now; not to be changed while threads run
+  bool is_ahead = false;                 ///< nobody has asked for what is asked for; the same
 
   [[nodiscard]] std::uint64_t Allocate(std::size_t bytes) {
     if (meanwhile) std::exchange(meanwhile, nullptr)();
@@ -109,6 +110,7 @@ struct TestFilterHost {
   [[nodiscard]] std::uint64_t BytesTotal() const { return arena->bytes(); }
   [[nodiscard]] static policy::BudgetMode Mode() { return policy::BudgetMode::kCoordinated; }
   [[nodiscard]] std::uint32_t Now() const { return arena->now; }
+  [[nodiscard]] bool IsAhead() const { return arena->is_ahead; }
 };
 
 using TestFilterDirectory = FilterDirectory<TestFilterHost>;
