@@ -36,6 +36,10 @@ namespace {
 constexpr int kMostMs = 15 * 1000;
 constexpr int kMostMsOfOne = 500;
 
+// Who asks for sets meanwhile is to feel little of it: so many times as long as it works the worker rests, at least for some milliseconds.
+constexpr int kRests = 3;
+constexpr int64 kLeastRestUs = 10 * 1000;
+
 // ---- Not twice what has ended the server ----
 //
 // Nobody has asked for these sets: if asking an index ever ended the server, it is not to happen again at each start. A file is there
@@ -137,13 +141,23 @@ void RemakeSafely(Oid index, base::Span<const char> key, MemoryContext context) 
   MemoryContextSwitchTo(context);
 }
 
+/// After each step: rests, once it has worked for long enough. *owed_us: the rest that is left.
+void Rest(TimestampTz begun_at, int64* owed_us) {
+  *owed_us += kRests * (GetCurrentTimestamp() - begun_at);
+  if (*owed_us < kLeastRestUs) return;
+  SleepUntil(GetCurrentTimestamp() + *owed_us, pg::WaitEvent("TandemWorkerRest"));
+  *owed_us = 0;
+}
+
 void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
   if (!LeaveMarker()) return;
   const base::Span<const PastFilter> filters = ReadFilterFile();
-  ereport(DEBUG1, (errmsg_internal("tandem makes sets of filters again, %zu keys are known", filters.size())));
+  ereport(DEBUG1,
+          (errmsg_internal("tandem makes sets of filters again, %zu keys are known", filters.size())));
   auto* files = static_cast<IndexFile*>(palloc(sizeof(IndexFile) * static_cast<Size>(count + 1)));
   const int file_count = FindFiles(indexes, count, files);
   MemoryContextSwitchTo(context);
+  int64 owed_us = 0;
   const TimestampTz wish = shmem::LastWishForFilters();
   const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kMostMs);
   for (const PastFilter& filter : filters) {
@@ -153,7 +167,9 @@ void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
       if (files[i].tablespace != wanted.tablespace || files[i].file != wanted.number) continue;
       // The load may have shifted back meanwhile.
       if (!HasRoom() || GetCurrentTimestamp() >= until || shmem::LastWishForFilters() != wish) return;
+      const TimestampTz begun_at = GetCurrentTimestamp();
       RemakeSafely(files[i].index, filter.key, context);
+      Rest(begun_at, &owed_us);
       ServeInterrupts();
       pg::StopPoint("worker-between-filters");
     }
