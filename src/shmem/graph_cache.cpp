@@ -5,13 +5,13 @@
 #include "pg/let_go.hpp"
 #include "pg/settings.hpp"
 #include "pg/stop_point.hpp"
+#include "pg/stopwatch.hpp"
 #include "shmem/clock.hpp"
 #include "shmem/filter_cache.hpp"
 #include "shmem/parts.hpp"
 
 extern "C" {
 #include "access/xact.h"
-#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -76,7 +76,7 @@ struct Load {
   uint32 chunk;
   CachedSegmentRef ref;
   SubTransactionId begun_in;
-  instr_time begun_at;
+  pg::Stopwatch watch;
 };
 
 Load my_load = {kNoFrame, 0, {0, 0}, InvalidSubTransactionId, {}};
@@ -162,13 +162,6 @@ bool AskLinks(const CachedSegmentRef& ref, uint32 chunk, uint32 now) {
   const bool has_room = directory.GiveLinksUp(ref, chunk);
   LWLockRelease(lock);
   return has_room;
-}
-
-float MicrosecondsSince(const instr_time& start) {
-  instr_time now;
-  INSTR_TIME_SET_CURRENT(now);
-  INSTR_TIME_SUBTRACT(now, start);
-  return static_cast<float>(INSTR_TIME_GET_DOUBLE(now) * 1e6);
 }
 
 struct Gift {
@@ -271,7 +264,7 @@ char* BeginChunk(const CachedSegmentRef& ref, uint32 chunk) {
   if (frame == kNoFrame && AskFilters(now)) frame = BeginLoad(ref, chunk, now);
   if (frame == kNoFrame && AskLinks(ref, chunk, now)) frame = BeginLoad(ref, chunk, now);
   if (frame == kNoFrame) return nullptr;
-  INSTR_TIME_SET_CURRENT(my_load.begun_at);
+  my_load.watch = pg::Stopwatch();
   pg::StopPoint("chunk-begun");
   return ServerPool::Address(frame);
 }
@@ -279,7 +272,7 @@ char* BeginChunk(const CachedSegmentRef& ref, uint32 chunk) {
 void FinishChunk(const CachedSegmentRef& ref, uint32 chunk) {
   Assert(my_load.frame != kNoFrame && my_load.chunk == chunk && my_load.ref.generation == ref.generation);
   const uint32 frame = my_load.frame;
-  const float load_us = MicrosecondsSince(my_load.begun_at);
+  const float load_us = my_load.watch.Microseconds();
   LWLockAcquire(lock, LW_EXCLUSIVE);
   const bool kept = directory.FinishLoad(ref, chunk, frame, load_us);
   if (kept) KeepFrame(frame);

@@ -387,6 +387,7 @@ TEST_F(AdmissionTest, WhatNobodyHasAskedForIsNoLoad) {
   EXPECT_EQ(status.hits, before.hits);
   EXPECT_EQ(status.misses, before.misses);
   EXPECT_GT(status.sets, before.sets) << "there was room";
+  EXPECT_EQ(status.evictions, before.evictions);
   filters_.arena.is_ahead = false;
   for (int i = 0; i < 30; ++i) EXPECT_TRUE(Ask(i)) << i << " has given way";
 }
