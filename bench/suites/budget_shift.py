@@ -21,7 +21,7 @@ from suites import graphs, indexed
 
 SETS = ("acl", "syn1m")
 MODES = ("coordinated", "independent", "lru")
-SECONDS, CLIENTS = 16, 2
+SECONDS, CLIENTS = 24, 2
 REBALANCE = "2s"  # the default of 5 minutes is meant for phases of hours
 # Of the budget: what the graph wants, and the sets of the conditions that the two phases with filters ask for; three times as much as there
 # is. Were it little more than the budget, a fixed share would do nearly as well: it has all codes of a graph that wants 0.85 of it, and of
