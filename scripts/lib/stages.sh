@@ -191,7 +191,8 @@ stage_isolation() {
 
 # --- TAP ------------------------------------------------------------------------------------------------------
 
-tap_seconds=900    # for one file; the longest takes a few minutes
+tap_seconds=1800    # for one file; the longest takes a few minutes, on a machine with nothing else to do
+tap_wait_seconds=600    # for anything that a test waits for
 tap_jobs=2         # files at a time: most of them wait for a server most of the time
 
 stage_tap() {
@@ -225,6 +226,7 @@ run_tap_file() {
   tandem_as_server_user mkdir -p "$out/$name"
   tandem_as_server_user env -C "$TANDEM_WORK/tests" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
     TESTDIR="$out/$name" TESTDATADIR="$out/$name/tmp_check" TESTLOGDIR="$out/$name/tmp_check/log" \
+    PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-$tap_wait_seconds}" PGCTLTIMEOUT="${PGCTLTIMEOUT:-$tap_wait_seconds}" \
     PG_REGRESS="$pgxs/src/test/regress/pg_regress" PG_TEST_PORT_DIR="$out" \
     ${TANDEM_KEEP:+PG_TEST_NOCLEAN=1} LC_ALL=C TZ=UTC PERL5LIB="$TANDEM_WORK/tests/test/perl:$pgxs/src/test/perl" \
     perl - "$out/$name/tap.log" "$tap_seconds" perl "test/tap/$name.pl" \

@@ -4,6 +4,7 @@
 
 #include "am/fold_now.hpp"
 #include "am/inline_fold.hpp"
+#include "pg/stop_point.hpp"
 #include "policy/fold_policy.hpp"
 #include "shmem/mailbox.hpp"
 #include "storage/manifest.hpp"
@@ -93,11 +94,12 @@ Allowance allowance;
 /// Milliseconds to compute for; 0 if there are none.
 long TimeToSpend() {
   const TimestampTz deadline = pg::StatementDeadline();
-  if (deadline == 0) return kMostMs;
+  const long most_ms = pg::IsSwitchedOn("long-folds") ? 20 * kMostMs : kMostMs;
+  if (deadline == 0) return most_ms;
   if (deadline != allowance.deadline)
     allowance = {deadline,
                  TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline) / kShareOfTimeout};
-  return allowance.left_ms >= kLeastMs ? Min(allowance.left_ms, kMostMs) : 0;
+  return allowance.left_ms >= kLeastMs ? Min(allowance.left_ms, most_ms) : 0;
 }
 
 void FoldFor(Relation index, long spend_ms, Experience* experience) {

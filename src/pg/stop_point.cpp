@@ -48,7 +48,7 @@ static void WaitForGo(const char* name) {
   const int fd = open(path, O_CREAT | O_WRONLY, 0600);
   if (fd >= 0) close(fd);
   (std::snprintf)(path, sizeof path, "tandem_stop_points/%s.go", name);
-  for (int i = 0; i < 6000 && access(path, F_OK) != 0; i++) {
+  for (int i = 0; i < 120'000 && access(path, F_OK) != 0; i++) {
     CHECK_FOR_INTERRUPTS();
     pg_usleep(10 * 1000);
   }

@@ -6,8 +6,8 @@
 //   error   raise an error
 //   crash   kill -9 this very process (the server then recovers)
 //   wait    wait until the file NAME.go appears in the data directory's folder tandem_stop_points,
-//           after creating NAME.reached there; ends by itself after 60 s, or when the query is cancelled
-//           where no lock holds interrupts off
+//           after creating NAME.reached there; ends by itself after 20 min, longer than any test
+//           waits for anything, or when the query is cancelled where no lock holds interrupts off
 //   lock    wait while another session holds pg_advisory_lock(4711); for isolation tests, where no content lock is held
 //   on      for switches, which are asked for by IsSwitchedOn(): another way is taken than usual
 
@@ -24,5 +24,11 @@ inline void StopPoint(const char* /*name*/) {}
   return false;
 }
 #endif
+
+/// A limit of time, or ten times as much where "no-hurry" is switched on: what a test looks at is not to depend on how fast
+/// the machine is.
+[[nodiscard]] inline int TimeLimit(int limit_ms) {
+  return IsSwitchedOn("no-hurry") ? 10 * limit_ms : limit_ms;
+}
 
 }  // namespace tandem::pg

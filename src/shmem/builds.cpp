@@ -2,6 +2,7 @@
 
 #include "pg/compat.hpp"
 
+#include "pg/stop_point.hpp"
 #include "shmem/databases.hpp"
 #include "shmem/tables.hpp"
 
@@ -49,6 +50,7 @@ void WatchMyEnd() {
 }
 
 int RetryDelayMs(uint32 failures) {
+  if (pg::IsSwitchedOn("late-retries")) return 60 * 60 * 1000;
   const uint32 doublings = Min(failures, 20U) - 1;
   return Min(kLastRetryMs, kFirstRetryMs << Min(doublings, 10U));
 }

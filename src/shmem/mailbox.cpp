@@ -20,7 +20,7 @@ namespace tandem::shmem {
 namespace {
 
 // CREATE DATABASE and its like wait 5 s for others to leave the database, then fail. The worker needs 0.1 s.
-constexpr long kEvictTimeoutMs = 5000;
+constexpr int kEvictTimeoutMs = 5000;
 
 // The launcher is restarted 5 s after it fails; a server that starts or recovers may be slower.
 constexpr int kLauncherGraceMs = 30 * 1000;
@@ -179,7 +179,7 @@ bool HasWorker(Oid database) {
 }
 
 void AwaitDeparture(Oid database) {
-  const TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kEvictTimeoutMs);
+  const TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pg::TimeLimit(kEvictTimeoutMs));
   ConditionVariablePrepareToSleep(&mailbox->worker_left);
   while (HasWorker(database)) {
     const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);

@@ -438,7 +438,7 @@ FoldStep ReadRows(FoldJob* job, Relation index, const StepBudget& budget) {
 // ---- Building, writing, publishing ----
 
 FoldStep AwaitThreads(FoldJob* job) {
-  if (!job->builder->Done()) return FoldStep::kWait;
+  if (!job->builder->Done() || pg::IsSwitchedOn("endless-build")) return FoldStep::kWait;
   const base::Status status = pg::Guard([job] { return job->builder->Finish(); });
   pg::Check(status);
   job->phase = FoldPhase::kWriting;
@@ -523,6 +523,7 @@ bool StillHolds(const FoldJob& job, Relation index) {
 FoldStep StepFold(FoldJob* job, Relation index, int budget_ms) {
   if (job->phase == FoldPhase::kDone) return FoldStep::kPublished;
   if (!StillHolds(*job, index)) return FoldStep::kAbandoned;
+  if (pg::IsSwitchedOn("slow-steps")) pg_usleep(100 * 1000);
   const StepBudget budget(budget_ms);
   switch (job->phase) {
     case FoldPhase::kCounting:

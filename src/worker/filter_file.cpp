@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "pg/stop_point.hpp"
 #include "shmem/filter_cache.hpp"
 #include "worker/state_file.hpp"
 
@@ -73,7 +74,7 @@ void AddPresent(Filters* all) {
   auto* bytes = static_cast<char*>(palloc(kMostBytes));
   const uint32 count = shmem::ListHotFilters(hot, kMostFilters, bytes, kMostBytes);
   for (uint32 i = 0; i < count; i++)
-    if (hot[i].worth_us > kNextToNothing)
+    if (hot[i].worth_us > kNextToNothing || pg::IsSwitchedOn("all-filters-hot"))
       Add({hot[i].database, hot[i].worth_us, {bytes + hot[i].at, hot[i].size}}, all);
 }
 

@@ -124,7 +124,7 @@ void RemakeSafely(Oid index, base::Span<const char> key, MemoryContext context) 
   {
     // As for a statement of a session. Who wants the worker to leave waits for as long.
     RESUME_CANCEL_INTERRUPTS();
-    enable_timeout_after(STATEMENT_TIMEOUT, kMostMsOfOne);
+    enable_timeout_after(STATEMENT_TIMEOUT, pg::TimeLimit(kMostMsOfOne));
     Remake(index, key);
     disable_timeout(STATEMENT_TIMEOUT, false);
     HOLD_CANCEL_INTERRUPTS();
@@ -159,7 +159,7 @@ void RemakeAll(const Oid* indexes, int count, MemoryContext context) {
   MemoryContextSwitchTo(context);
   int64 owed_us = 0;
   const TimestampTz wish = shmem::LastWishForFilters();
-  const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kMostMs);
+  const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pg::TimeLimit(kMostMs));
   for (const PastFilter& filter : filters) {
     if (filter.database != MyDatabaseId) continue;
     const pg::RelationFile wanted = am::IndexFileOfKey(filter.key);

@@ -146,7 +146,7 @@ Oid TableOf(Oid index) {
 }
 
 void ReadIndexAndTable(Oid index) {
-  Allowance allowance = {NBuffers, true, static_cast<BlockNumber>(NBuffers) / 2, In(kMostMs)};
+  Allowance allowance = {NBuffers, true, static_cast<BlockNumber>(NBuffers) / 2, In(pg::TimeLimit(kMostMs))};
   ReadRelation(index, &allowance);
   const Oid table = TableOf(index);
   if (OidIsValid(table)) ReadRelation(table, &allowance);

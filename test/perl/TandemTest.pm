@@ -14,7 +14,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   make_node setup_database need_stop_points need_pgvector seed vector_text
   check_index index_problems answer_differences
-  check_graph graph_problems segments_of sealed_rows await_folded await_rest
+  check_graph graph_problems segments_of sealed_rows await_folded await_rest await_horizon
   arm_sql arm_server await_stop_point release_stop_point clear_stop_points await_condition await_wait_event
   set_configuration worker_pid await_worker
   start_session send_sql end_session start_script start_pgbench finish_pgbench make_comparison check_filters filters_asked_at_once await_written
@@ -34,7 +34,8 @@ CONF
 
 # A new, started server, without compiled expressions, which take longer than what the tests run, with the extension in database postgres. Options: init => [arguments of Cluster::init],
 # conf => text appended to the configuration, preload => 1: with background workers that lose no time, and with graphs
-# searched however few rows they have (where the module has stop points): exact scans of test tables would be cheaper.
+# searched however few rows they have, and in no hurry (where the module has stop points): exact scans of test tables would be cheaper,
+# and what has a limit of time would depend on the machine.
 sub make_node {
   my ($name, %option) = @_;
   my $node = PostgreSQL::Test::Cluster->new($name);
@@ -53,7 +54,7 @@ shared_preload_libraries = 'tandem'
 max_worker_processes = 16
 tandem.naptime = '100ms'
 tandem.build_threads = 1
-tandem.stop_points = 'always-graph=on'
+tandem.stop_points = 'always-graph=on,no-hurry=on'
 CONF
   $node->append_conf('postgresql.conf', $option{conf}) if defined $option{conf};
   $node->start;
@@ -313,18 +314,27 @@ sub await_folded {
     "CALL tandem_wait('$index', '$PostgreSQL::Test::Utils::timeout_default s')");
 }
 
-# Waits until nobody builds and the segments have not changed for a second: merges are done as well.
+# Waits until nobody builds and the segments have not changed for a second: merges are done as well. A worker that is there
+# has something to do, or will leave soon; one that stays is given ten seconds.
 sub await_rest {
   my ($node, $index, $database) = @_;
   $database //= 'postgres';
   await_folded($node, $index, $database);
   my ($last, $since) = ('', time);
   await_condition("$index at rest", sub {
-    my $now = $node->safe_psql($database, "SELECT string_agg(segment_id::text, ' ' ORDER BY first_row),
-      (SELECT count(*) FROM tandem_build_progress WHERE indexrelid = '$index'::regclass AND pid <> 0) FROM tandem_segments('$index')");
-    ($last, $since) = ($now, time) if $now ne $last || $now !~ /\|0$/;
-    return time - $since > 1;
+    my ($workers, $now) = split /\|/, $node->safe_psql($database, "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tandem worker' AND datname = current_database()),
+      coalesce(string_agg(segment_id::text, ' ' ORDER BY first_row), '') || ';' || (SELECT count(*) FROM tandem_build_progress WHERE indexrelid = '$index'::regclass AND pid <> 0) FROM tandem_segments('$index')"), 2;
+    ($last, $since) = ($now, time) if $now ne $last || $now =~ /;[^0]/;
+    return time - $since > ($workers ? 10 : 1);
   });
+}
+
+# Waits until no snapshot is older than what is committed by now, be it one that a worker takes for a moment: then VACUUM removes what has died.
+sub await_horizon {
+  my ($node) = @_;
+  my $xid = $node->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+  $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_xmin::text::bigint < $xid AND pid <> pg_backend_pid()")
+    or die 'an old snapshot stays';
 }
 
 # ---- Configuration and workers ----
@@ -339,7 +349,7 @@ sub set_configuration {
 # Arms stop points for all processes of the server, workers included; without names, disarms all.
 sub arm_server {
   my ($node, @points) = @_;
-  set_configuration($node, "tandem.stop_points = '" . join(',', 'always-graph=on', @points) . "'");
+  set_configuration($node, "tandem.stop_points = '" . join(',', 'always-graph=on', 'no-hurry=on', @points) . "'");
 }
 
 # The process that folds indexes of the database, or ''.
@@ -360,7 +370,7 @@ sub await_worker {
 # ---- Stop points ----
 
 # The statement that arms stop points for a session, e.g. arm_sql('append-before-head=wait').
-sub arm_sql { return "SET tandem.stop_points = '" . join(',', @_) . "';\n" }
+sub arm_sql { return "SET tandem.stop_points = '" . join(',', 'no-hurry=on', @_) . "';\n" }
 
 sub stop_point_file {
   my ($node, $file) = @_;
@@ -395,11 +405,15 @@ sub await_condition {
   }
 }
 
-# Polls until a file that is written again and again has been: with what happened before the call.
+# Polls until a file that is written again and again has been: with what happened before the call. Whoever writes it may have begun before that,
+# so the second time counts.
 sub await_written {
   my ($file) = @_;
-  my $written = (stat $file)[9];
-  await_condition("$file to be written", sub { (stat $file)[9] > $written + 1 });
+  my $version = sub { join ' ', (Time::HiRes::stat($file))[1, 9] };
+  for (1 .. 2) {
+    my $before = $version->();
+    await_condition("$file to be written", sub { $version->() ne $before });
+  }
 }
 
 # Waits until a session with this application name waits for the event, e.g. 'BufferContent'.
@@ -478,7 +492,7 @@ sub start_pgbench {
   }
   my ($out, $error) = ('', '');
   my $running = IPC::Run::start([ @command, $node->connstr('postgres') ], '<', \undef, '>', \$out, '2>', \$error,
-    IPC::Run::timeout($run{seconds} + 120));
+    IPC::Run::timeout($run{seconds} + 2 * $PostgreSQL::Test::Utils::timeout_default));
   return [ $running, \$out, \$error ];
 }
 
