@@ -164,10 +164,16 @@ sub failed_build {
     or die 'no error is shown';
   pass('an error is logged and shown');
   my $pid = worker_pid($node);
-  sleep 2.5;
-  my $tries = () = slurp_file($node->logfile, $log_end) =~ /could not build a graph/g;
-  cmp_ok($tries, '>=', 2, 'the build is tried again');
-  cmp_ok($tries, '<=', 3, 'less and less often');
+  # When some of them failed: one second, two and four lie between them at the least; longer if we missed one, or the machine is busy.
+  my @failed_at;
+  await_condition('the build to be tried again and again', sub {
+    my $at = $node->safe_psql('postgres', "SELECT extract(epoch FROM last_error_at) FROM tandem_build_progress WHERE indexname = 't_index'");
+    push @failed_at, $at if !@failed_at || $at != $failed_at[-1];
+    return @failed_at == 4;
+  });
+  pass('the build is tried again');
+  my @pause = map { $failed_at[$_] - $failed_at[ $_ - 1 ] } 1 .. $#failed_at;
+  ok($pause[0] >= 1 && $pause[1] >= 2 && $pause[2] >= 4, "less and less often: @pause");
   is(worker_pid($node), $pid, 'and the worker lives on');
   # The index that fails keeps no other one waiting.
   arm_server($node);
@@ -176,19 +182,15 @@ sub failed_build {
   check_graph($node, 'other', 'other_index', 'another index is built meanwhile');
   await_sealed(2000);
   check_graph($node, 't', 't_index', 'the build succeeds at last');
-  # After some failures the next try is far off, unless something happens that may have mended the matter.
-  arm_server($node, 'worker-before-fold=error');
+  # After many failures the next try is far off, unless something happens that may have mended the matter.
+  arm_server($node, 'worker-before-fold=error', 'late-retries=on');
   $log_end = -s $node->logfile;
   $node->safe_psql('postgres', 'REINDEX INDEX t_index');
-  for my $failure (1 .. 4) {
-    $log_end = $node->wait_for_log(qr/could not build a graph for index "t_index"/, $log_end);
-  }
+  $node->wait_for_log(qr/could not build a graph for index "t_index"/, $log_end);
   arm_server($node);
-  my $mended = time;
   $node->safe_psql('postgres', 'REINDEX INDEX t_index');
   await_sealed(2000);
-  # It would be 8 s; how long a build takes is up to what else the machine does.
-  cmp_ok(time - $mended, '<', 6, 'a rebuilt index is not kept waiting for the failures before');
+  pass('a rebuilt index is not kept waiting for the failures before, longer than anybody waits here');
   drop_table();
   drop_table('other');
 }
@@ -217,9 +219,8 @@ sub terminated {
   hold_worker('worker-between-steps');
   make_index(2000);
   await_stop_point($node, 'worker-between-steps');
-  my $started = time;
-  is($node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($node) . ', 5000)'), 't', 'a worker can be terminated');
-  cmp_ok(time - $started, '<', 2, 'at once');
+  # It is held for longer.
+  is($node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($node) . ', 60000)'), 't', 'a worker can be terminated');
   # A lock that nobody gives up would be the next process's that happens to get the same place in shared memory.
   is($node->safe_psql('postgres', <<'SQL'), 0, 'and leaves no lock behind');
 SELECT count(*) FROM pg_locks l WHERE (relation = 't_index'::regclass OR classid = 'pg_class'::regclass AND objid = 't_index'::regclass)
@@ -240,9 +241,8 @@ sub found_after_restart {
   make_index(2000);
   make_index(2500, database => 'second');
   await_stop_point($node, 'worker-before-fold');
-  my $started = time;
-  $node->stop('fast');
-  cmp_ok(time - $started, '<', 10, 'fast shutdown does not wait for builds');
+  # It is held for longer than pg_ctl waits.
+  ok($node->stop('fast', fail_ok => 1), 'fast shutdown does not wait for builds');
   arm_server($node);
   clear_stop_points($node);
   $node->start;
@@ -278,7 +278,7 @@ sub found_after_crash {
 sub launcher_dies {
   await_no_worker();
   my $pid = launcher_pid();
-  $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 5000)");
+  is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 60000)"), 't', 'a launcher ends');
   make_index(2000);
   await_sealed(2000);
   ok(launcher_pid() =~ /\d/ && launcher_pid() != $pid, 'a new launcher came, and started a worker');
@@ -288,7 +288,7 @@ sub launcher_dies {
   await_stop_point($node, 'worker-between-steps');
   my $worker = worker_pid($node);
   $pid = launcher_pid();
-  $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 5000)");
+  is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 60000)"), 't', 'another one ends');
   await_condition('the next launcher', sub { launcher_pid() ne '' });
   sleep 0.5;
   is($node->safe_psql('postgres', "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE backend_type = 'tandem worker'"), $worker,
@@ -315,7 +315,9 @@ SQL
   await_condition('the graph to be retired', sub { sealed_rows($node, 't_index') == 0 });
   check_index($node, 't', 't_index', 'back to flat, which answers exactly');
   # Its pages become free once a transaction id was taken.
-  $node->safe_psql('postgres', "BEGIN; SELECT txid_current(); COMMIT; VACUUM t");
+  $node->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+  await_horizon($node);
+  $node->safe_psql('postgres', 'VACUUM t');
   $node->poll_query_until('postgres', "SELECT segment_bytes = 0 AND retired_bytes < 100000 FROM tandem_index_stats WHERE indexname = 't_index'")
     or die 'retired pages are never free';
   pass('and whose pages are free');
@@ -414,10 +416,9 @@ sub evicted {
   make_index(2000, database => 'busy');
   await_stop_point($node, 'worker-between-steps');
   my $pid = worker_pid($node, 'busy');
-  my $started = time;
-  my (undef, undef, $error) = $node->psql('postgres', 'SET ROLE stranger; DROP DATABASE busy');
+  my (undef, undef, $error) = $node->psql('postgres', arm_sql('worker-evicted=error') . 'SET ROLE stranger; DROP DATABASE busy');
   like($error, qr/must be owner/, 'a stranger cannot drop the database');
-  cmp_ok(time - $started, '<', 3, 'nor does it wait for the worker, which is held, to leave');
+  unlike($error, qr/stop point/, 'nor does it get as far as to wait for the worker to leave');
   is(worker_pid($node, 'busy'), $pid, 'nor send it away');
   let_worker_go('worker-between-steps');
   await_sealed(2000, 't_index', 'busy');
@@ -437,7 +438,7 @@ sub evicted {
   $node->safe_psql('busy', 'INSERT INTO t SELECT i, spread_vector(i, 8) FROM generate_series(4001, 6000) i');
   sleep 1;
   is(worker_pid($node, 'busy'), '', 'no worker comes while the database is to be dropped');
-  $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'dropper'");
+  $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'dropper'");
   end_session($session);
   await_sealed(6000, 't_index', 'busy');
   pass('workers come back when the session is gone');
