@@ -33,6 +33,9 @@ max_prepared_transactions = 2
 log_min_messages = debug1
 CONF
 my $file = $node->data_dir . '/pg_stat/tandem.filters';
+need_stop_points($node);
+# What a filter is worth is what making it took, and how long ago it was asked for.
+arm_server($node, 'all-filters-hot=on');
 make_table('t');
 make_hot('t');
 my $keys = keys_kept();
@@ -42,7 +45,7 @@ after_a_crash();
 is_secret();
 as_the_owner();
 unbelievable();
-ends_once() if $node->safe_psql('postgres', 'SHOW tandem.stop_points') ne '';
+ends_once();
 not_of_another_file();
 locked();
 when_filters_gain();
@@ -208,13 +211,13 @@ sub unbelievable {
 sub ends_once {
   make_hot('t');
   await_written($file);
-  $node->append_conf('postgresql.conf', "tandem.stop_points = 'always-graph=on,worker-between-filters=crash'\n");
+  arm_server($node, 'all-filters-hot=on', 'worker-between-filters=crash');
   my $log_end = -s $node->logfile;
   $node->restart;
   $node->wait_for_log(qr/sets of filters are not made ahead this time/, $log_end);
   await_condition('the server to be there', sub { $node->psql('postgres', 'SELECT 1') == 0 });
   is_known('t', 'number < 300', 0, 'the server goes on without them');
-  $node->append_conf('postgresql.conf', "tandem.stop_points = 'always-graph=on'\n");
+  arm_server($node, 'all-filters-hot=on');
   make_hot('t');
   $node->restart;
   await_condition('sets to be made', sub { keys_kept() >= $keys });
