@@ -106,10 +106,12 @@ FROM tandem_memory WHERE indexname = 'a_index'
 SQL
   check_budget('after searches');
   my $loads = of_index('loads', 'a');
+  my $began = time;
   search('a', $_) for 1 .. 10;
   is(of_index('loads', 'a'), $loads, 'what is in memory is not loaded again, by any session');
   check_graph($node, 'a', 'a_index', 'searched in memory');
-  cmp_ok(of_index('idle_seconds', 'a'), '<=', 5, 'it was just used');
+  # Whoever looks may come late.
+  cmp_ok(of_index('idle_seconds', 'a'), '<=', time - $began + 2, 'it was just used');
 }
 
 sub other_databases_show_without_names {
@@ -205,15 +207,23 @@ sub a_crash_empties_it {
 
 sub small_budget {
   $node->append_conf('postgresql.conf', "tandem.memory_budget = '1536kB'\n");
-  $node->restart;
   # 24 frames. One of these graphs takes half of them.
   make_indexes('c');
-  search($_, 1) for qw(a b c);
-  my $end = time + 4;
-  my $most = 0;
-  while (time < $end) {
-    search($_, int(rand 1000)) for qw(a b c);
-  }
+  # All in use all the time, as far as a busy machine lets them be.
+  await_condition('no pause as long as graphs are in use', sub {
+    $node->restart;
+    my ($before, $longest) = (time, 0);
+    # How much each gets of what searches load is up to who comes when: this way it is the last that goes short.
+    $node->safe_psql('postgres', "SELECT tandem_prewarm('a_index'), tandem_prewarm('b_index')");
+    my $end = $before + 4;
+    for (my $last = $before; $last < $end;) {
+      search($_, int(rand 1000)) for qw(a b c);
+      my $now = time;
+      $longest = $now - $before if $now - $before > $longest;
+      ($before, $last) = ($last, $now);
+    }
+    return $longest < $idle_seconds - 1;
+  });
   check_budget('small');
   is($node->safe_psql('postgres', 'SELECT sum(evictions) FROM tandem_memory'), 0, 'graphs in use take nothing from each other');
   cmp_ok($node->safe_psql('postgres', 'SELECT sum(cached_bytes) - sum(wanted_bytes) FROM tandem_memory'), '<', 0, 'not all of them fit');

@@ -363,7 +363,7 @@ SQL
 sub late_maker {
   clear_stop_points($node);
   my $session = start_session($node, 'late');
-  $session->query_safe(arm_sql('always-graph=on', 'search-before-segments=wait'));
+  $session->query_safe(arm_sql('always-graph=on', 'all-tail-codes=on', 'search-before-segments=wait'));
   send_sql($session, "SELECT md5(string_agg(a, ' ')) FROM tail_answers('life', '<->', ARRAY[spread_vector(900001, 400)], 30) a;");
   await_stop_point($node, 'search-before-segments');
   my $answer = $node->safe_psql('postgres', "SELECT md5(string_agg(a, ' ')) FROM tail_answers('life', '<->', ARRAY[spread_vector(900001, 400)], 30) a");
@@ -409,7 +409,8 @@ SQL
 # Whoever searches finds what its snapshot sees, whoever else inserts and searches.
 sub beside_inserts {
   make_table('busy', 100, with => ', codec = sq4');
-  my $seconds = 6;
+  # So long, and so often: a busy machine may do next to nothing in that time.
+  my ($seconds, $least) = (6, 30);
   my $folder = PostgreSQL::Test::Utils::tempdir();
   my @scripts;
   for my $number (1 .. 2) {
@@ -419,7 +420,7 @@ DECLARE
   ends timestamptz := clock_timestamp() + interval '$seconds s';
   next bigint := 10000 * $number;
 BEGIN
-  WHILE clock_timestamp() < ends LOOP
+  WHILE clock_timestamp() < ends OR next < 10000 * $number + 7 * $least LOOP
     INSERT INTO busy SELECT next + i, spread_vector(next + i, 100) FROM generate_series(1, 1 + next % 7) i;
     next := next + 7;
     IF next % 3 = 0 THEN ROLLBACK; ELSE COMMIT; END IF;
@@ -437,7 +438,7 @@ DECLARE
   problem text;
   searches int := 0;
 BEGIN
-  WHILE clock_timestamp() < ends LOOP
+  WHILE clock_timestamp() < ends OR searches < $least LOOP
     number := number + 1;
     SELECT string_agg(w, E'\\n') INTO problem FROM wrong_answers('busy', ARRAY[spread_vector(number, 100), spread_vector(10000 * $number + number % 500, 100)], 5) w;
     IF problem IS NOT NULL THEN RAISE EXCEPTION '%', problem; END IF;

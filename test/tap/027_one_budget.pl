@@ -260,7 +260,9 @@ sub the_border_follows_the_load {
 sub who_sees_what {
   sql('CREATE ROLE owner; CREATE ROLE stranger; CREATE ROLE watcher IN ROLE pg_read_all_stats; ALTER TABLE a OWNER TO owner');
   search_all(200);
-  my $stats = 'SELECT searches > 0, hit_rate BETWEEN 0 AND 1, mean_search_ms > 0, p99_search_ms >= mean_search_ms / 1.2 FROM tandem_index_stats WHERE indexname = ';
+  # One in a hundred takes as long as the 99th percentile or longer, so that is no more than a hundred times the mean; the histogram's steps
+  # come on top. It may be far less: a search that a busy machine held up, one of more than a hundred, is in the mean alone.
+  my $stats = 'SELECT searches > 0, hit_rate BETWEEN 0 AND 1, mean_search_ms > 0, p99_search_ms > 0 AND p99_search_ms <= 120 * mean_search_ms FROM tandem_index_stats WHERE indexname = ';
   is(sql("SET ROLE owner; $stats 'a_index'"), 't|t|t|t', 'the owner sees how an index is searched');
   is(sql("SET ROLE owner; $stats 'b_index'"), '|||', 'not those of others');
   is(sql("SET ROLE stranger; $stats 'a_index'"), '|||', 'nor does anybody else');
