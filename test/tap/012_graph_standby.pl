@@ -151,7 +151,9 @@ sub promotion {
   cmp_ok($standby->safe_psql('postgres', "SELECT cached_bytes FROM tandem_memory WHERE indexname = 't_index' AND kind = 'graph'"), '>', 0,
     'before: into memory');
   my $last = $next_id + 899;
-  $primary->safe_psql('postgres', "DELETE FROM t WHERE id % 5 = 0; VACUUM (INDEX_CLEANUP ON) t; "
+  $primary->safe_psql('postgres', 'DELETE FROM t WHERE id % 5 = 0');
+  await_horizon($primary);
+  $primary->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) t; "
       . "INSERT INTO t SELECT i, spread_vector(i, $dimensions) FROM generate_series($next_id, $last) i");
   $next_id = $last + 1;
   cmp_ok($primary->safe_psql('postgres', $dead), '>=', $dead_before + 1000, 'rows die');

@@ -47,11 +47,12 @@ INSERT INTO $table SELECT i, 0, spread_vector(i, $dimensions) FROM generate_seri
 SQL
 }
 
-# New vectors for all rows that `where` names, then VACUUM, which marks the old ones dead.
+# New vectors for all rows that `where` names, then VACUUM, which marks the old ones dead; but what cursors see is kept.
 sub replace_rows {
-  my ($table, $generation, $where) = @_;
+  my ($table, $generation, $where, %option) = @_;
   $node->safe_psql('postgres', "UPDATE $table SET generation = $generation, "
       . "embedding = spread_vector(id + 10000 * $generation, $dimensions) WHERE $where");
+  await_horizon($node) unless $option{beside_cursors};
   $node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) $table");
 }
 
@@ -117,9 +118,9 @@ SQL
   };
   $open->('fresh');
   # Dead to everybody but the cursor: VACUUM must keep them.
-  replace_rows($table, 1, 'id % 2 = 0');
+  replace_rows($table, 1, 'id % 2 = 0', beside_cursors => 1);
   $open->('half replaced');
-  replace_rows($table, 2, 'id % 5 <> 0');
+  replace_rows($table, 2, 'id % 5 <> 0', beside_cursors => 1);
   $open->('replaced');
   my $drain = sub {
     my ($cursor) = @_;

@@ -120,12 +120,14 @@ sub delete_some {
   $primary->safe_psql('postgres', "DELETE FROM $table WHERE id % 20 = $remainder");
 }
 
-# VACUUM forgets what was deleted, and others get those TIDs, far from where the first ones were.
+# VACUUM forgets what was deleted, and others get those TIDs, far from where the first ones were. Snapshots beside which this happens are newer
+# than the deletion.
 sub bury {
   my ($table, %option) = @_;
   my $node = $option{node} // $primary;
   my $last = $next_id + ($option{rows} // 600) - 1;
   my $tag = $option{tag} // 'i % 40';
+  await_horizon($node) unless $option{beside_snapshots};
   $node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) $table;"
       . "INSERT INTO $table SELECT i, $tag, spread_vector(i, $dimensions) FROM generate_series($next_id, $last) i");
   $next_id = $last + 1;
@@ -166,12 +168,13 @@ sub loading_in_either_order {
     clear_stop_points($primary);
     my $dead = dead_rows('a');
     delete_some('a');
+    await_horizon($primary);
     my $loader = start_session($primary, 'loader');
     $loader->query_safe('SET enable_seqscan = off; SET enable_sort = off; ' . arm_sql('always-graph=on', "$point=wait"));
     send_sql($loader, "SELECT tandem_prewarm('a_index') > 0;\n") if $point ne 'frames-entered';
     send_sql($loader, search_sql('a', 7)) if $point eq 'frames-entered';
     await_stop_point($primary, $point);
-    bury('a');
+    bury('a', beside_snapshots => 1);
     cmp_ok(dead_rows('a'), '>=', $dead + 500, "$point: rows die while it is loaded");
     search_others($primary, 'a');
     release_stop_point($primary, $point);
@@ -199,10 +202,11 @@ sub sets_of_filters {
     my $dead = dead_rows('b');
     # Half of those that fulfil the condition; as do those that get their places. Where many rows are behind what a set is of, it is made anew.
     $primary->safe_psql('postgres', "DELETE FROM b WHERE $condition AND id % 80 = $number");
+    await_horizon($primary);
     my $session = start_session($primary, 'asking');
     send_sql($session, arm_sql('always-graph=on', "$point=wait") . search_sql('b', 3, $condition));
     await_stop_point($primary, $point);
-    bury('b', rows => 100, tag => $number);
+    bury('b', rows => 100, tag => $number, beside_snapshots => 1);
     cmp_ok(dead_rows('b'), '>=', $dead + 150, "$point: rows die meanwhile");
     release_stop_point($primary, $point);
     is(end_session($session), '', "$point: the search goes on");
@@ -220,10 +224,11 @@ sub sets_of_filters {
 sub killed_in_between {
   build_anew('c');
   delete_some('c');
+  await_horizon($primary);
   my $loader = start_session($primary, 'loader');
   send_sql($loader, arm_sql('always-graph=on', 'chunk-filled=wait') . "SELECT tandem_prewarm('c_index');\n");
   await_stop_point($primary, 'chunk-filled');
-  bury('c');
+  bury('c', beside_snapshots => 1);
   is($primary->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loader'"), 't', 'a loader is ended');
   end_session($loader);
   is_right($primary, 'c', 'after the end of a loader');
