@@ -43,6 +43,10 @@ for my $round (1 .. $rounds) {
     'ALTER SYSTEM SET full_page_writes = ' . ($images ? 'on' : 'off') . '; SELECT pg_reload_conf()');
   my @scripts = map { write_script($_, $round) } 1 .. $inserters;
   my @running = map { start_script($node, $_) } @scripts, write_vacuum_script($round, rand() < 0.5);
+  # Once at the least some rows are acknowledged to each session first, however busy the machine is.
+  await_condition('rows', sub {
+    $node->safe_psql('postgres', "SELECT (SELECT count(*) FROM t) > 20 * $inserters AND (SELECT count(*) FROM wide) > 3 * $inserters") eq 't' || !$running[0]->pumpable;
+  }) if $round == 1;
   sleep 0.1 + rand(0.6);
   my $way = $images ? (qw(backend immediate kill))[ rand 3 ] : 'immediate';
   note("round $round: $way, full_page_writes " . ($images ? 'on' : 'off'));

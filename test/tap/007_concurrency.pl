@@ -21,7 +21,7 @@ my $dimensions = 96;
 my $wide_dimensions = 9000;
 my $folder = PostgreSQL::Test::Utils::tempdir();
 # Longer than anything here takes on a slow machine, shorter than the time limit of the tests.
-my $patience = 60;    # seconds
+my $patience = $PostgreSQL::Test::Utils::timeout_default;    # seconds
 
 seed();
 my $node = make_node('soak', conf => "shared_buffers = 4MB\nmax_connections = 40\ndeadlock_timeout = 100ms\n");

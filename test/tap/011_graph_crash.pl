@@ -120,7 +120,8 @@ sub stop_worker_at {
   arm_server($node, "$stop_point=wait");
   local $ENV{PGOPTIONS} = '-c tandem.stop_points=';    # not for sessions, whose inserts raise the high-water mark, too
   my $sealed = 0;
-  for (1 .. 8) {
+  my $end_of_all = time + $PostgreSQL::Test::Utils::timeout_default;
+  while (time < $end_of_all) {
     $sealed = sealed_rows($node, 't_index');
     something_to_fold();
     my $end = time + 5;

@@ -73,7 +73,7 @@ sub counting {
     hold('small-steps=on', 'worker-between-looks=wait');
     $node->safe_psql('postgres', 'DELETE FROM t WHERE id % 3 = 0; VACUUM t');
     await_stop_point($node, 'worker-between-looks');
-    my ($status, undef, $error) = $node->psql('postgres', "SET lock_timeout = '2s'; $command");
+    my ($status, undef, $error) = $node->psql('postgres', "SET lock_timeout = '60s'; $command");
     is($error, '', "$command while heads are counted");
     let_go('worker-between-looks');
     if ($command =~ /^DROP/) {
@@ -135,10 +135,10 @@ sub dropped_while_waited_for {
       make_index(2000);
       await_stop_point($node, $point);
       my $session = start_session($node, 'waiter');
-      send_sql($session, "CALL tandem_wait('t_index', '60 s');");
+      send_sql($session, "CALL tandem_wait('t_index', '300 s');");
       await_wait_event($node, 'waiter', 'Extension');
       my $before = $command =~ /flat/ ? 'ALTER INDEX t_index RESET (m, ef_construction);' : '';
-      my ($status, undef, $error) = $node->psql('postgres', "SET lock_timeout = '2s'; $before $command");
+      my ($status, undef, $error) = $node->psql('postgres', "SET lock_timeout = '60s'; $before $command");
       is($error, '', "$point, tandem_wait(): $command");
       let_go($point);
       my $said = end_session($session);

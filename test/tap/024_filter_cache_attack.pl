@@ -28,7 +28,7 @@ my $operations = $ENV{TANDEM_TEST_OPERATIONS} // 0;
 my $switches = join ',', grep { $_ ne '' } $ENV{TANDEM_TEST_STOP_POINTS} // '';
 my $dimensions = 4;
 my $folder = PostgreSQL::Test::Utils::tempdir();
-my $patience = 60;                # seconds; longer than anything here takes on a slow machine
+my $patience = $PostgreSQL::Test::Utils::timeout_default;    # seconds
 my @tables = qw(exact graphs);    # with a flat index, and with graphs
 
 seed();
