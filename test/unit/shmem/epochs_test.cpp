@@ -66,7 +66,7 @@ class OneObject {
     std::vector<std::thread> threads;
     for (std::uint32_t i = 0; i < kReaders; i++) threads.emplace_back([this, i] { Read(i); });
     threads.emplace_back([this] { Write(); });
-    for (int i = 0; i < 2000 && (i < 50 || found < kEnough || spoilt_rounds < kEnough); i++)
+    for (int i = 0; i < 40'000 && (i < 50 || found < kEnough || spoilt_rounds < kEnough); i++)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     done_ = true;
     for (std::thread& thread : threads) thread.join();

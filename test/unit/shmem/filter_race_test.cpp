@@ -156,7 +156,7 @@ class FilterRace {
 
 TEST(FilterRace, WhoHasPinnedASetReadsWhatWasPublished) {
   FilterRace race;
-  race.Run(std::chrono::milliseconds(1500), std::chrono::seconds(60));
+  race.Run(std::chrono::milliseconds(1500), std::chrono::seconds(400));
   EXPECT_EQ(race.wrong, 0U);
   EXPECT_TRUE(race.WasRace());
   EXPECT_EQ(race.Pins(), 0U);

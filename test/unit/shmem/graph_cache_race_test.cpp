@@ -54,7 +54,7 @@ class GraphCacheRace {
     threads.emplace_back([this] { Evict(); });
     threads.emplace_back([this] { Filter(); });
     std::this_thread::sleep_for(time);
-    for (int i = 0; i < 2000 && !WasRace(); i++) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 40'000 && !WasRace(); i++) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     done_ = true;
     for (std::thread& thread : threads) thread.join();
   }
