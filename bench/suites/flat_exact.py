@@ -127,7 +127,7 @@ def _in_snapshot(context, db, data):
             "DELETE FROM items WHERE id % 7 = 0 AND id < 10000000",
             "VACUUM items",
             "SELECT pg_advisory_lock(%d)" % WRITER_IS_DONE,
-            "SELECT pg_sleep(2)",
+            "SELECT pg_advisory_lock(%d)" % READER_HAS_SNAPSHOT,  # to be had when the reader has seen the other one, and is done
         ),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )
@@ -161,7 +161,7 @@ def _wait_until_alone(db):
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
         "AND backend_type = 'client backend'"
     )
-    for _ in range(100):
+    for _ in range(1800):
         if db.value(others) == "0":
             return
         time.sleep(0.1)
