@@ -56,10 +56,16 @@ sub make_tables {
   sql("CALL tandem_wait('${_}_index')") for @tables;
 }
 
-# The others have not been used for so long that they are worth little.
+sub is_complete {
+  my ($table) = @_;
+  return sql("SELECT cached_chunks = chunks FROM tandem_memory WHERE indexname = '${table}_index' AND kind = 'graph'") eq 't';
+}
+
+# The others have not been used for so long that they are worth little. Those that a worker has loaded since the start may have all the room,
+# and give way when nobody has used them for ten seconds.
 sub make_hot {
   my ($table) = @_;
-  sql("SELECT tandem_prewarm('${table}_index')");
+  await_condition("room for $table", sub { sql("SELECT tandem_prewarm('${table}_index')"); return is_complete($table) });
   sql("SET enable_seqscan = off; SET enable_sort = off;\n"
       . join '', map { "SELECT id FROM $table ORDER BY embedding <-> spread_vector($_, $dimensions) LIMIT 10;\n" } 1 .. 400);
 }
@@ -71,7 +77,7 @@ sub cached {
 
 sub is_loaded_first {
   my ($table, $label) = @_;
-  await_condition("$table in memory", sub { sql("SELECT cached_chunks = chunks FROM tandem_memory WHERE indexname = '${table}_index'") eq 't' });
+  await_condition("$table in memory", sub { is_complete($table) });
   pass("$label: it is loaded, by nobody's search");
   my @less = grep { $_ ne $table && cached($_) < cached($table) } @tables;
   cmp_ok(scalar @less, '>=', 2, '... and others are not, for which there is no room');
