@@ -73,22 +73,13 @@ def measure(context, db, data):
                 context.progress("%s: %s, turn %d" % (data.name, mode, turn + 1))
                 with db.configured(mode=mode):
                     context.server.restart()
-                    warm(db)
+                    graphs.prewarm_alone(db)
                     runs[mode].append(shift(context, db, data, plan))
                 context.progress(", ".join("%s %s/s" % (each["name"], rate(each["tps"])) for each in runs[mode][-1]))
     context.server.restart()
     report(context, data, runs, plan)
     if context.options.scale == 1.0:
         draw(data, runs, plan)
-
-
-def warm(db):
-    """As much of the graph as may be in memory: what was warmed of other databases gives way once it was idle for 10 s."""
-    graphs.prewarm(db)
-    others = db.number("SELECT count(*) FROM tandem_memory WHERE cached_bytes > 0 AND (datname, indexname) IS DISTINCT FROM (current_database(), 'items_embedding')")
-    if others > 0:
-        time.sleep(11)
-        graphs.prewarm(db)
 
 
 def plan_of(db, data):

@@ -125,6 +125,15 @@ def prewarm(db, table="items"):
         db.run("SELECT tandem_prewarm('%s_embedding')" % table)
 
 
+def prewarm_alone(db):
+    """As much of the graph as may be in memory: what was warmed of other databases gives way once it was idle for 10 s."""
+    prewarm(db)
+    others = db.number("SELECT count(*) FROM tandem_memory WHERE cached_bytes > 0 AND (datname, indexname) IS DISTINCT FROM (current_database(), 'items_embedding')")
+    if others > 0:
+        time.sleep(11)
+        prewarm(db)
+
+
 def cached_bytes(db, index="items_embedding"):
     """Bytes of shared memory that hold the index's graphs, or None where there is no such memory."""
     text = db.value("SELECT memory_bytes FROM tandem_index_stats WHERE indexname = '%s'" % index)
