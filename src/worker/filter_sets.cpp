@@ -89,8 +89,7 @@ struct IndexFile {
 /// Those that could be opened at once. A transaction of its own.
 int FindFiles(const Oid* indexes, int count, IndexFile* to) {
   int found = 0;
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
+  BeginStep();
   for (int i = 0; i < count; i++) {
     bool gone;
     const Relation index = OpenIndexAtOnce(indexes[i], &gone);
@@ -105,8 +104,7 @@ int FindFiles(const Oid* indexes, int count, IndexFile* to) {
 
 /// A step: one filter.
 void Remake(Oid oid, base::Span<const char> key) {
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
+  BeginStep();
   const Relation table = pg::TryOpen(IndexGetRelation(oid, true), AccessShareLock);
   bool gone;
   const Relation index = table != nullptr ? OpenIndexAtOnce(oid, &gone) : nullptr;

@@ -69,11 +69,6 @@ TimestampTz In(int delay_ms) {
 
 // ---- Transactions ----
 
-void BeginStep() {
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
-}
-
 void EndStep(Care* care) {
   CommitTransactionCommand();
   MemoryContextSwitchTo(care->context);

@@ -4,6 +4,7 @@
 #include "am/options.hpp"
 #include "shmem/heat.hpp"
 #include "worker/index_list.hpp"
+#include "worker/process.hpp"
 
 extern "C" {
 #include "access/amapi.h"
@@ -132,8 +133,7 @@ bool IsFinishedIndex(Relation relation) {
 
 IndexList ListIndexes() {
   const MemoryContext caller = CurrentMemoryContext;
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
+  BeginStep();
   const AccessMethods methods = OurAccessMethods();
   IndexList list = {};
   if (methods.count > 0) list = ScanIndexes(methods, caller);
@@ -144,7 +144,7 @@ IndexList ListIndexes() {
 
 void ForgetLostGraphs() {
   const MemoryContext caller = CurrentMemoryContext;
-  StartTransactionCommand();
+  BeginStep();
   am::ForgetLostSegments();
   CommitTransactionCommand();
   MemoryContextSwitchTo(caller);

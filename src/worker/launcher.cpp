@@ -82,8 +82,7 @@ void Append(DatabaseList* list, Oid database) {
 /// All databases, in the current memory context; `servable`: those that workers may connect to.
 void ReadDatabases(DatabaseList* all, DatabaseList* servable) {
   const MemoryContext caller = CurrentMemoryContext;
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
+  BeginStep();
   const Relation relation = table_open(DatabaseRelationId, AccessShareLock);
   const TableScanDesc scan = table_beginscan_catalog(relation, 0, nullptr);
   for (;;) {

@@ -97,8 +97,7 @@ struct Allowance {
 
 /// A step: from block *next on. False when there is nothing more to read of this relation.
 bool StepReading(Oid oid, BlockNumber* next, Allowance* allowance) {
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
+  BeginStep();
   const Relation relation = OpenForReading(oid);
   bool more = relation != nullptr;
   if (more) {
@@ -137,8 +136,7 @@ void ReadAll(const Oid* indexes_of_ours, int count) {
 /// InvalidOid if the index has gone.
 Oid TableOf(Oid index) {
   const MemoryContext caller = CurrentMemoryContext;
-  SetCurrentStatementStartTimestamp();
-  StartTransactionCommand();
+  BeginStep();
   const Oid table = IndexGetRelation(index, true);
   CommitTransactionCommand();
   MemoryContextSwitchTo(caller);

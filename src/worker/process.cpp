@@ -58,6 +58,11 @@ bool TakeWoken() {
   return was_woken;
 }
 
+void BeginStep() {
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+}
+
 void LogAndGoOn(MemoryContext caller, const char* attempt, ErrorDetail detail) {
   HOLD_INTERRUPTS();
   MemoryContextSwitchTo(caller);

@@ -22,6 +22,9 @@ void SleepUntil(TimestampTz until, uint32 wait_event);
 /// True if somebody has woken this process since the last call, also in the middle of something else that it slept in.
 [[nodiscard]] bool TakeWoken();
 
+/// Begins a transaction, which is a statement of its own to whoever looks at this process.
+void BeginStep();
+
 /// In PG_CATCH() of a worker, about something that nobody waits for: the error is logged as what came of `attempt`, its transaction aborted.
 /// caller: the memory context that is current afterwards. Without its message, which may hold values, by its SQLSTATE.
 enum class ErrorDetail { kMessage, kSqlState };
