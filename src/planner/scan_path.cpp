@@ -23,6 +23,7 @@
 
 extern "C" {
 #include "nodes/makefuncs.h"
+#include "optimizer/clauses.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -61,20 +62,39 @@ bool IsOrderedByDistance(const Path* path) {
   return index_path->indexclauses == NIL;
 }
 
+/// Workers are not told values of an outer query's row, of which the server asks only where conditions and the columns that are wanted have
+/// them: not in an order (LATERAL, below a Gather that an Append of tables may have).
+bool MayRunInWorkers(PlannerInfo* root, const RelOptInfo* relation, const IndexPath* path) {
+  return relation->consider_parallel && is_parallel_safe(root, reinterpret_cast<Node*>(path->indexorderbys));
+}
+
+/// Of the server's own scans of indexes of ours.
+void KeepFromWorkers(PlannerInfo* root, const RelOptInfo* relation) {
+  ListCell* cell;
+  foreach (cell, relation->pathlist) {
+    if (!IsA(lfirst(cell), IndexPath)) continue;
+    auto* path = lfirst_node(IndexPath, cell);
+    if (am::IsTandemIndex(path->indexinfo) && !MayRunInWorkers(root, relation, path))
+      path->path.parallel_safe = false;
+  }
+}
+
 /// The cheapest way of a tandem index to the order that the query wants; nullptr if there is none.
-const IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) {
+IndexPath* FindOrderedPath(PlannerInfo* root, const RelOptInfo* relation) {
   List* indexes = IndexesOfOurs(relation);
   if (indexes == NIL) return nullptr;
   RelOptInfo* copy = CopyWithIndexes(relation, indexes);
   create_index_paths(root, copy);
-  const Path* cheapest = nullptr;
+  Path* cheapest = nullptr;
   ListCell* cell;
   foreach (cell, copy->pathlist) {
-    const auto* path = static_cast<const Path*>(lfirst(cell));
+    auto* path = static_cast<Path*>(lfirst(cell));
     if (!IsOrderedByDistance(path)) continue;
     if (cheapest == nullptr || pg::IsCheaper(path, cheapest)) cheapest = path;
   }
-  return reinterpret_cast<const IndexPath*>(cheapest);
+  auto* found = reinterpret_cast<IndexPath*>(cheapest);
+  if (found != nullptr) found->path.parallel_safe = MayRunInWorkers(root, relation, found);
+  return found;
 }
 
 /// Of the cost of all rows what the node saves, since it has their distances: whoever returns or sorts by them is charged for
@@ -117,6 +137,7 @@ IndexPath* UnorderedPath(RelOptInfo* relation, IndexOptInfo* index) {
   path->path.pathtype = T_IndexScan;
   path->path.parent = relation;
   path->path.pathtarget = relation->reltarget;
+  path->path.parallel_safe = relation->consider_parallel;
   path->path.rows = relation->rows;
   path->indexinfo = index;
   path->indexorderbys = list_make1(NoDistance(index));
@@ -146,7 +167,6 @@ void AddScanPath(RelOptInfo* relation, const IndexPath* index_path, Cost startup
   path->path.pathtype = T_CustomScan;
   path->path.parent = relation;
   path->path.pathtarget = relation->reltarget;
-  path->path.parallel_safe = relation->consider_parallel;
   path->path.startup_cost = startup_cost;
   path->path.total_cost = startup_cost + run_cost;
   // The costs are ours then, and with them no setting of the server's scans counts.
@@ -365,6 +385,7 @@ bool CanScan(RelOptInfo* relation, const RangeTblEntry* entry) {
 
 void SetRelPathlist(PlannerInfo* root, RelOptInfo* relation, Index number, RangeTblEntry* entry) {
   if (next_set_rel_pathlist != nullptr) next_set_rel_pathlist(root, relation, number, entry);
+  KeepFromWorkers(root, relation);
   if (!pg::CurrentSettings().enable_custom_scan || !CanScan(relation, entry)) return;
   if (SetScanScope::IsOpen() && pg::CurrentSettings().enable_filtered_scan) AddSetScan(root, relation, entry);
   if (root->query_pathkeys == NIL) return;
