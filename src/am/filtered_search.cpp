@@ -255,9 +255,11 @@ static bool BeginPlain(Search* search, const float* query) {
   search->unfiltered = {search->later.found_per_row, search->later.rows};
   search->filtered = nullptr;
   search->is_unasked = true;
+  search->returned.RememberAll();
   if (StartPlain(search, *filtered->manifest, query)) return true;
   search->filtered = filtered;
   search->is_unasked = false;
+  search->returned.Start(search->context);
   return false;
 }
 
@@ -271,12 +273,9 @@ void TurnFiltered(Search* search) {
   CloseStreams(search);
   search->report.distances += storage::ViewOf(search->flat).distances;
   search->is_unasked = false;
-  // Those at last_key are known by their ids.
-  ReturnedRows& returned = search->returned;
-  std::sort(returned.ids, returned.ids + returned.size);
-  search->repeated = returned.size;
-  search->repeated_key = search->last_key;
-  search->repeats = search->accepted - Min(search->accepted, returned.size);
+  // What was returned, accepted or not, and what was dropped, is not met again.
+  static_cast<void>(search->returned.Settle());
+  search->nearer = 0;
   StartFilteredRun(search, search->snapshot, search->query, true);
 }
 
@@ -499,7 +498,6 @@ void KeepUnordered(Search* search, base::RowId row) {
 
 void ScanWholeSet(Search* search) {
   FilteredRows* filtered = search->filtered;
-  const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
   filtered->exact_count = 0;
   for (uint32 i = 0; i < filtered->manifest->segment_count; i++)
     filtered->exact[filtered->exact_count++] = filtered->of_segment[i];
@@ -507,8 +505,6 @@ void ScanWholeSet(Search* search) {
   SetRange range;
   range.parts = {filtered->exact, filtered->exact_count};
   Resume(search, &range);
-  // Behind the last row that counts there may be others that were returned before, and come again.
-  if (search->awaits_acceptance && !is_relaxed) filtered->returned = search->accepted;
   StartSetScan(&filtered->scan, range);
   search->mode = SearchMode::kSet;
   search->report.exact_scans = 1;
@@ -527,10 +523,7 @@ void ScanRest(Search* search) {
   SetRange range;
   range.parts = {filtered->exact, filtered->exact_count};
   // A search that began without its filter may have returned some of them: from the tail, since folded.
-  if (search->order != pg::IterativeScan::kRelaxedOrder) {
-    std::sort(search->returned.ids, search->returned.ids + search->returned.size);
-    range.excluded = {search->returned.ids, search->returned.size};
-  }
+  if (search->order != pg::IterativeScan::kRelaxedOrder) range.excluded = search->returned.Settle();
   StartSetScan(&filtered->scan, range);
   search->mode = SearchMode::kSet;
 }

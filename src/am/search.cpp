@@ -69,7 +69,7 @@ static void FinishRun(Search* search) {
     FinishFilteredRun(search);
   }
   // What an exact scan that resumed found nearer than the last row, and the merge had not had, came too late as well.
-  search->report.late += passed_over - Min(passed_over, search->taken_nearer);
+  search->report.late += passed_over - Min(passed_over, search->nearer);
   AddReport(search);
   CountForStatistics(*search);
   search->is_running = false;
@@ -251,8 +251,8 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->examined = 0;
   search->has_last = search->has_unaccepted = false;
   search->delivered = search->accepted = 0;
-  search->returned.size = 0;
-  search->taken = search->taken_nearer = search->repeats = search->repeated = 0;
+  search->returned.Start(search->context);
+  search->nearer = 0;
   if (search->filter != nullptr) {
     StartFilteredRun(search, snapshot, query, false);
     return;

@@ -143,37 +143,17 @@ static bool TakeNearest(Search* search, policy::Candidate* nearest) {
   return found;
 }
 
-static void RememberReturned(Search* search, base::RowId row) {
-  ReturnedRows& returned = search->returned;
-  if (returned.size == returned.room) {
-    returned.room = Max(2 * returned.room, static_cast<std::size_t>(64));
-    const Size bytes = returned.room * sizeof(uint64);
-    returned.ids =
-        static_cast<uint64*>(returned.ids == nullptr ? MemoryContextAllocHuge(search->context, bytes)
-                                                     : repalloc_huge(returned.ids, bytes));
-  }
-  returned.ids[returned.size++] = base::ToIndex(row);
-}
-
 /// A row that was returned counts.
 static void NoteLast(Search* search, const policy::Candidate& candidate) {
-  if (search->mode == SearchMode::kSet) {
-    // Rows come in order, and no other scan meets them again.
-    search->last_key = candidate.key;
-    search->has_last = true;
-    return;
-  }
   if (!search->has_last || search->last_key < candidate.key) {
-    if (search->order != pg::IterativeScan::kRelaxedOrder) search->returned.size = 0;
-    search->taken_nearer = search->taken - 1;
+    if (search->order != pg::IterativeScan::kRelaxedOrder)
+      search->nearer += search->returned.PassNearer(candidate.key);
     search->last_key = candidate.key;
   }
   search->has_last = true;
-  RememberReturned(search, candidate.row);
 }
 
 void NoteReturned(Search* search, const policy::Candidate& candidate) {
-  // In relaxed order all are remembered, so that none comes twice.
   search->has_unaccepted = search->awaits_acceptance && search->order != pg::IterativeScan::kRelaxedOrder;
   search->unaccepted = candidate;
   if (!search->has_unaccepted) NoteLast(search, candidate);
@@ -186,36 +166,25 @@ void AcceptRow(Search* search) {
   NoteLast(search, search->unaccepted);
 }
 
-/// True of a row that was returned before its search had a filter. In strict order; what is nearer than the last row comes late anyway.
-static bool IsRepeated(const Search& search, const policy::Candidate& candidate) {
-  if (search.repeated == 0 || candidate.key != search.repeated_key || search.last_key != candidate.key)
-    return false;
-  const uint64* ids = search.returned.ids;
-  return std::binary_search(ids, ids + search.repeated, base::ToIndex(candidate.row));
-}
-
-static void CountLate(Search* search) {
-  search->taken_nearer++;
-  search->taken++;
-  if (search->repeats > 0)
-    search->repeats--;
-  else
-    search->report.late++;
+static void CountLate(Search* search, base::RowId row) {
+  search->returned.AddLate(row);
+  search->nearer++;
+  search->report.late++;
 }
 
 bool NextMerged(Search* search, storage::ScanRow* row) {
   const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
   policy::Candidate candidate;
   while (TakeNearest(search, &candidate)) {
-    const bool is_late = search->has_last && candidate.key < search->last_key;
-    if (is_late && !is_relaxed) {
-      CountLate(search);
+    // The search began without its filter, and had this row then.
+    if (search->filtered != nullptr && unlikely(search->returned.IsSettled(candidate.row))) continue;
+    if (!is_relaxed && search->has_last && candidate.key < search->last_key) {
+      CountLate(search, candidate.row);
       continue;
     }
-    if (!is_relaxed && IsRepeated(*search, candidate)) continue;
     const bool is_dead = !storage::ReadFlatRow(search->flat, candidate, row);
     // Exact scans of sets meet dead rows again, flat ones do not.
-    if (!is_dead || search->filtered != nullptr) search->taken++;
+    if (!is_dead || search->filtered != nullptr) search->returned.Add(candidate);
     if (is_dead) continue;
     search->delivered++;
     NoteReturned(search, candidate);

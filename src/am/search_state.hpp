@@ -2,9 +2,8 @@
 // What the parts of a search share; private to them: search.cpp (starting, turning exact, ending), search_streams.cpp,
 // search_merge.cpp, filtered_search.cpp, search_report.cpp and search_statistics.cpp.
 
-#include <algorithm>
-
 #include "am/filter_map.hpp"
+#include "am/returned_rows.hpp"
 #include "am/scan.hpp"
 #include "am/search.hpp"
 #include "am/set_scan.hpp"
@@ -95,14 +94,6 @@ struct GraphHandles {
   SegmentReader** readers;
 };
 
-/// Row ids that were returned and that an exact pass may meet again: in relaxed order all of them, in strict order those
-/// at the distance of the last one.
-struct ReturnedRows {
-  uint64* ids;
-  std::size_t room;
-  std::size_t size;
-};
-
 /// What a filtered search looks at, beside what every search does. In filter_context but for what is said otherwise.
 struct FilteredRows {
   const storage::Manifest* manifest;
@@ -168,13 +159,8 @@ struct Search {
   policy::Candidate unaccepted;
   uint64 delivered;  ///< by the merge, in this run
   uint64 accepted;   ///< of what this run returned
-  ReturnedRows returned;
-  uint64 taken;         ///< rows that the merge has had, as far as an exact scan meets them
-  uint64 taken_nearer;  ///< of these, nearer than last_key; in strict order
-  uint64 repeats;       ///< rows that count, nearer than last_key, which the filter may find once more
-  std::size_t
-      repeated;  ///< those at last_key when the search got its filter: so many of `returned`, which are sorted
-  policy::OrderedKey repeated_key;  ///< that key
+  ReturnedRows returned;  ///< as far as an exact scan meets them again; in strict order, those not nearer than last_key
+  uint64 nearer;          ///< in strict order: rows that the merge has had, and an exact scan passes over again
 
   bool is_running;  ///< started, and not reported yet
   bool is_timed;    ///< report.time is kept
@@ -222,9 +208,7 @@ void NoteReturned(Search* search, const policy::Candidate& candidate);
 /// What comes after the rows returned so far: FlatRange or SetRange.
 template <typename Range>
 void Resume(Search* search, Range* range) {
-  ReturnedRows& returned = search->returned;
-  std::sort(returned.ids, returned.ids + returned.size);
-  range->excluded = {returned.ids, returned.size};
+  range->excluded = search->returned.Settle();
   if (search->order == pg::IterativeScan::kRelaxedOrder || !search->has_last) return;
   range->resumed = true;
   range->after = JustBefore(search->last_key);

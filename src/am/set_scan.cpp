@@ -64,7 +64,9 @@ static bool IsExcluded(SetScan* scan, uint64 row) {
   return scan->next_excluded < excluded.size() && excluded[scan->next_excluded] == row;
 }
 
+/// Parts come in any order.
 static void ScorePart(SetScan* scan, const FilterPart& part, policy::TopCandidates* top) {
+  scan->next_excluded = 0;
   base::OrdinalWalk walk(&part.rows);
   base::OrdinalWalk ahead(&part.rows);
   uint32 ordinal;
@@ -91,7 +93,6 @@ static void RunPass(SetScan* scan) {
       Min(scan->rows, static_cast<uint64>(Max(storage::LargestBatch(), storage::kFirstBatch))));
   ReserveBatch(scan, keep);
   policy::TopCandidates top(scan->batch, keep);
-  scan->next_excluded = 0;
   for (const FilterPart* part : scan->range.parts) ScorePart(scan, *part, &top);
   storage::CloseRows(&scan->vectors);
   scan->batch_size = top.Cut();

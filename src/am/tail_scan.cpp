@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "graph/prefetch.hpp"
+#include "pg/reserve.hpp"
 #include "pg/stop_point.hpp"
 #include "shmem/frame_pool.hpp"
 
@@ -69,16 +70,6 @@ class Watch {
  private:
   instr_time start_;
 };
-
-/// Doubles an array of the context that is full.
-template <typename T>
-void ReserveOneMore(MemoryContext context, T** items, uint32 count, uint32* room) {
-  if (count < *room) return;
-  *room = Max(2 * *room, uint32{64});
-  const Size bytes = *room * sizeof(T);
-  *items = static_cast<T*>(*items == nullptr ? MemoryContextAllocHuge(context, bytes)
-                                             : repalloc_huge(*items, bytes));
-}
 
 /// As WalkQuery::Keys(), while codes that follow further on are on their way.
 void KeysAskingAhead(const vec::WalkQuery& query, const std::uint8_t* const* codes, uint32 count,
@@ -468,7 +459,7 @@ bool TailScan::MakeCode(uint64 row, std::uint8_t* to) {
 // ---- Lists ----
 
 void TailScan::AddMissing(const Part& part) {
-  ReserveOneMore(context_, &missing_, missing_count_, &missing_room_);
+  pg::ReserveOneMore(context_, &missing_, missing_count_, &missing_room_);
   missing_[missing_count_++] = part;
 }
 
@@ -477,7 +468,7 @@ void TailScan::AddExact(uint64 first, uint64 end) {
     exact_[exact_count_ - 1].end = end;
     return;
   }
-  ReserveOneMore(context_, &exact_, exact_count_, &exact_room_);
+  pg::ReserveOneMore(context_, &exact_, exact_count_, &exact_room_);
   exact_[exact_count_++] = {first, end};
 }
 
