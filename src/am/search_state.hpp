@@ -159,8 +159,9 @@ struct Search {
   policy::Candidate unaccepted;
   uint64 delivered;  ///< by the merge, in this run
   uint64 accepted;   ///< of what this run returned
-  ReturnedRows returned;  ///< as far as an exact scan meets them again; in strict order, those not nearer than last_key
-  uint64 nearer;          ///< in strict order: rows that the merge has had, and an exact scan passes over again
+  ReturnedRows
+      returned;  ///< as far as an exact scan meets them again; in strict order, those not nearer than last_key
+  uint64 nearer;  ///< in strict order: rows that the merge has had, and an exact scan passes over again
 
   bool is_running;  ///< started, and not reported yet
   bool is_timed;    ///< report.time is kept

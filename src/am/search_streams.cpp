@@ -91,8 +91,7 @@ bool ExactPassFits(const Search& search) {
 
 bool GrewTooLarge(const Search& search) {
   const std::size_t graphs = GraphMemory(search);
-  const std::size_t memory =
-      graphs - Min(graphs, search.first_memory) + search.returned.bytes();
+  const std::size_t memory = graphs - Min(graphs, search.first_memory) + search.returned.bytes();
   return memory > static_cast<std::size_t>(work_mem) * 1024;
 }
 
