@@ -169,7 +169,7 @@ static void StartFiltered(Search* search, const float* query) {
   AllocateParts(filtered);
   MapFilter(search);
   const storage::FlatScanView view = storage::ViewOf(search->flat);
-  OpenSetScan(&filtered->scan, search->index, view, filtered->manifest);
+  OpenSetScan(&filtered->scan, search->index, view, filtered->manifest, search->snapshot);
   const uint32 dimensions = view.directory->dimensions;
   if (!AlwaysByGraph() &&
       (filtered->rows <= policy::LargestExactSet(storage::ComparedRowBytes(*view.directory, view.rows)) ||
@@ -255,11 +255,9 @@ static bool BeginPlain(Search* search, const float* query) {
   search->unfiltered = {search->later.found_per_row, search->later.rows};
   search->filtered = nullptr;
   search->is_unasked = true;
-  search->returned.RememberAll();
   if (StartPlain(search, *filtered->manifest, query)) return true;
   search->filtered = filtered;
   search->is_unasked = false;
-  search->returned.Start(search->context);
   return false;
 }
 
@@ -273,9 +271,8 @@ void TurnFiltered(Search* search) {
   CloseStreams(search);
   search->report.distances += storage::ViewOf(search->flat).distances;
   search->is_unasked = false;
-  // What was returned, accepted or not, and what was dropped, is not met again.
+  // What the search has had, accepted or not, is not met again.
   static_cast<void>(search->returned.Settle());
-  search->nearer = 0;
   StartFilteredRun(search, search->snapshot, search->query, true);
 }
 
@@ -523,7 +520,7 @@ void ScanRest(Search* search) {
   SetRange range;
   range.parts = {filtered->exact, filtered->exact_count};
   // A search that began without its filter may have returned some of them: from the tail, since folded.
-  if (search->order != pg::IterativeScan::kRelaxedOrder) range.excluded = search->returned.Settle();
+  range.excluded = search->returned.settled();
   StartSetScan(&filtered->scan, range);
   search->mode = SearchMode::kSet;
 }
@@ -547,11 +544,11 @@ static bool NextSetRow(Search* search, storage::ScanRow* row) {
   policy::Candidate candidate;
   while (PeekSetCandidate(&search->filtered->scan, &candidate)) {
     TakeSetCandidate(&search->filtered->scan);
+    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
     if (is_strict && search->has_last && candidate.key < search->last_key) {
       search->report.late++;
       continue;
     }
-    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
     NoteReturned(search, candidate);
     return true;
   }

@@ -69,7 +69,7 @@ static void FinishRun(Search* search) {
     FinishFilteredRun(search);
   }
   // What an exact scan that resumed found nearer than the last row, and the merge had not had, came too late as well.
-  search->report.late += passed_over - Min(passed_over, search->nearer);
+  search->report.late += passed_over;
   AddReport(search);
   CountForStatistics(*search);
   search->is_running = false;
@@ -252,7 +252,6 @@ static void StartRun(Search* search, Snapshot snapshot, const float* query) {
   search->has_last = search->has_unaccepted = false;
   search->delivered = search->accepted = 0;
   search->returned.Start(search->context);
-  search->nearer = 0;
   if (search->filter != nullptr) {
     StartFilteredRun(search, snapshot, query, false);
     return;

@@ -145,16 +145,12 @@ static bool TakeNearest(Search* search, policy::Candidate* nearest) {
 
 /// A row that was returned counts.
 static void NoteLast(Search* search, const policy::Candidate& candidate) {
-  if (!search->has_last || search->last_key < candidate.key) {
-    if (search->order != pg::IterativeScan::kRelaxedOrder)
-      search->nearer += search->returned.PassNearer(candidate.key);
-    search->last_key = candidate.key;
-  }
+  if (!search->has_last || search->last_key < candidate.key) search->last_key = candidate.key;
   search->has_last = true;
 }
 
 void NoteReturned(Search* search, const policy::Candidate& candidate) {
-  search->has_unaccepted = search->awaits_acceptance && search->order != pg::IterativeScan::kRelaxedOrder;
+  search->has_unaccepted = search->awaits_acceptance;
   search->unaccepted = candidate;
   if (!search->has_unaccepted) NoteLast(search, candidate);
 }
@@ -166,31 +162,35 @@ void AcceptRow(Search* search) {
   NoteLast(search, search->unaccepted);
 }
 
-static void CountLate(Search* search, base::RowId row) {
-  search->returned.AddLate(row);
-  search->nearer++;
-  search->report.late++;
+/// True if the rows had take more memory than what an exact pass would need, which wants none of those that come.
+static bool RemembersTooMuch(const Search& search) {
+  return unlikely(search.returned.bytes() > static_cast<std::size_t>(work_mem) * 1024) &&
+         (search.filtered != nullptr || MayTurnExact(search));
 }
 
 bool NextMerged(Search* search, storage::ScanRow* row) {
-  const bool is_relaxed = search->order == pg::IterativeScan::kRelaxedOrder;
+  const bool is_strict = search->order != pg::IterativeScan::kRelaxedOrder;
   policy::Candidate candidate;
-  while (TakeNearest(search, &candidate)) {
+  for (;;) {
+    if (RemembersTooMuch(*search)) {
+      TurnExact(search);
+      return false;
+    }
+    if (!TakeNearest(search, &candidate)) return false;
     // The search began without its filter, and had this row then.
-    if (search->filtered != nullptr && unlikely(search->returned.IsSettled(candidate.row))) continue;
-    if (!is_relaxed && search->has_last && candidate.key < search->last_key) {
-      CountLate(search, candidate.row);
+    if (search->filtered != nullptr && search->returned.IsSettled(candidate.row)) continue;
+    // Nothing follows where graphs are all there is.
+    if (search->order != pg::IterativeScan::kOff) search->returned.Add(candidate.row);
+    const bool is_dead = !storage::ReadFlatRow(search->flat, candidate, row);
+    if (is_dead) continue;
+    if (is_strict && search->has_last && candidate.key < search->last_key) {
+      search->report.late++;
       continue;
     }
-    const bool is_dead = !storage::ReadFlatRow(search->flat, candidate, row);
-    // Exact scans of sets meet dead rows again, flat ones do not.
-    if (!is_dead || search->filtered != nullptr) search->returned.Add(candidate);
-    if (is_dead) continue;
     search->delivered++;
     NoteReturned(search, candidate);
     return true;
   }
-  return false;
 }
 
 }  // namespace tandem::am

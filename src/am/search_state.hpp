@@ -157,11 +157,9 @@ struct Search {
   bool awaits_acceptance;       ///< rows count once they are accepted
   bool has_unaccepted;          ///< the row returned last is not accepted yet, and this:
   policy::Candidate unaccepted;
-  uint64 delivered;  ///< by the merge, in this run
-  uint64 accepted;   ///< of what this run returned
-  ReturnedRows
-      returned;  ///< as far as an exact scan meets them again; in strict order, those not nearer than last_key
-  uint64 nearer;  ///< in strict order: rows that the merge has had, and an exact scan passes over again
+  uint64 delivered;       ///< by the merge, in this run
+  uint64 accepted;        ///< of what this run returned
+  ReturnedRows returned;  ///< that the merge has had, dead and late ones among them
 
   bool is_running;  ///< started, and not reported yet
   bool is_timed;    ///< report.time is kept

@@ -23,9 +23,10 @@ bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
 }  // namespace
 
 void OpenSetScan(SetScan* scan, Relation index, const storage::FlatScanView& view,
-                 const storage::Manifest* manifest) {
+                 const storage::Manifest* manifest, Snapshot snapshot) {
   *scan = SetScan{};
   scan->index = index;
+  scan->snapshot = snapshot;
   scan->distance = view.distance;
   scan->context = CurrentMemoryContext;
   scan->vectors_ahead = Max(kAheadBytes / storage::AverageRowBytes(*view.directory, view.rows), kLeastAhead);
@@ -64,6 +65,12 @@ static bool IsExcluded(SetScan* scan, uint64 row) {
   return scan->next_excluded < excluded.size() && excluded[scan->next_excluded] == row;
 }
 
+static bool IsDead(const SetScan& scan, uint64 row) {
+  const storage::RowHead head =
+      storage::ReadRowHead(scan.index, *scan.vectors.view, storage::kHeadStream, row, scan.snapshot);
+  return (head.flags & storage::kTombstone) != 0;
+}
+
 /// Parts come in any order.
 static void ScorePart(SetScan* scan, const FilterPart& part, policy::TopCandidates* top) {
   scan->next_excluded = 0;
@@ -81,7 +88,7 @@ static void ScorePart(SetScan* scan, const FilterPart& part, policy::TopCandidat
     const policy::Candidate candidate = {policy::ToOrderedKey(scan->distance->Key(vector)), base::RowId{row}};
     scan->distances++;
     if (scan->range.resumed && !(scan->range.after < candidate)) {
-      scan->passed_over += scan->counts_passed ? 1 : 0;
+      if (scan->counts_passed && !IsDead(*scan, row)) scan->passed_over++;
       continue;
     }
     top->Offer(candidate);

@@ -19,6 +19,7 @@ struct SetRange {
 /// work_mem has room for them, else by passes that keep as many as it has room for. Plain data; holds no pin between calls.
 struct SetScan {
   Relation index;
+  Snapshot snapshot;
   const vec::RowDistance* distance;
   MemoryContext context;
   storage::RowReader vectors;
@@ -32,12 +33,12 @@ struct SetScan {
   uint64 rows;         ///< in the range
   uint64 distances;    ///< computed since OpenSetScan()
   bool counts_passed;  ///< the next pass is the first of a range that is resumed
-  uint64 passed_over;  ///< rows that did not sort after SetRange::after
+  uint64 passed_over;  ///< rows that did not sort after SetRange::after, and are not dead
 };
 
 /// Everything named must outlive the scan; memory comes from the current memory context.
 void OpenSetScan(SetScan* scan, Relation index, const storage::FlatScanView& view,
-                 const storage::Manifest* manifest);
+                 const storage::Manifest* manifest, Snapshot snapshot);
 /// Starts it (over) with these rows. What the range points to must outlive it.
 void StartSetScan(SetScan* scan, const SetRange& range);
 /// The next candidate, without going on; false at the end. Its row may be dead.
