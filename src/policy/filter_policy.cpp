@@ -15,8 +15,9 @@ constexpr double kNsPerByte = 0.05;
 constexpr double kNsPerVector =
     150.0;  // a pin of a remembered buffer, the first lines of a vector that lies anywhere, the heap
 constexpr double kNsPerCode = 40.0;  // in a walk
-constexpr double kNsPerListedCode =
-    12.0;  // of a list: nothing has to be known before the next ones are asked for
+// Of a list: nothing has to be known before the next ones are asked for. What counts is how fast they come from a far cache.
+constexpr double kNsPerListedCode = 8.0;
+constexpr double kNsPerListedByte = 0.085;
 constexpr double kNsPerPagedCode = 350.0;
 constexpr double kNsPerBridge = 65.0;
 constexpr double kNsPerUnit = 10.0 + 128.0 * sizeof(float) * kNsPerByte;
@@ -57,8 +58,14 @@ std::uint32_t EfOfWalk(const FilterSituation& situation, double share) noexcept 
   return is_enough && share >= kTwoListsShare && share <= kDenseShare ? smaller : PoolOf(situation);
 }
 
-double CodeNs(const FilterSituation& situation, double in_memory) noexcept {
-  return (situation.in_memory ? in_memory : kNsPerPagedCode) + situation.code_bytes * kNsPerByte;
+/// In a walk.
+double CodeNs(const FilterSituation& situation) noexcept {
+  return (situation.in_memory ? kNsPerCode : kNsPerPagedCode) + situation.code_bytes * kNsPerByte;
+}
+
+double ListedCodeNs(const FilterSituation& situation) noexcept {
+  if (!situation.in_memory) return CodeNs(situation);
+  return kNsPerListedCode + situation.code_bytes * kNsPerListedByte;
 }
 
 double VectorNs(std::uint32_t row_bytes) noexcept {
@@ -72,7 +79,7 @@ double WalkNs(const FilterSituation& situation) noexcept {
   const double ef = EfOfTactic(FilterTactic::kWalk, situation);
   const double bridges = list * (1.0 - Share(situation));
   const double bridge = situation.in_memory ? kNsPerBridge : kNsPerPagedCode;
-  return (kSeedCodes + ef * fresh) * CodeNs(situation, kNsPerCode) + ef * bridges * bridge;
+  return (kSeedCodes + ef * fresh) * CodeNs(situation) + ef * bridges * bridge;
 }
 
 double StreamCost(const FilterSituation& situation) noexcept {
@@ -101,7 +108,7 @@ double CostOfTactic(FilterTactic tactic, const FilterSituation& situation) noexc
     case FilterTactic::kVectors:
       return admitted * VectorNs(situation.row_bytes) / kNsPerUnit;
     case FilterTactic::kCodes:
-      return admitted * CodeNs(situation, kNsPerListedCode) / kNsPerUnit;
+      return admitted * ListedCodeNs(situation) / kNsPerUnit;
     case FilterTactic::kWalk:
       return WalkNs(situation) / kNsPerUnit;
     case FilterTactic::kStream:
