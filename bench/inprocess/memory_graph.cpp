@@ -13,6 +13,8 @@
 namespace tandem::bench {
 namespace {
 
+constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
+
 void AddSamples(graph::GraphBuilder* builder, const VectorFile<float>& base,
                 const graph::BuildParameters& build) {
   std::mt19937_64 random(1);
@@ -41,17 +43,19 @@ vec::Metric MetricOf(Metric metric) {
   throw std::invalid_argument("unknown metric");
 }
 
-Frames::Frames(std::size_t frames) : bytes_(frames * graph::kChunkBytes), order_(frames) {
-  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  madvise(memory, bytes_, MADV_NOHUGEPAGE);
-  base_ = static_cast<char*>(memory);
+Frames::Frames(std::size_t frames, bool on_huge_pages)
+    : bytes_(frames * graph::kChunkBytes + kHugePageBytes), order_(frames) {
+  memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory_ == MAP_FAILED) throw std::bad_alloc();
+  madvise(memory_, bytes_, on_huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory_);
+  base_ = static_cast<char*>(memory_) + (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
   std::iota(order_.begin(), order_.end(), 0U);
   std::shuffle(order_.begin(), order_.end(), std::mt19937(1));
 }
 
 Frames::~Frames() {
-  munmap(base_, bytes_);
+  munmap(memory_, bytes_);
 }
 
 MemoryGraph::MemoryGraph(const VectorFile<float>& base, const SegmentParameters& parameters) {

@@ -26,8 +26,8 @@ struct SegmentParameters {
 /// Memory of one set's segments.
 class Frames {
  public:
-  /// Room for `frames` of them. Throws std::bad_alloc.
-  explicit Frames(std::size_t frames);
+  /// Room for `frames` of them, on pages of 4 KB, or of 2 MB where the system gives them to who asks. Throws std::bad_alloc.
+  explicit Frames(std::size_t frames, bool on_huge_pages = false);
   ~Frames();
   Frames(const Frames&) = delete;
   Frames& operator=(const Frames&) = delete;
@@ -37,6 +37,7 @@ class Frames {
   [[nodiscard]] std::uint32_t Take() { return order_[taken_++]; }
 
  private:
+  void* memory_ = nullptr;
   char* base_ = nullptr;
   std::size_t bytes_;
   std::vector<std::uint32_t> order_;

@@ -4,12 +4,13 @@
 //   tandem-bench-segment --base F --query F --truth F [--metric l2|ip|cosine] [--m 16] [--ef-construction 200]
 //                        [--ef 10,20,40,80,160] [--k 10] [--rounds 5] [--threads 1] [--limit N] [--queries N]
 //                        [--index F] [--segment F] [--codec auto|sq8|sq4|fp16|float32|bit] [--beam 0,1,2,4] [--segments 1,4,8]
-//                        [--order together|one-by-one|both] [--rerank lazy|all|both] [--reference yes|no]
+//                        [--order together|one-by-one|both] [--rerank lazy|all|both] [--reference yes|no] [--huge-pages no|yes]
 //
 // --codec bit: vectors are zeros and ones.
 // --index caches hnswlib's graph, --segment ours (a prefix). --beam: nodes expanded at once, 0 is the search's own choice.
 // --segments: the set is cut into so many, in row order. --rerank lazy: exact distances only until lower bounds say that the
-// rest is farther; all: of everything found. Searches run on one thread.
+// rest is farther; all: of everything found. Searches run on one thread. --huge-pages: our segments lie on pages of 2 MB, as the server's
+// shared memory does with huge_pages; hnswlib's graph does with GLIBC_TUNABLES=glibc.malloc.hugetlb=1.
 //
 // One JSON line per build, one per engine and ef, and at the end one per engine and recall 0.9, 0.95 and 0.99: the rate there
 // (interpolated), and the median over the rounds of its ratio to hnswlib's in the same round. Rates are queries per second of
@@ -319,7 +320,7 @@ SegmentSet MakeSegments(const VectorFile<float>& base, const Options& options, M
                stopwatch, std::size_t{graph.Chunks()} * graph::kChunkBytes);
     chunks += graph.Chunks();
   }
-  set.frames = std::make_unique<Frames>(chunks);
+  set.frames = std::make_unique<Frames>(chunks, options.Text("huge-pages", "no") == "yes");
   for (const auto& graph : set.graphs) graph->LayOut(set.frames.get());
   return set;
 }
@@ -345,10 +346,10 @@ std::vector<Variant> VariantsOf(const Options& options, const std::vector<Segmen
 }
 
 int Run(int argc, char** argv) {
-  const Options options(argc, argv, 1,
-                        {"base",  "query",  "truth",    "metric", "m",       "ef-construction", "ef",
-                         "k",     "rounds", "threads",  "limit",  "queries", "index",           "segment",
-                         "codec", "beam",   "segments", "order",  "rerank",  "reference"});
+  const Options options(
+      argc, argv, 1, {"base",  "query",  "truth",    "metric", "m",       "ef-construction", "ef",
+                      "k",     "rounds", "threads",  "limit",  "queries", "index",           "segment",
+                      "codec", "beam",   "segments", "order",  "rerank",  "reference",       "huge-pages"});
   const Metric metric = ParseMetric(options.Text("metric", "l2"));
   const std::size_t k = options.Count("k", 10);
   const VectorFile<float> base(options.Text("base"), 0, options.Count("limit", 0));

@@ -20,6 +20,7 @@
 #include "am/search_state.hpp"
 
 #include "pg/stop_point.hpp"
+#include "pg/stopwatch.hpp"
 #include "shmem/frame_pool.hpp"
 
 extern "C" {
@@ -37,19 +38,6 @@ namespace {
   static uint32 searches;
   return (searches++ * kSpreadsBits) >> 29 == 0 || active_reports != nullptr;
 }
-
-class Stopwatch {
- public:
-  Stopwatch() { INSTR_TIME_SET_CURRENT(start_); }
-  void AddTo(SearchReport* report) const {
-    instr_time now;
-    INSTR_TIME_SET_CURRENT(now);
-    INSTR_TIME_ACCUM_DIFF(report->time, now, start_);
-  }
-
- private:
-  instr_time start_;
-};
 
 }  // namespace
 
@@ -280,9 +268,9 @@ void StartSearch(Search* search, Snapshot snapshot, const float* query) {
     StartRun(search, snapshot, query);
     return;
   }
-  const Stopwatch watch;
+  const pg::WallClock clock;
   StartRun(search, snapshot, query);
-  watch.AddTo(&search->report);
+  clock.AddTo(&search->report.time);
 }
 
 // ---- The next row ----
@@ -341,9 +329,9 @@ static bool NextRow(Search* search, storage::ScanRow* row) {
 
 bool NextSearchRow(Search* search, storage::ScanRow* row) {
   if (likely(!search->is_timed)) return NextRow(search, row);
-  const Stopwatch watch;
+  const pg::WallClock clock;
   const bool found = NextRow(search, row);
-  watch.AddTo(&search->report);
+  clock.AddTo(&search->report.time);
   return found;
 }
 

@@ -14,15 +14,10 @@ extern "C" {
 
 namespace tandem::am {
 
-/// Of a heap whose top is the nearest.
-static bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
-  return b < a;
-}
-
 /// The distance of the stream's next row is known, which comes among the others of which it is.
 static void AddReady(const Search& search, GraphStream* stream, policy::Candidate candidate) {
   stream->batch[stream->ready++] = candidate;
-  std::push_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  std::push_heap(stream->batch, stream->batch + stream->ready, policy::IsFarther);
   storage::PrefetchRowHead(search.index, base::ToIndex(candidate.row));
 }
 
@@ -105,7 +100,7 @@ static void TakeFrom(Search* search, GraphStream* stream) {
       storage::TakeFlatCandidate(search->flat);
     return;
   }
-  std::pop_heap(stream->batch, stream->batch + stream->ready, IsFarther);
+  std::pop_heap(stream->batch, stream->batch + stream->ready, policy::IsFarther);
   stream->ready--;
   // The next one, as likely as not; the server is busy with this one first.
   if (stream->ready > 0) storage::PrefetchTableRow(search->index, base::ToIndex(stream->batch[0].row));

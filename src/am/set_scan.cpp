@@ -16,10 +16,6 @@ namespace {
 constexpr std::size_t kAheadBytes = 8192;
 constexpr std::size_t kLeastAhead = 2;
 
-bool IsFarther(const policy::Candidate& a, const policy::Candidate& b) {
-  return b < a;
-}
-
 }  // namespace
 
 void OpenSetScan(SetScan* scan, Relation index, const storage::FlatScanView& view,
@@ -110,7 +106,7 @@ static void RunPass(SetScan* scan) {
     scan->range.after = *std::max_element(scan->batch, scan->batch + scan->batch_size);
     scan->range.resumed = true;
   }
-  std::make_heap(scan->batch, scan->batch + scan->batch_size, IsFarther);
+  std::make_heap(scan->batch, scan->batch + scan->batch_size, policy::IsFarther);
 }
 
 bool PeekSetCandidate(SetScan* scan, policy::Candidate* candidate) {
@@ -124,7 +120,7 @@ bool PeekSetCandidate(SetScan* scan, policy::Candidate* candidate) {
 }
 
 void TakeSetCandidate(SetScan* scan) {
-  std::pop_heap(scan->batch, scan->batch + scan->batch_size, IsFarther);
+  std::pop_heap(scan->batch, scan->batch + scan->batch_size, policy::IsFarther);
   scan->batch_size--;
 }
 

@@ -11,6 +11,7 @@
 #include "graph/prefetch.hpp"
 #include "pg/reserve.hpp"
 #include "pg/stop_point.hpp"
+#include "pg/stopwatch.hpp"
 #include "shmem/frame_pool.hpp"
 
 extern "C" {
@@ -55,21 +56,6 @@ constexpr uint32 kTogether = 16;
 constexpr std::size_t kBitsAheadBytes = 4096;
 static_assert(shmem::kTailBitsRows == vec::kLookupRows && kBlock % vec::kLookupRows == 0,
               "blocks of bits are vec's");
-
-/// Time since it was made.
-class Watch {
- public:
-  Watch() { INSTR_TIME_SET_CURRENT(start_); }
-  [[nodiscard]] bool IsPast(double milliseconds) const {
-    instr_time now;
-    INSTR_TIME_SET_CURRENT(now);
-    INSTR_TIME_SUBTRACT(now, start_);
-    return INSTR_TIME_GET_MILLISEC(now) > milliseconds;
-  }
-
- private:
-  instr_time start_;
-};
 
 /// As WalkQuery::Keys(), while codes that follow further on are on their way.
 void KeysAskingAhead(const vec::WalkQuery& query, const std::uint8_t* const* codes, uint32 count,
@@ -130,7 +116,7 @@ bool TailScan::Pass(float limit, policy::TopCandidates* top) {
   Offers offers = {limit, false, top};
   missing_count_ = 0;
   CompareShared(&offers);
-  const Watch watch;
+  const pg::WallClock clock;
   const bool makes_all = pg::IsSwitchedOn("all-tail-codes");
   uint64 most = ~uint64{0};
   if (!decided_ && !makes_all) most = OthersMakeCodes() ? 0 : Max(MissingRows() / kMakeShare, kLeastMade);
@@ -138,7 +124,7 @@ bool TailScan::Pass(float limit, policy::TopCandidates* top) {
   for (uint32 i = 0; i < missing_count_; i++) {
     const Part part = missing_[i];
     if (!decided_) {
-      const bool has_time = makes_all || !watch.IsPast(kMakeMs);
+      const bool has_time = makes_all || clock.Milliseconds() <= kMakeMs;
       const uint64 room = has_time ? Min(most - made, uint64{layout_.per_chunk}) : 0;
       made += Decide(part, static_cast<uint32>(room), &offers);
     } else {

@@ -9,10 +9,6 @@
 #include "storage/row_access.hpp"
 #include "vec/one_bit.hpp"
 
-extern "C" {
-#include "portability/instr_time.h"
-}
-
 namespace tandem::am {
 
 /// What a search has that looks through a tail. Everything outlives the TailScan, as does the memory context of Open().

@@ -41,6 +41,11 @@ struct Candidate {
   return a.key != b.key ? a.key < b.key : a.row < b.row;
 }
 
+/// For a heap whose top is the nearest.
+[[nodiscard]] inline bool IsFarther(const Candidate& a, const Candidate& b) noexcept {
+  return b < a;
+}
+
 /// Keeps the `keep` smallest candidates offered, in a buffer of 2 * keep: when that is full, a selection throws
 /// the upper half away, so that an offer costs O(1) amortised and, once the bound is tight, one comparison.
 /// Plain data, allocates nothing, never throws. Not thread-safe.

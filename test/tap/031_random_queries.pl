@@ -32,6 +32,7 @@ my $exact_set = 200;         # sets of so few rows are compared whole, by vector
 
 # Operator, operator class by what follows the type's name, and a distance that few rows are within.
 my @metrics = ([ '<->', 'l2', '0.4' ], [ '<=>', 'cosine', '0.1' ], [ '<#>', 'ip', '-1' ], [ '<+>', 'l1', '0.7' ]);
+my @bit_metrics = ([ '<~>', 'hamming', '9' ], [ '<%>', 'jaccard', '0.5' ]);
 
 # What indexes there may be: of a round's table some.
 my @indexes = (
@@ -55,7 +56,7 @@ my %type = (tags => 'int[]', range => 'int4range', moment => 'timestamptz', word
 my $outer_rows = 6;    # of the other table
 my @outer_columns = qw(int text tags jsonb range);    # that the other table has
 
-my ($operator, $class, $bound, $kind, $dimensions, $is_flat, $rows, %salt);    # of the round
+my ($operator, $class, $bound, $kind, $dimensions, $with, $is_flat, $rows, %salt);    # of the round
 my ($asked, $wanted, $found, %plans) = (0, 0, 0);
 my @argument;      # of the query being made: [type, value, value]
 my $may_prepare;   # its values may be parameters
@@ -82,13 +83,17 @@ done_testing();
 sub one_round {
   my ($number) = @_;
   my $layout = (qw(plain plain plain partitioned inherited))[ rand 5 ];
-  ($operator, $class, $bound) = @{ $metrics[ rand @metrics ] };
-  $kind = (qw(vector vector halfvec))[ rand 3 ];
-  $dimensions = 3 + int rand 3;
+  $kind = (qw(vector vector vector vector halfvec halfvec sparsevec bit))[ rand 8 ];
+  my $metrics = $kind eq 'bit' ? \@bit_metrics : \@metrics;
+  ($operator, $class, $bound) = @{ $metrics->[ rand @$metrics ] };
+  $dimensions = $kind eq 'bit' ? 24 + int rand 12 : 3 + int rand 3;
   $is_flat = rand() < 0.4;
+  my $strategy = (qw(hnsw_batch hnsw_batch hnsw_inline))[ rand 3 ];
+  my $codec = (qw(sq8 sq4 fp16 float32 auto auto auto auto))[ rand 8 ];
+  $with = $is_flat ? '' : "WITH (strategy = $strategy, m = 8, ef_construction = 60" . ($kind eq 'bit' ? '' : ", codec = $codec") . ')';
   $rows = (200, 1500, 1500, 4000)[ rand 4 ];
   %salt = map { $_ => int rand 1_000_000 } qw(a b c tags j r p q num doc nulls v);
-  my $label = sprintf '%d: %s of %d rows, %s(%d) %s, %s', $number, $layout, $rows, $kind, $dimensions, $operator, $is_flat ? 'flat' : 'graphs';
+  my $label = sprintf '%d: %s of %d rows, %s(%d) %s, %s', $number, $layout, $rows, $kind, $dimensions, $operator, $is_flat ? 'flat' : $with;
   make_table($layout);
   my @problems;
   for my $state (0 .. 2) {
@@ -106,10 +111,10 @@ sub columns {
 
 sub make_table {
   my ($layout) = @_;
-  my $with = $is_flat ? '' : 'WITH (strategy = hnsw_batch, m = 8, ef_construction = 60)';
   my $class_name = "${kind}_${class}_ops";
   my %chosen = map { $_ => 1 } map { $indexes[ rand @indexes ] } 1 .. 14;
   my $half = int($rows / 2);
+  my $has_partial = rand() < 0.2;
   my @tables = $layout eq 'inherited' ? qw(t t_child) : ('t');
   my $sql = "SET client_min_messages = warning;\nDROP TABLE IF EXISTS t, o CASCADE;\n";
   if ($layout eq 'partitioned') {
@@ -126,6 +131,7 @@ sub make_table {
   for my $table (@tables) {
     $sql .= "CREATE INDEX ON $table $_;\n" for sort keys %chosen;
     $sql .= "CREATE INDEX ${table}_v ON $table USING tandem (v $class_name) $with;\n";
+    $sql .= "CREATE INDEX ${table}_part_v ON $table USING tandem (v $class_name) $with WHERE flag;\n" if $has_partial;
   }
   $sql .= fill($halves[0], 1, $half) unless $sql =~ /INSERT/;
   $sql .= fill($halves[1], $half + 1, $rows);
@@ -142,6 +148,15 @@ sub make_table {
   build() unless $is_flat;
 }
 
+sub type_of_kind { return $kind eq 'bit' ? "bit($dimensions)" : $kind }
+
+# A vector as a value of the round's kind.
+sub of_kind {
+  my ($vector) = @_;
+  return "binary_quantize(($vector) - array_fill(0.5, ARRAY[$dimensions])::vector)" if $kind eq 'bit';
+  return "($vector)::$kind";
+}
+
 # Rows of numbers in a range.
 sub fill {
   my ($table, $first, $last) = @_;
@@ -149,7 +164,7 @@ sub fill {
   my $null = sub { my ($name, $share, $value) = @_; "CASE WHEN (hashint4(i * 7 + $salt{nulls} + $salt{$name}) & 1023) >= " . int(1024 * $share) . " THEN $value END" };
   my $letter = sub { "chr(97 + " . $x->('c') . " / $_[0] % 5)" };
   # Some vectors twice, some zero.
-  my $vector = "CASE WHEN i % 89 = 0 THEN array_fill(0, ARRAY[$dimensions])::vector WHEN i % 31 = 0 THEN spread_vector(i / 62 + $salt{v}, $dimensions) ELSE spread_vector(i + $salt{v}, $dimensions) END::$kind";
+  my $vector = of_kind("CASE WHEN i % 89 = 0 THEN array_fill(0, ARRAY[$dimensions])::vector WHEN i % 31 = 0 THEN spread_vector(i / 62 + $salt{v}, $dimensions) ELSE spread_vector(i + $salt{v}, $dimensions) END");
   return "INSERT INTO $table (id, a, b, c, tags, j, r, day, moment, flag, num, p, q, doc, filler, v) SELECT i, " . join(', ',
     $null->('a', 0.05, $x->('a') . ' % 40'), $null->('b', 0.05, $x->('b') . ' % 30'),
     $null->('c', 0.05, join(' || ', $letter->(1), $letter->(5), $x->('c') . ' / 25 % 100')),
@@ -184,7 +199,7 @@ sub change {
   my $some = sprintf 'id %% %d = %d', (map { ($_, int rand $_) } 3 + int rand 30);
   return (
     "UPDATE t SET touched = touched + 1 WHERE $some;\n", "UPDATE t SET a = (a + 1) % 40, tags = tags || 3 WHERE $some;\n",
-    "UPDATE t SET v = spread_vector(id + 5000, $dimensions)::$kind, flag = NOT flag WHERE $some;\n", "DELETE FROM t WHERE $some;\n",
+    'UPDATE t SET v = ' . of_kind("spread_vector(id + 5000, $dimensions)") . ", flag = NOT flag WHERE $some;\n", "DELETE FROM t WHERE $some;\n",
     "UPDATE t SET b = a, num = p, doc = to_tsvector('simple', 'w1 w2 w3') WHERE $some;\n")[ rand 5 ];
 }
 
@@ -277,7 +292,11 @@ sub tree {
 
 # ---- Queries ----
 
-sub query_vector { return "'[" . join(',', map { sprintf '%.3f', rand() < 0.03 ? 0 : rand } 1 .. $dimensions) . "]'::$kind" }
+sub query_vector {
+  my @value = map { sprintf '%.3f', rand() < 0.03 ? 0 : rand } 1 .. $dimensions;
+  return "'" . join('', map { $_ > 0.5 ? 1 : 0 } @value) . "'::" . type_of_kind() if $kind eq 'bit';
+  return "'[" . join(',', @value) . "]'::" . ($kind eq 'sparsevec' ? 'vector::' : '') . $kind;
+}
 
 # A query and how it is asked. Rows are group, key, distance. full: all rows, by constants; tested: what is to be tested; limit and offset count
 # within groups.
@@ -288,9 +307,9 @@ sub random_case {
   @argument = ();
   $may_prepare = $way eq 'prepared';
   $outer = $form eq 'lateral' ? 'o' : undef;
-  my $query = $form eq 'lateral' && rand() < 0.7 ? 'o.query' : rand() < 0.05 ? "NULL::$kind" : rand() < 0.1 ? '(SELECT query FROM o WHERE n = 2)' : query_vector();
+  my $query = $form eq 'lateral' && rand() < 0.7 ? 'o.query' : rand() < 0.05 ? 'NULL::' . type_of_kind() : rand() < 0.1 ? '(SELECT query FROM o WHERE n = 2)' : query_vector();
   if ($may_prepare && $query =~ /^'/) {
-    push @argument, [ $kind, $query, query_vector() ];
+    push @argument, [ type_of_kind(), $query, query_vector() ];
     $query = "\x01" . @argument . "\x01";
   }
   my $condition = rand() < 0.05 ? 'true' : tree(int rand 4);
@@ -303,15 +322,18 @@ sub random_case {
   $condition = "($condition) AND t.b IN (SELECT \"int\" FROM o)" if $form eq 'semi';
   my $key = $form eq 'join' ? "o.n || '-' || t.id" : 't.id';
   my $distance = "t.v $operator $query";
-  my $body = "FROM $from WHERE $condition ORDER BY $distance";
+  my $second = rand() < 0.07 ? (', t.id', ", t.v $operator " . query_vector())[ rand 2 ] : '';
+  my $body = "FROM $from WHERE $condition ORDER BY $distance$second";
   my ($full, $tested) = map {
     my $tail = $_;
     $form eq 'lateral' ? "SELECT o.n, s.id, s.d FROM o, LATERAL (SELECT t.id, $distance AS d $body$tail) AS s"
       : $form eq 'cte' ? "WITH s AS MATERIALIZED (SELECT 0, t.id, $distance AS d $body$tail) SELECT * FROM s"
       : "SELECT 0, $key, $distance $body$tail"
   } '', $end_of;
+  my $is_shown = $form ne 'semi' && rand() < 0.12;    # to the reader, who may lock nothing
+  if ($form eq 'plain' && !$is_shown && $way =~ /direct|prepared/ && rand() < 0.08) { $_ .= ' FOR ' . (rand() < 0.5 ? 'UPDATE' : 'KEY SHARE') . ' OF t' for $tested }
   return { full => $full, tested => $tested, limit => $limit, offset => $offset, way => $way, settings => settings(), argument => [@argument], is_bounded => $is_bounded,
-    role => $form ne 'semi' && rand() < 0.12, change => rand() < 0.12 ? change() : '', is_walk => !$is_flat && rand() < 0.4 };
+    role => $is_shown, change => rand() < 0.12 ? change() : '', is_walk => !$is_flat && rand() < 0.4 };
 }
 
 # What the planner is left, and how searches go.
