@@ -139,6 +139,12 @@ BEGIN
   share := round(hits / (40.0 * wanted), 3);
 END $$;
 SELECT condition, wanted, CASE WHEN share >= 0.98 THEN 'all but few' ELSE share::text END AS found, in_order FROM (VALUES ('rank <= 10000', 10), ('rank <= 10000', 40), ('rank <= 5000', 10), ('rank % 2 = 0', 10)) AS f(condition, wanted), found_far(condition, wanted);
+-- More rows than were planned for, or than anybody knows of: a batch that is returned to its last and farthest row passes over what the next one
+-- finds. Seen to fail with batches that come once the one before is used up (0.97 of 5,000 where the LIMIT is known; elsewhere 0.50 and 0.29).
+SELECT wanted, CASE WHEN share >= 0.99 THEN 'all but few' ELSE share::text END AS found, in_order FROM (VALUES (2000), (5000)) AS f(wanted), found_far('true', wanted);
+SET tandem.enable_custom_scan = off;
+SELECT wanted, CASE WHEN share >= 0.99 THEN 'all but few' ELSE share::text END AS found, in_order FROM (VALUES (2000), (5000)) AS f(wanted), found_far('true', wanted);
+RESET tandem.enable_custom_scan;
 RESET tandem.stop_points;
 DROP TABLE apart;
 
@@ -179,7 +185,8 @@ BEGIN
 END $$;
 SET tandem.stop_points = 'always-graph=on';
 SET tandem.iterative_scan = strict_order;
-SELECT condition, n.* FROM (VALUES ('id % 2 = 0'), ('id % 5 = 0'), ('id % 50 = 0'), ('tag < 500'), ('tag < 500 AND id % 3 = 0')) AS f(condition), not_counted(condition) AS n;
+SELECT string_agg(condition || ': ' || rows, '; ') AS rows, bool_or(late = 'some') AS some_are_late
+  FROM (VALUES ('id % 2 = 0'), ('id % 5 = 0'), ('id % 50 = 0'), ('tag < 500'), ('tag < 500 AND id % 3 = 0')) AS f(condition), not_counted(condition) AS n;
 SET tandem.iterative_scan = relaxed_order;
 SELECT condition, n.* FROM (VALUES ('id % 2 = 0'), ('id % 50 = 0'), ('tag < 500 AND id % 3 = 0')) AS f(condition), not_counted(condition) AS n;
 RESET tandem.iterative_scan;

@@ -1,7 +1,7 @@
 // The router: which way a search goes.
 //
 //   sources   one stream of batches per segment, and the tail, by code and exactly (search_streams.cpp)
-//   merge     the source with the nearest candidate delivers it; one whose batch is used up gets its next batch before the
+//   merge     the source with the nearest candidate delivers it; one whose batch is nearly used up gets its next one before the
 //             merge goes on, so within what the graphs deliver rows come in order (search_merge.cpp)
 //   re-rank   a batch comes ascending by code. A candidate's true distance is computed when the merge cannot go on without
 //             it: when no nearer one is known than what the code allows this one to be

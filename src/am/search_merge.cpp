@@ -45,16 +45,23 @@ static void ReRankNext(Search* search, GraphStream* stream) {
   AddReady(*search, stream, {policy::ToOrderedKey(key), row});
 }
 
-/// True if the stream's next batch should be there before it delivers more. Where far less is wanted than was expected, that is before it
-/// is used up.
+/// True if pools had room for all that is known to be wanted, and there was no more yet.
+static bool IsAsExpected(const Search& search) {
+  const double wanted = search.unfiltered.rows;
+  return wanted > 0 && wanted <= search.ef && static_cast<double>(search.delivered) < wanted &&
+         !LiesFartherOff(search);
+}
+
+/// True if the stream's next batch should be there before it delivers more: before it is used up, where that is not all that was wanted.
 static bool IsDue(const Search& search, const GraphStream& stream) {
   if (stream.ended) return false;
   const std::size_t left = stream.Left();
   if (likely(left > stream.found / policy::kHeldBack)) return false;
-  return left == 0 || LiesFartherOff(search);
+  // What a filtered walk has left would not outlast its next batch.
+  return left == 0 || (stream.filtered == nullptr && !IsAsExpected(search));
 }
 
-/// Gives every stream that is used up its next batch. False: the search is exact from here on.
+/// Gives every stream that is due its next batch. False: the search is exact from here on.
 static bool RefillStreams(Search* search) {
   if (search->stream_count > 0 && unlikely(!search->streams[0].started) && !StartStreams(search))
     return false;

@@ -226,7 +226,7 @@ void PrepareStreams(Search* search, const storage::Manifest& manifest);
 void AddToHandles(GraphHandles* handles, uint32 i, SegmentScan* scan);
 /// Gets all streams' first batches together. False: the search is exact from here on.
 [[nodiscard]] bool StartStreams(Search* search);
-/// Gets the next batch of a stream whose batch is used up. False: the search is exact from here on.
+/// Gets the next batch of a stream, beside what it has left. False: the search is exact from here on.
 [[nodiscard]] bool RefillStream(Search* search, GraphStream* stream);
 /// Looks for more rows of the tail by code, up to `limit`. False if there is no memory for that.
 [[nodiscard]] bool FetchTail(Search* search, GraphStream* stream, float limit);

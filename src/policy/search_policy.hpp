@@ -68,8 +68,8 @@ struct AskLater {
 [[nodiscard]] bool LiesElsewhere(double found_per_row, std::uint64_t returned,
                                  std::uint64_t accepted) noexcept;
 
-/// Of all nodes found for a search whose rows lie farther off, one in so many, the farthest, waits for the next batch: nearer ones are missed among them
-/// before the others. And that batch is of as many nodes as there were before.
+/// Of all nodes found for a search that goes on, one in so many, the farthest, waits for the next batch: nearer ones are missed among them
+/// before the others. Where rows lie farther off, that batch is of as many nodes as there were before.
 constexpr std::uint32_t kHeldBack = 8;
 
 /// The pool of a graph of sketches (vec/sketch.hpp) for one that is asked for: the nearest rows are found among more of those that
