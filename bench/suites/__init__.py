@@ -1,7 +1,7 @@
 """The suites that bench/run offers, in the order it runs them."""
 
 from suites import beside_pgvector, budget_pressure, budget_restart, budget_shift, column_types, filtered_recall, filtered_search, flat_exact, flat_load, flat_scan, flat_size, flat_vacuum, hybrid_search, inprocess, pgbench_mix, plan_choice, sparse_recall, tuning
-from suites import graph_build, graph_inserts, graph_load, graph_memory, graph_recall, graph_restart, graph_search
+from suites import graph_build, graph_inserts, graph_limits, graph_load, graph_memory, graph_recall, graph_restart, graph_search
 from suites import graph_segments, graph_size, graph_tail, graph_vacuum
 
 ALL = {
@@ -14,6 +14,7 @@ ALL = {
     "graph-segments": graph_segments,
     "graph-restart": graph_restart,
     "graph-recall": graph_recall,
+    "graph-limits": graph_limits,
     "graph-size": graph_size,
     "graph-vacuum": graph_vacuum,
     "graph-tail": graph_tail,
