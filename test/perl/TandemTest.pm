@@ -56,6 +56,8 @@ tandem.naptime = '100ms'
 tandem.build_threads = 1
 tandem.stop_points = 'always-graph=on,no-hurry=on'
 CONF
+  # A standby that does not run for a while finds what it lacks.
+  $node->append_conf('postgresql.conf', 'wal_keep_size = 2GB') if grep { $_ eq 'allows_streaming' } @{ $option{init} // [] };
   $node->append_conf('postgresql.conf', $option{conf}) if defined $option{conf};
   $node->start;
   setup_database($node, 'postgres');

@@ -27,7 +27,6 @@ wal_consistency_checking = 'generic'
 tandem.seal_rows = 1000
 shared_buffers = 4MB
 max_wal_size = 1GB
-wal_keep_size = 2GB
 CONF
 $primary->safe_psql('postgres', <<"SQL");
 CREATE TABLE t (id bigint, embedding vector($dimensions));

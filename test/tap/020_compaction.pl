@@ -24,7 +24,6 @@ wal_consistency_checking = 'generic'
 tandem.seal_rows = 1000
 shared_buffers = 8MB
 max_wal_size = 1GB
-wal_keep_size = 2GB
 autovacuum = off
 CONF
 need_stop_points($node);

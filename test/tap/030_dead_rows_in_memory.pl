@@ -29,7 +29,6 @@ seed();
 my $primary = make_node('primary', preload => 1, init => [ allows_streaming => 1 ], conf => <<'CONF');
 tandem.memory_budget = '8MB'
 max_worker_processes = 2
-wal_keep_size = 2GB
 CONF
 need_stop_points($primary);
 make_tables();
