@@ -5,7 +5,6 @@ below a join. Beside them pgvector's iterative scan in strict order, with as muc
 exact answer by the same server: a scan of the table and a sort. All in memory; truth: the exact answers.
 """
 
-import os
 import tempfile
 
 from harness.context import median, ratios
@@ -32,9 +31,7 @@ def run(context):
         built = indexed.of(context, data)
         with tempfile.TemporaryDirectory() as folder:
             limits = [limit for limit in LIMITS if limit <= data.rows // 2]
-            truth = os.path.join(folder, "gt.ivecs")
-            context.tools.json("tandem-bench-truth", base=data.path("base.fvecs"), query=data.path("query.fvecs"), metric=data.metric,
-                               k=limits[-1], queries=QUERIES, out_ids=truth, out_distances=os.path.join(folder, "gt.fvecs"), threads=2)
+            truth = graphs.truth_of(context, data, folder, queries=QUERIES, k=limits[-1])
             _compare(context, data, built, truth, limits)
 
 
@@ -64,6 +61,7 @@ def _compare(context, data, built, truth, limits):
 
 
 def _ask(context, data, db, truth, limit, settings):
-    sql = graphs.nearest(data).replace("LIMIT 10", "LIMIT %d" % limit)
-    return context.tools.client("query", db, sql=sql, queries=data.path("query.fvecs"), truth=truth, base=data.path("base.fvecs"),
-                                metric=data.metric, k=limit, limit=QUERIES, rounds=1, warmup=5, setup=["SET enable_seqscan = off", *settings])
+    options = graphs.query_options(data, truth, settings=settings, k=limit)
+    if settings == WAYS["sort"]:
+        options["forbid"] = options.pop("expect")
+    return context.tools.client("query", db, **options, limit=QUERIES, rounds=1, warmup=5)

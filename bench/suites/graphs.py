@@ -168,14 +168,14 @@ def recall_of_distances(found, exact):
 # --- searching --------------------------------------------------------------------------------------------------------
 
 
-def nearest(data, table="items"):
-    return "SELECT id FROM %s ORDER BY embedding %s $1 LIMIT 10" % (table, OPERATORS[data.metric][0])
+def nearest(data, table="items", limit=10):
+    return "SELECT id FROM %s ORDER BY embedding %s $1 LIMIT %d" % (table, OPERATORS[data.metric][0], limit)
 
 
-def query_options(data, truth=None, table="items", settings=()):
-    """Options of the client for all queries through the index, judged against `truth` if it is given."""
-    judged = dict(truth=truth, base=data.path("base.fvecs"), metric=data.metric, k=10) if truth else {}
-    return dict(sql=nearest(data, table), queries=data.path("query.fvecs"), setup=["SET enable_seqscan = off", *settings],
+def query_options(data, truth=None, table="items", settings=(), k=10):
+    """Options of the client for all queries through the index, for k rows each, judged against `truth` if it is given."""
+    judged = dict(truth=truth, base=data.path("base.fvecs"), metric=data.metric, k=k) if truth else {}
+    return dict(sql=nearest(data, table, k), queries=data.path("query.fvecs"), setup=["SET enable_seqscan = off", *settings],
                 expect="%s_embedding" % table, **judged)
 
 
@@ -193,12 +193,12 @@ def by_graph(db, data, table="items"):
     return found is not None and int(found[1]) > 0
 
 
-def truth_of(context, data, folder, rows=None, keep=None, queries=None, path=None):
-    """Ground truth of the first `rows` rows, or of those for which keep(ids), of an array, holds; of the first `queries` queries of
+def truth_of(context, data, folder, rows=None, keep=None, queries=None, path=None, k=10):
+    """Ground truth, the k nearest, of the first `rows` rows, or of those for which keep(ids), of an array, holds; of the first `queries` queries of
     the set, or of the file at `path`, or all."""
     query = path or data.path("query.fvecs")
     ids = os.path.join(folder, "gt.ivecs")
-    options = dict(base=data.path("base.fvecs"), query=query, metric=data.metric, k=10,
+    options = dict(base=data.path("base.fvecs"), query=query, metric=data.metric, k=k,
                    out_ids=ids, out_distances=os.path.join(folder, "gt.fvecs"), limit=rows, queries=queries, threads=2)
     if keep is not None:
         labels = keep(np.arange(rows or data.rows)).astype("<i4")[:, None]

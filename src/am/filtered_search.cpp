@@ -540,17 +540,10 @@ static void ScanNulls(Search* search) {
 // ---- The next row ----
 
 static bool NextSetRow(Search* search, storage::ScanRow* row) {
-  const bool is_strict = search->order == pg::IterativeScan::kStrictOrder;
   policy::Candidate candidate;
   while (PeekSetCandidate(&search->filtered->scan, &candidate)) {
     TakeSetCandidate(&search->filtered->scan);
-    if (!storage::ReadFlatRow(search->flat, candidate, row)) continue;
-    if (is_strict && search->has_last && candidate.key < search->last_key) {
-      search->report.late++;
-      continue;
-    }
-    NoteReturned(search, candidate);
-    return true;
+    if (ReturnRow(search, candidate, row)) return true;
   }
   return false;
 }

@@ -25,7 +25,7 @@ base::Span<const uint64> ReturnedRows::Settle() {
 }
 
 bool ReturnedRows::IsSettled(base::RowId row) const {
-  return settled_ > 0 && std::binary_search(ids_, ids_ + settled_, base::ToIndex(row));
+  return std::binary_search(ids_, ids_ + settled_, base::ToIndex(row));
 }
 
 }  // namespace tandem::am

@@ -151,10 +151,17 @@ static void NoteLast(Search* search, const policy::Candidate& candidate) {
   search->has_last = true;
 }
 
-void NoteReturned(Search* search, const policy::Candidate& candidate) {
+bool ReturnRow(Search* search, const policy::Candidate& candidate, storage::ScanRow* row) {
+  if (!storage::ReadFlatRow(search->flat, candidate, row)) return false;
+  if (search->order != pg::IterativeScan::kRelaxedOrder && search->has_last &&
+      candidate.key < search->last_key) {
+    search->report.late++;
+    return false;
+  }
   search->has_unaccepted = search->awaits_acceptance;
   search->unaccepted = candidate;
   if (!search->has_unaccepted) NoteLast(search, candidate);
+  return true;
 }
 
 void AcceptRow(Search* search) {
@@ -164,14 +171,13 @@ void AcceptRow(Search* search) {
   NoteLast(search, search->unaccepted);
 }
 
-/// True if the rows had take more memory than what an exact pass would need, which wants none of those that come.
+/// GrewTooLarge() of the ids alone, cheap enough for each row: while rows come from a tail or a set, no batch asks that.
 static bool RemembersTooMuch(const Search& search) {
   return unlikely(search.returned.bytes() > static_cast<std::size_t>(work_mem) * 1024) &&
          (search.filtered != nullptr || MayTurnExact(search));
 }
 
 bool NextMerged(Search* search, storage::ScanRow* row) {
-  const bool is_strict = search->order != pg::IterativeScan::kRelaxedOrder;
   policy::Candidate candidate;
   for (;;) {
     if (RemembersTooMuch(*search)) {
@@ -183,14 +189,8 @@ bool NextMerged(Search* search, storage::ScanRow* row) {
     if (search->filtered != nullptr && search->returned.IsSettled(candidate.row)) continue;
     // Nothing follows where graphs are all there is.
     if (search->order != pg::IterativeScan::kOff) search->returned.Add(candidate.row);
-    const bool is_dead = !storage::ReadFlatRow(search->flat, candidate, row);
-    if (is_dead) continue;
-    if (is_strict && search->has_last && candidate.key < search->last_key) {
-      search->report.late++;
-      continue;
-    }
+    if (!ReturnRow(search, candidate, row)) continue;
     search->delivered++;
-    NoteReturned(search, candidate);
     return true;
   }
 }

@@ -201,8 +201,9 @@ inline policy::Candidate JustBefore(policy::OrderedKey key) {
   return {policy::OrderedKey{static_cast<uint64>(key) - 1}, base::RowId{~uint64{0}}};
 }
 
-/// The merge, or an exact scan of a set, returns a row, by which strict order goes on once it counts.
-void NoteReturned(Search* search, const policy::Candidate& candidate);
+/// The candidate's turn has come, by the merge or an exact scan of a set: fills in `row`. False if that is dead, or late, which strict order
+/// counts and leaves out. Else strict order goes on by it once it counts.
+[[nodiscard]] bool ReturnRow(Search* search, const policy::Candidate& candidate, storage::ScanRow* row);
 
 /// What comes after the rows returned so far: FlatRange or SetRange.
 template <typename Range>

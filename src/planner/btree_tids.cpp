@@ -10,6 +10,7 @@
 
 #include "pg/guard.hpp"
 #include "pg/heap_tid.hpp"
+#include "pg/reserve.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -39,10 +40,7 @@ Size MostTids() {
 }
 
 void Add(TidKeys* tids, uint64 key) {
-  if (tids->size == tids->room) {
-    tids->room *= 2;
-    tids->keys = static_cast<uint64*>(repalloc_huge(tids->keys, tids->room * sizeof(uint64)));
-  }
+  pg::ReserveOneMore(&tids->keys, tids->size, &tids->room);
   tids->keys[tids->size++] = key;
 }
 

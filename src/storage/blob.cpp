@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "graph/prefetch.hpp"
+#include "pg/reserve.hpp"
 #include "pg/stop_point.hpp"
 #include "storage/claims.hpp"
 #include "storage/wal.hpp"
@@ -276,10 +277,7 @@ struct BlobWriter {
 };
 
 static void AddRun(BlobWriter* writer, BlockNumber first, uint32 blocks) {
-  if (writer->run_count == writer->run_room) {
-    writer->run_room *= 2;
-    writer->runs = static_cast<FreeRun*>(repalloc_huge(writer->runs, writer->run_room * sizeof(FreeRun)));
-  }
+  pg::ReserveOneMore(&writer->runs, writer->run_count, &writer->run_room);
   writer->runs[writer->run_count++] = {first, blocks};
 }
 

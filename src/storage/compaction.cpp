@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "pg/reserve.hpp"
 #include "pg/stop_point.hpp"
 #include "policy/pack_policy.hpp"
 #include "storage/head_range.hpp"
@@ -227,11 +228,7 @@ void Count(Compaction* job, Relation index, Clock::time_point until) {
 // ---- Listing ----
 
 void AddPlace(Compaction* job, uint64 row) {
-  if (job->range.rows == job->places_room) {
-    job->places_room *= 2;
-    job->places = static_cast<uint32*>(
-        repalloc_huge(job->places, static_cast<Size>(job->places_room * sizeof(uint32))));
-  }
+  pg::ReserveOneMore(&job->places, job->range.rows, &job->places_room);
   job->places[job->range.rows++] = static_cast<uint32>(row - job->range.first_row);
 }
 

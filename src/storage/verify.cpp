@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "pg/indexed_value.hpp"
+#include "pg/reserve.hpp"
 #include "storage/flat_relation.hpp"
 #include "storage/row_access.hpp"
 #include "storage/verify_report.hpp"
@@ -353,10 +354,7 @@ struct HeapCheck {
 void CollectRow(void* state, uint64 row, const RowHead& head) {
   auto* check = static_cast<HeapCheck*>(state);
   if ((head.flags & kTombstone) != 0) return;
-  if (check->count == check->room) {
-    check->room *= 2;
-    check->rows = static_cast<IndexedRow*>(repalloc_huge(check->rows, check->room * sizeof(IndexedRow)));
-  }
+  pg::ReserveOneMore(&check->rows, check->count, &check->room);
   check->rows[check->count++] = {TidKey(head.tid), check->nulls ? kNullRow : row};
 }
 
